@@ -1,0 +1,330 @@
+"""Presage as a library: images to bytes and back. Heavy modules are imported where they are used, so that `info` stays light."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..models import store
+from . import container
+from .container import Coding, Header, Mode, Tag
+from .errors import DamagedFile, ImageRefused, WeightsError
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from ..models.exact_photo import ExactPhoto
+    from .images import Picture
+
+DEFAULT_MODEL = "photo"
+DEFAULT_TILE = 128
+CHUNK_TILES = 192  # tiles whose frequencies an encoder holds at once
+SMALL = 1 << 14  # pixels below which both codings are tried
+DAMAGED_FILL = 128
+Box = tuple[int, int, int, int]
+
+
+def _quiet(_: float) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the work is done. Nothing here changes a byte of a file or a pixel of an image.
+
+    threads: 0 means one for each processor. arithmetic: int8, float32 or float64; by default the first that passes its
+    known-answer test. device: a torch device. model_path: more folders to look for weights. progress: called with 0..1.
+    """
+
+    threads: int = 0
+    arithmetic: str | None = None
+    device: str = "cpu"
+    model_path: Sequence[Path] = ()
+    progress: Callable[[float], None] = field(default=_quiet)
+
+    @property
+    def thread_count(self) -> int:
+        return self.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.threads or os.cpu_count() or 1
+
+
+@lru_cache(maxsize=4)
+def _network(path: Path, digest: bytes, arithmetic: str | None, device: str) -> ExactPhoto:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from ..models.exact_photo import ExactPhoto
+
+    try:
+        return ExactPhoto(load_file(path), arithmetic, device)
+    except (KeyError, ValueError, OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: {error}") from None
+
+
+def _load(weights: store.Weights, settings: Settings) -> ExactPhoto:
+    return _network(weights.path, weights.hash, settings.arithmetic, settings.device)
+
+
+# ---------------------------------------------------------------------------------------------------------- encoding
+
+
+def encode(image: Image.Image | NDArray[Any] | Path | str | bytes, *, model: str = DEFAULT_MODEL, tile: int = DEFAULT_TILE, **settings: Any) -> bytes:
+    """Compress an image without loss; returns the .psg file.
+
+    image: a Pillow image, an array (uint8 (H, W), (H, W, 1..4) or uint16 (H, W)), a path, or the bytes of an image file.
+    settings: see `Settings`. Raises ImageRefused and WeightsError.
+    """
+    return encode_picture(_picture(image), model, tile, Settings(**settings))
+
+
+def _picture(image: Image.Image | NDArray[Any] | Path | str | bytes) -> Picture:
+    from PIL import Image
+
+    from . import images
+
+    if isinstance(image, Image.Image):
+        return images.from_pillow(image)
+    if isinstance(image, bytes):
+        return images.read(image)
+    if isinstance(image, str | Path):
+        return images.read(Path(image).read_bytes(), str(image))
+    array = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    if array.dtype.name not in ("uint8", "uint16") or array.ndim not in (2, 3):
+        raise ImageRefused(f"arrays of {array.dtype} with shape {array.shape} are not taken")
+    try:
+        return images.from_pillow(Image.fromarray(array))
+    except (TypeError, ValueError) as error:
+        raise ImageRefused(f"arrays of {array.dtype} with shape {array.shape} are not taken: {error}") from None
+
+
+def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) -> bytes:
+    """The .psg file of a checked picture."""
+    if tile not in container.TILE_SIDES:
+        raise ImageRefused(f"the side of a tile is {container.TILE_SIDES.start} to {container.TILE_SIDES.stop - 1}, not {tile}")
+    image = picture.image
+    if image.width * image.height > container.MAX_PIXELS or max(image.size) > container.MAX_SIDE:
+        raise ImageRefused(f"{image.width} x {image.height} pixels are more than the format allows")
+    kept = {Tag.ICC: picture.icc, Tag.EXIF: picture.exif, Tag.META: picture.meta_bytes}
+    extras = {tag: content for tag, content in kept.items() if content}
+    plain = Header(image.width, image.height, picture.mode, Coding.STORED, zlib.crc32(image.tobytes()))
+    if picture.verbatim is not None:
+        return container.write(plain, {Tag.SOURCE: picture.verbatim})
+    candidates = []
+    by_model = picture.mode in (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA)
+    if by_model:
+        candidates.append(_with_model(picture, plain, extras, model, tile, settings))
+    if not by_model or _may_be_drawn(image) or len(candidates[0]) > image.width * image.height * len(image.getbands()):
+        from . import stored
+
+        candidates.append(container.write(plain, {Tag.STORED: stored.encode(image)} | extras))
+    return min(candidates, key=len)
+
+
+def _with_model(picture: Picture, plain: Header, extras: dict[bytes, bytes], model: str, tile: int, settings: Settings) -> bytes:
+    import numpy as np
+
+    from . import lossless, stored
+
+    try:
+        weights = store.find(model, settings.model_path)
+    except store.WeightsNotFound as error:
+        raise WeightsError(str(error)) from None
+    network = _load(weights, settings)
+    image, gray = picture.image, picture.mode in (Mode.GRAY, Mode.GRAY_ALPHA)
+    pixels = np.asarray(image.convert("RGB") if picture.mode != Mode.RGB else image)
+    if picture.mode == Mode.RGBA:
+        pixels = np.asarray(image)[..., :3]
+    boxes = container.tile_boxes(image.width, image.height, tile)
+    streams: list[bytes] = []
+    for start in range(0, len(boxes), CHUNK_TILES):
+        chunk = [pixels[top:bottom, left:right] for left, top, right, bottom in boxes[start : start + CHUNK_TILES]]
+
+        def report(share: float, start: int = start, count: int = len(chunk)) -> None:
+            settings.progress((start + share * count) / len(boxes))
+
+        streams += lossless.encode_tiles(network, chunk, gray, settings.thread_count, report)
+    sections = extras | container.pack_tiles(streams)
+    if picture.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
+        sections = {Tag.ALPHA: stored.encode(image.getchannel("A"))} | sections
+    header = Header(plain.width, plain.height, plain.mode, Coding.TILES, plain.pixel_crc, tile, weights.name, weights.hash)
+    return container.write(header, sections)
+
+
+def _may_be_drawn(image: Image.Image) -> bool:
+    """Whether a conventional coder could win: small images, and those with much exact repetition (screenshots, drawings)."""
+    import numpy as np
+
+    if image.width * image.height <= SMALL:
+        return True
+    pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    same = (pixels[1:, 1:] == pixels[:-1, 1:]).all(2) & (pixels[1:, 1:] == pixels[1:, :-1]).all(2)
+    return bool(same.mean() > 0.2)
+
+
+# ---------------------------------------------------------------------------------------------------------- decoding
+
+
+def decode(data: bytes | mmap, *, crop: Box | None = None, **settings: Any) -> Image.Image:
+    """The image of a .psg file, every pixel as it was. `crop` (x, y, width, height) decodes only the tiles it needs.
+
+    settings: see `Settings`. Raises DamagedFile, WeightsError, and ImageRefused for a crop outside the image.
+    """
+    image, _ = _decode(data, crop, False, Settings(**settings))
+    return image
+
+
+def recover(data: bytes | mmap, *, crop: Box | None = None, **settings: Any) -> tuple[Image.Image, list[Box]]:
+    """What can be saved of a damaged file: the image, and the (x, y, width, height) of tiles that are lost and filled with gray."""
+    return _decode(data, crop, True, Settings(**settings))
+
+
+def _decode(data: bytes | mmap, crop: Box | None, recovering: bool, settings: Settings) -> tuple[Image.Image, list[Box]]:
+    header = container.read_header(data, partial=recovering)
+    size = (header.width, header.height)
+    area = _area(crop, size)
+    lost: list[Box] = []
+    if header.coding == Coding.STORED:
+        image = _stored_image(data, header)
+        if zlib.crc32(image.tobytes()) != header.pixel_crc:
+            raise DamagedFile("the decoded pixels are not those that were encoded")
+        image = image.crop(area) if crop else image
+    else:
+        image, lost = _tiled_image(data, header, area, recovering, settings)
+        if not crop and not lost and zlib.crc32(image.tobytes()) != header.pixel_crc:
+            if not recovering:
+                raise DamagedFile("the decoded pixels are not those that were encoded")
+            lost = [(0, 0, *size)]
+    from . import images
+
+    extras = (_extra(data, header, tag, recovering) for tag in (Tag.META, Tag.ICC, Tag.EXIF))
+    return images.restore(image, *extras), lost
+
+
+def _area(crop: Box | None, size: tuple[int, int]) -> Box:
+    """(left, top, right, bottom) of a crop (x, y, width, height)."""
+    if crop is None:
+        return (0, 0, *size)
+    x, y, width, height = crop
+    if x < 0 or y < 0 or width < 1 or height < 1 or x + width > size[0] or y + height > size[1]:
+        raise ImageRefused(f"the crop {x},{y},{width},{height} is not inside the image of {size[0]} x {size[1]} pixels")
+    return x, y, x + width, y + height
+
+
+def _extra(data: bytes | mmap, header: Header, tag: bytes, recovering: bool) -> bytes | None:
+    try:
+        return container.read_section(data, header, tag)
+    except DamagedFile:
+        if recovering:
+            return None
+        raise
+
+
+def _stored_image(data: bytes | mmap, header: Header) -> Image.Image:
+    from . import stored
+
+    content = container.read_section(data, header, Tag.STORED) or container.read_section(data, header, Tag.SOURCE)
+    if content is None:
+        raise DamagedFile("the file has no pixels")
+    return stored.decode(content, container.PIL_MODES[header.mode], (header.width, header.height))
+
+
+def source_file(data: bytes | mmap) -> bytes | None:
+    """The PNG that a file keeps whole because it has more bits than Pillow reads; None for all other files."""
+    return container.read_section(data, container.read_header(data), Tag.SOURCE)
+
+
+def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool, settings: Settings) -> tuple[Image.Image, list[Box]]:
+    import numpy as np
+    from PIL import Image
+
+    from . import lossless, stored
+
+    if header.mode not in (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA):
+        raise DamagedFile("images of this mode are not coded in tiles")
+    network = _network_of(header, settings)
+    gray = header.mode in (Mode.GRAY, Mode.GRAY_ALPHA)
+    streams = container.TileStreams(data, header)
+    boxes = container.tile_boxes(header.width, header.height, header.tile)
+    left, top, right, bottom = area
+    wanted = [i for i, (l, t, r, b) in enumerate(boxes) if l < right and r > left and t < bottom and b > top]
+    pixels = np.full((bottom - top, right - left, 3), DAMAGED_FILL, np.uint8)
+    lost: list[Box] = []
+
+    def place(i: int, tile: NDArray[np.uint8]) -> None:
+        l, t, r, b = boxes[i]
+        x, y, x1, y1 = max(l, left), max(t, top), min(r, right), min(b, bottom)
+        pixels[y - top : y1 - top, x - left : x1 - left] = tile[y - t : y1 - t, x - l : x1 - l]
+
+    for start in range(0, len(wanted), CHUNK_TILES):
+        chunk = {}
+        for i in wanted[start : start + CHUNK_TILES]:
+            try:
+                chunk[i] = streams[i]
+            except DamagedFile:
+                if not recovering:
+                    raise
+                lost.append(_span(boxes[i]))
+
+        def report(share: float, start: int = start, count: int = len(chunk)) -> None:
+            settings.progress((start + share * count) / len(wanted))
+
+        sizes = [(boxes[i][3] - boxes[i][1], boxes[i][2] - boxes[i][0]) for i in chunk]
+        for i, tile in zip(chunk, lossless.decode_tiles(network, list(chunk.values()), sizes, gray, settings.thread_count, report), strict=True):
+            place(i, tile)
+    image = Image.fromarray(pixels)
+    if gray:
+        image = image.getchannel("G")
+    if header.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
+        alpha = _extra(data, header, Tag.ALPHA, recovering)
+        if alpha is None and not recovering:
+            raise DamagedFile("the alpha channel is missing")
+        size = (header.width, header.height)
+        image.putalpha(stored.decode(alpha, "L", size).crop(area) if alpha else 255)
+    return image, lost
+
+
+def _span(box: Box) -> Box:
+    return box[0], box[1], box[2] - box[0], box[3] - box[1]
+
+
+def _network_of(header: Header, settings: Settings) -> ExactPhoto:
+    try:
+        weights = store.find_hash(header.model, header.weights, settings.model_path)
+    except store.WeightsNotFound as error:
+        raise WeightsError(str(error)) from None
+    return _load(weights, settings)
+
+
+# ------------------------------------------------------------------------------------------------------- information
+
+
+def info(data: bytes | mmap) -> dict[str, Any]:
+    """What a file says of itself; needs neither torch nor weights. Raises DamagedFile."""
+    header = container.read_header(data)
+    mode = container.PIL_MODES[header.mode]
+    samples = header.width * header.height * {"LA": 2, "RGB": 3, "RGBA": 4}.get(mode, 1)
+    facts: dict[str, Any] = {
+        "width": header.width,
+        "height": header.height,
+        "mode": mode,
+        "coding": "model" if header.coding == Coding.TILES else "stored",
+        "bytes": header.size,
+        "bits_per_sample": round(header.size * 8 / samples, 4),
+        "version": container.VERSION,
+    }
+    if header.coding == Coding.TILES:
+        facts |= {"model": header.model, "weights": header.weights.hex(), "tile": header.tile}
+    elif header.section(Tag.SOURCE):
+        facts["note"] = "16 bits a channel, kept as the source PNG file"
+    else:
+        facts["note"] = "stored by a conventional lossless coder"
+    facts["sections"] = {s.tag.decode("ascii", "replace"): s.size for s in header.sections}
+    return facts

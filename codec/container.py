@@ -1,0 +1,198 @@
+"""The .psg file, byte for byte: the only place that knows offsets. FORMAT.md is its description in words.
+
+Standard library only, so that a file can be looked at without numpy, torch or any weights.
+"""
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import accumulate
+from mmap import mmap
+
+from .errors import DamagedFile
+
+MAGIC = b"\x8ePSG\r\n\x1a\n"  # not text, and broken by any newline conversion, as PNG's
+VERSION = 1
+MAX_SIDE = 1 << 20
+MAX_PIXELS = 1 << 28
+TILE_SIDES = range(8, 1025)
+MAX_SECTIONS = 64
+FIXED = struct.Struct("<8sHHIIBBHIB16sB")
+"""magic, version, header bytes, width, height, mode, coding, tile side, pixel CRC, sections, weights, model name bytes"""
+ENTRY = struct.Struct("<4sQI")
+"""tag, bytes, CRC-32"""
+TILE_ENTRY = struct.Struct("<II")
+"""bytes, CRC-32"""
+CRC = struct.Struct("<I")
+
+
+class Mode(IntEnum):
+    """The kinds of image, by Pillow's name in PIL_MODES."""
+
+    BILEVEL = 1
+    GRAY = 2
+    GRAY_ALPHA = 3
+    PALETTE = 4
+    RGB = 5
+    RGBA = 6
+    GRAY16 = 7
+
+
+PIL_MODES = {
+    Mode.BILEVEL: "1",
+    Mode.GRAY: "L",
+    Mode.GRAY_ALPHA: "LA",
+    Mode.PALETTE: "P",
+    Mode.RGB: "RGB",
+    Mode.RGBA: "RGBA",
+    Mode.GRAY16: "I;16",
+}
+
+
+class Coding(IntEnum):
+    """How the pixels are coded."""
+
+    STORED = 0  # a conventional lossless image file
+    TILES = 1  # a model's wavefront in tiles, one ANS stream a tile
+
+
+class Tag:
+    """Names of the sections."""
+
+    STORED = b"STOR"  # a conventional image file of the pixels
+    SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads
+    TILE_INDEX = b"TIDX"  # TILE_ENTRY for every tile
+    TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
+    ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
+    ICC = b"ICCP"
+    EXIF = b"EXIF"
+    META = b"META"  # JSON: transparency, dpi
+
+
+@dataclass(frozen=True)
+class Section:
+    """A piece of the payload and its place in the file."""
+
+    tag: bytes
+    offset: int
+    size: int
+    crc: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """All that a file says before its payload."""
+
+    width: int
+    height: int
+    mode: Mode
+    coding: Coding
+    pixel_crc: int  # of the decoded pixels as Pillow's Image.tobytes() gives them
+    tile: int = 0  # side of a tile
+    model: str = ""
+    weights: bytes = bytes(16)  # start of the SHA-256 of the model's tensors
+    sections: tuple[Section, ...] = ()
+    size: int = 0  # of the whole file
+
+    def section(self, tag: bytes) -> Section | None:
+        """The section of that name, or None."""
+        return next((s for s in self.sections if s.tag == tag), None)
+
+
+def tile_boxes(width: int, height: int, side: int) -> list[tuple[int, int, int, int]]:
+    """(left, top, right, bottom) of every tile, row by row."""
+    return [
+        (x, y, min(x + side, width), min(y + side, height)) for y in range(0, height, side) for x in range(0, width, side)
+    ]
+
+
+def write(header: Header, sections: Mapping[bytes, bytes]) -> bytes:
+    """A whole file. `header.sections` and `header.size` are ignored."""
+    name = header.model.encode()
+    length = FIXED.size + len(name) + ENTRY.size * len(sections) + CRC.size
+    fixed = FIXED.pack(
+        MAGIC, VERSION, length, header.width, header.height, header.mode, header.coding, header.tile, header.pixel_crc,
+        len(sections), header.weights, len(name),
+    )  # fmt: skip
+    table = b"".join(ENTRY.pack(t, len(d), 0 if t == Tag.TILES else zlib.crc32(d)) for t, d in sections.items())
+    head = fixed + name + table
+    return b"".join([head, CRC.pack(zlib.crc32(head)), *sections.values()])
+
+
+def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
+    """The header of a file; raises DamagedFile. With `partial`, the payload may be cut short."""
+    if len(data) < FIXED.size or data[: len(MAGIC)] != MAGIC:
+        raise DamagedFile("not a Presage file" if data[: len(MAGIC)] != MAGIC[: len(data)] else "cut short in the header")
+    (_, version, length, width, height, mode, coding, tile, pixel_crc, count, weights, name_size) = FIXED.unpack_from(data)
+    if version != VERSION:
+        raise DamagedFile(f"format version {version} is unknown to this program, which reads version {VERSION}")
+    if length != FIXED.size + name_size + ENTRY.size * count + CRC.size or count > MAX_SECTIONS:
+        raise DamagedFile("the header is damaged")
+    if len(data) < length:
+        raise DamagedFile("cut short in the header")
+    if CRC.unpack_from(data, length - CRC.size)[0] != zlib.crc32(data[: length - CRC.size]):
+        raise DamagedFile("the header is damaged")
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
+        raise DamagedFile(f"the header asks for {width} x {height} pixels, more than this format allows")
+    try:
+        model = data[FIXED.size : FIXED.size + name_size].decode("ascii")
+        kind, how = Mode(mode), Coding(coding)
+    except ValueError:
+        raise DamagedFile("the header has an unknown mode or coding") from None
+    if how == Coding.TILES and tile not in TILE_SIDES:
+        raise DamagedFile(f"the header asks for tiles of {tile} pixels")
+    sections, offset = [], length
+    for i in range(count):
+        tag, size, crc = ENTRY.unpack_from(data, FIXED.size + name_size + i * ENTRY.size)
+        sections.append(Section(tag, offset, size, crc))
+        offset += size
+    if len(data) > offset or (len(data) < offset and not partial):
+        raise DamagedFile("the file is cut short" if len(data) < offset else "the file has bytes after its end")
+    return Header(width, height, kind, how, pixel_crc, tile, model, weights, tuple(sections), offset)
+
+
+def read_section(data: bytes | mmap, header: Header, tag: bytes) -> bytes | None:
+    """A section's bytes, checked; None if there is none. Raises DamagedFile."""
+    section = header.section(tag)
+    if section is None:
+        return None
+    content = data[section.offset : section.offset + section.size]
+    if len(content) != section.size or zlib.crc32(content) != section.crc:
+        raise DamagedFile(f"section {tag.decode('ascii', 'replace')} is damaged")
+    return content
+
+
+def pack_tiles(streams: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The two sections that hold the tiles' streams."""
+    index = b"".join(TILE_ENTRY.pack(len(s), zlib.crc32(s)) for s in streams)
+    return {Tag.TILE_INDEX: index, Tag.TILES: b"".join(streams)}
+
+
+class TileStreams:
+    """Access to single tiles' streams."""
+
+    def __init__(self, data: bytes | mmap, header: Header) -> None:
+        """Raises DamagedFile if the index does not fit the image."""
+        index, tiles = read_section(data, header, Tag.TILE_INDEX), header.section(Tag.TILES)
+        expected = -(-header.width // header.tile) * -(-header.height // header.tile)
+        if index is None or tiles is None or len(index) != expected * TILE_ENTRY.size:
+            raise DamagedFile("the index of tiles is damaged")
+        entries = list(TILE_ENTRY.iter_unpack(index))
+        ends = list(accumulate((size for size, _ in entries), initial=tiles.offset))
+        if ends[-1] != tiles.offset + tiles.size:
+            raise DamagedFile("the index of tiles is damaged")
+        self._data = data
+        self._places = [(start, size, crc) for start, (size, crc) in zip(ends, entries, strict=False)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, tile: int) -> bytes:
+        """The stream of a tile. Raises DamagedFile."""
+        start, size, crc = self._places[tile]
+        stream = self._data[start : start + size]
+        if len(stream) != size or zlib.crc32(stream) != crc:
+            raise DamagedFile(f"tile {tile} is damaged")
+        return stream

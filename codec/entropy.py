@@ -1,0 +1,41 @@
+"""The only file that knows constriction: one ANS stream for each tile.
+
+A nibble's sixteen integer weights go to constriction as float32, which holds them exactly; constriction rounds them to
+24-bit probabilities of its own (`perfect=False`). Both belong to the file format.
+"""
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DamagedFile
+
+Weights = NDArray[np.float32]
+Nibbles = NDArray[np.int32]
+_MODEL = constriction.stream.model.Categorical(perfect=False)
+
+
+def encode(nibbles: Nibbles, weights: Weights) -> bytes:
+    """The stream that decodes to nibbles (n) in their order, given weights (n, 16)."""
+    coder = constriction.stream.stack.AnsCoder()
+    coder.encode_reverse(nibbles, _MODEL, weights)
+    return coder.get_compressed().astype("<u4").tobytes()
+
+
+class Decoder:
+    """Decodes a tile's stream, piece by piece."""
+
+    def __init__(self, stream: bytes) -> None:
+        """Raises DamagedFile for bytes that cannot be a stream."""
+        if len(stream) % 4 or stream[-4:] == bytes(4):
+            raise DamagedFile("a tile's stream is damaged")
+        self._coder = constriction.stream.stack.AnsCoder(np.frombuffer(stream, "<u4").astype(np.uint32))
+
+    def decode(self, weights: Weights) -> Nibbles:
+        """The next nibbles (n), given their weights (n, 16)."""
+        return self._coder.decode(_MODEL, weights)
+
+    @property
+    def finished(self) -> bool:
+        """Whether exactly everything has been decoded."""
+        return bool(self._coder.is_empty())

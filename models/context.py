@@ -1,0 +1,117 @@
+"""Causal context of a pixel as small integers: its neighbours relative to an adaptive prediction, and how well six classical predictions did nearby.
+
+Everything is integer arithmetic on tensors of any leading shape, so training (whole crops) and the codec (one step of
+the wavefront) call the very same code. Neighbours come in *blocks*: the cells of the last few wavefront steps in the
+pixel's own row and in a few rows above it. With slope 2 the cell (step - d, row - k) is the pixel at dy = -k, dx = 2k - d,
+so a block is one strided copy in skewed storage, and a list of shifted slices in an ordinary image.
+
+The planes are G, R - G, B - G: what the channels share is subtracted before anything is predicted.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SLOPE = 2
+CHANNELS = 3
+PIXEL_BLOCK = (8, 4)  # wavefront steps, rows: 32 neighbouring pixels
+ERROR_BLOCK = (3, 2)  # where past errors are looked at: W NE WW N WWW NW
+PREDICTIONS = 6
+OUTSIDE = -2048  # value of a plane outside the tile; becomes 0 in the network's input
+FRACTION = 8  # predictions are in 1/8 of a grey level
+SIGNED_LIMIT, ERROR_LIMIT = 640, 255 * 6
+NEIGHBOURS, REMEMBERED = PIXEL_BLOCK[0] * PIXEL_BLOCK[1], ERROR_BLOCK[0] * ERROR_BLOCK[1]
+INPUTS = CHANNELS * (NEIGHBOURS + PREDICTIONS + REMEMBERED)
+
+
+def offsets(block: tuple[int, int]) -> list[tuple[int, int]]:
+    """(dy, dx) of a block's cells in their order: oldest step first, top row first."""
+    steps, rows = block
+    return [(-k, SLOPE * k - d) for d in range(steps, 0, -1) for k in range(rows - 1, -1, -1)]
+
+
+def compand(limit: int, knee: float) -> Tensor:
+    """Table of -limit..limit -> -127..127, nearly linear below `knee` and logarithmic above; int8 (2 limit + 1)."""
+    d = torch.arange(-limit, limit + 1, dtype=torch.float64)
+    magnitude = torch.log1p(d.abs() / knee) / torch.log1p(torch.tensor(256 / knee, dtype=torch.float64))
+    return (d.sign() * (127 * magnitude).clamp(max=127)).round().to(torch.int8)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Companding tables. They are made with floating point once, and then stored with the weights."""
+
+    signed: Tensor  # int8 (2 * SIGNED_LIMIT + 1)
+    error: Tensor  # int8 (ERROR_LIMIT + 1)
+
+    @staticmethod
+    def make() -> "Tables":
+        signed = compand(SIGNED_LIMIT, 3.0)
+        signed[0] = 0  # where OUTSIDE lands
+        return Tables(signed, compand(ERROR_LIMIT, 24.0)[ERROR_LIMIT:].clone())
+
+    def of_signed(self, values: Tensor) -> Tensor:
+        """Compand plane differences; int8 of the same shape."""
+        return self.signed[(values.clamp(-SIGNED_LIMIT, SIGNED_LIMIT) + SIGNED_LIMIT).long()]
+
+
+def planes(pixels: Tensor) -> Tensor:
+    """RGB (..., 3) -> G, R - G, B - G as int16 (..., 3)."""
+    rgb = pixels.to(torch.int16)
+    green = rgb[..., 1]
+    return torch.stack([green, rgb[..., 0] - green, rgb[..., 2] - green], dim=-1)
+
+
+_AT = {o: i for i, o in enumerate(offsets(PIXEL_BLOCK))}
+_PREDICTORS = [_AT[o] for o in ((0, -1), (-1, 0), (-1, -1), (-1, 1), (-2, 1))]
+
+
+def predict(near: Tensor) -> Tensor:
+    """Six classical predictions of each plane from a PIXEL_BLOCK (..., 32, 3); int16 (..., 6, 3).
+
+    Missing neighbours are replaced by known ones, as in JPEG XL: W by N, N by W, the others by N.
+    """
+    w, n, nw, ne, nne = (near[..., i, :] for i in _PREDICTORS)
+    start = near.new_tensor([128, 0, 0])
+    w = torch.where(w == OUTSIDE, n, w)
+    w = torch.where(w == OUTSIDE, start, w)
+    n = torch.where(n == OUTSIDE, w, n)
+    nw = torch.where(nw == OUTSIDE, n, nw)
+    ne = torch.where(ne == OUTSIDE, n, ne)
+    nne = torch.where(nne == OUTSIDE, ne, nne)
+    return torch.stack([w, n, w + n - nw, w + ne - n, n + ne - nne, (2 * (w + n) + ne - nw) >> 2], dim=-2)
+
+
+_TRUST = (1 << 24) // (torch.arange(ERROR_LIMIT + 1) + 2).square() + 1
+
+
+def combine(predictions: Tensor, errors: Tensor) -> Tensor:
+    """Mean of the predictions (..., 6, 3), weighted by 1 / (error + 2)^2; in 1/8 of a grey level, int16 (..., 3).
+
+    `errors` are sums of past absolute errors, 0..ERROR_LIMIT, of the same shape.
+    """
+    weights = _TRUST[errors.long()]
+    mean = torch.div((weights * predictions).sum(-2) * FRACTION, weights.sum(-2), rounding_mode="floor")
+    return mean.to(torch.int16)
+
+
+def middle(combined: Tensor) -> Tensor:
+    """The combined prediction in whole grey levels, int16."""
+    return (combined + FRACTION // 2) >> 3
+
+
+def absolute_errors(values: Tensor, predictions: Tensor) -> Tensor:
+    """How far each prediction (..., 6, 3) is from the planes (..., 3): 0..255 in int16 (..., 6, 3)."""
+    return (values.unsqueeze(-2) - predictions).abs().clamp(max=255)
+
+
+def network_input(near: Tensor, errors: Tensor, residuals: Tensor, combined: Tensor, tables: Tables) -> Tensor:
+    """Everything the network is told of a pixel's neighbourhood, int8 (..., INPUTS).
+
+    near: planes in PIXEL_BLOCK (..., 32, 3). errors: sums of past absolute errors (..., 6, 3). residuals: companded plane
+    minus prediction in ERROR_BLOCK (..., 6, 3). combined: the prediction in 1/8 (..., 3).
+    """
+    relative = near - middle(combined).unsqueeze(-2)
+    parts = [tables.of_signed(relative), tables.error[errors.long()], residuals]
+    return torch.cat([part.flatten(-2) for part in parts], dim=-1)

@@ -1,0 +1,88 @@
+"""From the integer outputs of the network to integer frequencies: the one place that decides what the entropy coder sees.
+
+A symbol 0..255 is coded as two nibbles. The weight of a nibble is the difference of a cumulative distribution at its two
+edges: a mixture of K logistics around a centre, evaluated with integer tables. Each nibble so needs 15 edges of K
+logistics instead of a softmax over 256 values.
+
+The float form of the same distribution, used in training, is in `logistic.py`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .logistic import LOGIT_RANGE, OFFSET_UNIT, SCALE_RANGE
+
+PLACE = 32  # units of a grey level in offsets and centres
+LEVEL = 32  # units of a natural logarithm in scales and logits
+STEPS = 256  # table entries of the sigmoid for a unit of its argument
+REACH = 16  # the sigmoid's table covers -REACH..REACH
+SCALE_LOW, SCALE_HIGH = (round(v * LEVEL) for v in SCALE_RANGE)
+LOGIT_LIMIT = round(LOGIT_RANGE * LEVEL)
+OFFSET_LIMIT = 4095
+DISTANCE_LIMIT = 12_000
+INVERSE_BITS = 8
+SIGMOID_BITS, SHARE_BITS, WEIGHT_BITS = 16, 12, 23  # K <= 7 keeps sums below 2^31, weights below 2^24
+
+
+@dataclass(frozen=True)
+class DistributionTables:
+    """Made with floating point once, and then stored with the weights."""
+
+    inverse: Tensor  # int32: sigmoid table steps for a unit of distance, by log-scale
+    sigmoid: Tensor  # int32 (2 * REACH * STEPS): 0..2^SIGMOID_BITS
+    share: Tensor  # int32 (2 * LOGIT_LIMIT + 1): exp(-i / LEVEL), 2^SHARE_BITS at 0
+
+    @staticmethod
+    def make() -> "DistributionTables":
+        scale = torch.exp(torch.arange(SCALE_LOW, SCALE_HIGH + 1, dtype=torch.float64) / LEVEL)
+        inverse = (STEPS / PLACE / scale * (1 << INVERSE_BITS)).round().int()
+        place = torch.arange(-REACH * STEPS, REACH * STEPS, dtype=torch.float64) / STEPS
+        sigmoid = (torch.sigmoid(place) * (1 << SIGMOID_BITS)).round().int()
+        share = (torch.exp(-torch.arange(2 * LOGIT_LIMIT + 1, dtype=torch.float64) / LEVEL) * (1 << SHARE_BITS)).round().int()
+        return DistributionTables(inverse, sigmoid, share)
+
+
+def output_bits(mixtures: int) -> Tensor:
+    """The network's integer outputs count 2^-bits: offsets 1 / (PLACE * OFFSET_UNIT), scales and logits 1 / LEVEL; (3 K)."""
+    return torch.tensor([PLACE.bit_length() - 1 + int(OFFSET_UNIT).bit_length() - 1] * mixtures + [LEVEL.bit_length() - 1] * 2 * mixtures)
+
+
+class Distribution:
+    """The distributions of n symbols."""
+
+    def __init__(self, output: Tensor, centres: Tensor, tables: DistributionTables) -> None:
+        """output: int32 (n, 3 K) in units of `output_bits`. centres: int32 (n) in 1/PLACE grey levels."""
+        offset, scale, logit = output.t().unflatten(0, (3, -1)).unbind(0)  # each (K, n)
+        self.tables = tables
+        self.mean = (centres + offset.clamp(-OFFSET_LIMIT, OFFSET_LIMIT)).contiguous()
+        self.inverse = tables.inverse[(scale.clamp(SCALE_LOW, SCALE_HIGH) - SCALE_LOW).long()]
+        logit = logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        self.share = tables.share[(logit.amax(0) - logit).long()]
+
+    def cumulative(self, edges: Tensor) -> Tensor:
+        """C at edges (m, n) or (m, 1), which are in 1/PLACE grey levels; int32 (m, n), increasing along m."""
+        distance = (edges.unsqueeze(1) - self.mean).clamp_(-DISTANCE_LIMIT, DISTANCE_LIMIT)
+        place = distance.mul_(self.inverse).bitwise_right_shift_(INVERSE_BITS).clamp_(-REACH * STEPS, REACH * STEPS - 1)
+        sigmoid = self.tables.sigmoid[place.add_(REACH * STEPS).long()]
+        return sigmoid.mul_(self.share).sum(1, dtype=torch.int32)
+
+    def nibble(self, above: Tensor | None = None) -> Tensor:
+        """Weights of the sixteen values of the high nibble, or of the low one under the high nibbles `above` (n).
+
+        int32 (n, 16), each at least 1, with a sum below 2^24. The two end symbols take the tails.
+        """
+        total = self.share.sum(0, dtype=torch.int32).mul_(1 << SIGMOID_BITS)
+        edge = torch.arange(17, dtype=torch.int32, device=total.device).unsqueeze(1)
+        if above is None:
+            c = self.cumulative(edge * (16 * PLACE) - PLACE // 2)
+            c[0] = 0
+            c[16] = total
+        else:
+            above = above.int()
+            c = self.cumulative((edge + 16 * above) * PLACE - PLACE // 2)
+            c[0].masked_fill_(above == 0, 0)
+            torch.where(above == 15, total, c[16], out=c[16])
+        c.bitwise_right_shift_(SIGMOID_BITS + SHARE_BITS + 3 - WEIGHT_BITS)
+        return (c[1:] - c[:-1] + 1).t().contiguous()

@@ -1,0 +1,117 @@
+"""Exact integer layers, and the back ends that multiply for them.
+
+A layer is y = (W x + b) >> shift with int8 W and x, int32 sums and a floor shift for every output: integer arithmetic
+throughout, so the result is the same number on every machine. What differs between machines is only who multiplies.
+A back end must give the exact integer sums; that is proved when weights are loaded (`check`: no sum can leave the range
+in which the back end is exact) and tried on extreme values (`passes_known_answers`), because a kernel's word is no proof:
+`torch._int_mm` was silently wrong on some processors (pytorch#136746).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LARGEST = 127  # magnitude of weights and activations
+SUM_BITS = 24  # every sum is below 2^24, so float32 holds it exactly
+
+
+class BackEnd(Protocol):
+    """Multiplies int8 matrices exactly."""
+
+    name: str
+
+    def prepare(self, weight: Tensor) -> Tensor:
+        """Bring int8 weights (outputs, inputs) into the form that `product` wants."""
+
+    def product(self, x: Tensor, prepared: Tensor) -> Tensor:
+        """int8 (n, inputs) times prepared weights; int32 (n, outputs), freshly allocated."""
+
+
+class Int8:
+    """int8 products with int32 sums (AMX, VNNI, tensor cores)."""
+
+    name = "int8"
+
+    def prepare(self, weight: Tensor) -> Tensor:
+        return weight.t().contiguous()
+
+    def product(self, x: Tensor, prepared: Tensor) -> Tensor:
+        return torch._int_mm(x, prepared)
+
+
+class Float:
+    """Integers riding in floats: exact while every partial sum stays below 2^24 (float32) or 2^53 (float64)."""
+
+    def __init__(self, kind: torch.dtype) -> None:
+        self.kind = kind
+        self.name = str(kind).removeprefix("torch.")
+
+    def prepare(self, weight: Tensor) -> Tensor:
+        return weight.t().contiguous().to(self.kind)
+
+    def product(self, x: Tensor, prepared: Tensor) -> Tensor:
+        return torch.mm(x.to(self.kind), prepared).to(torch.int32)
+
+
+BACK_ENDS: dict[str, BackEnd] = {b.name: b for b in (Int8(), Float(torch.float32), Float(torch.float64))}
+
+
+@dataclass(frozen=True)
+class IntLinear:
+    """y = (W x + b) >> shift, or with a skip connection (W x + b + (x << skip)) >> shift.
+
+    weight: int8 (outputs, inputs); bias, shift, skip: int32 (outputs).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+    skip: Tensor | None = None
+
+    def check(self, name: str) -> None:
+        """Prove that no partial sum, with the bias and the skip connection added, reaches 2^24. Raises ValueError."""
+        bound = self.weight.long().abs().sum(1) * LARGEST + self.bias.long().abs()
+        if self.skip is not None:
+            bound = bound + (LARGEST << self.skip.long().clamp(0, SUM_BITS))
+        kinds = (self.weight.dtype, self.bias.dtype, self.shift.dtype) == (torch.int8, torch.int32, torch.int32)
+        if not kinds or int(bound.max()) >= 1 << SUM_BITS or int(self.shift.min()) < 0 or int(self.shift.max()) > 23:
+            raise ValueError(f"layer {name} is not exact: a sum may reach {int(bound.max())}, or a shift is out of range")
+
+
+def passes_known_answers(back_end: BackEnd, shapes: Iterable[tuple[int, int]], rows: Sequence[int], device: torch.device) -> bool:
+    """Does the back end multiply extreme and random int8 matrices of these (inputs, outputs) exactly?"""
+    random = np.random.default_rng(1)
+    for inputs, outputs in sorted(set(shapes)):
+        for n in rows:
+            signs = random.choice([-LARGEST, LARGEST], inputs)
+            cases = [
+                (np.tile(signs, (n, 1)), np.tile(signs, (outputs, 1)) * random.choice([-1, 1], (outputs, 1))),
+                (np.full((n, inputs), LARGEST), np.full((outputs, inputs), LARGEST)),
+                (random.integers(-LARGEST, LARGEST + 1, (n, inputs)), random.integers(-LARGEST, LARGEST + 1, (outputs, inputs))),
+            ]
+            for x, weight in cases:
+                answer = x.astype(np.float64) @ weight.astype(np.float64).T
+                try:
+                    prepared = back_end.prepare(torch.from_numpy(weight.astype(np.int8)).to(device))
+                    result = back_end.product(torch.from_numpy(x.astype(np.int8)).to(device), prepared)
+                except (RuntimeError, AttributeError):
+                    return False
+                if not np.array_equal(result.cpu().numpy(), answer):
+                    return False
+    return True
+
+
+def choose(wanted: str | None, shapes: Iterable[tuple[int, int]], rows: Sequence[int], device: torch.device) -> BackEnd:
+    """The first back end that passes the known-answer test, or the wanted one. Raises ValueError if none does."""
+    shapes = list(shapes)
+    names = [wanted] if wanted else list(BACK_ENDS)
+    for name in names:
+        if name not in BACK_ENDS:
+            raise ValueError(f"no arithmetic called {name!r}; there are {', '.join(BACK_ENDS)}")
+        if passes_known_answers(BACK_ENDS[name], shapes, rows, device):
+            return BACK_ENDS[name]
+    raise ValueError(f"no exact matrix product on this machine (tried {', '.join(names)})")

@@ -1,0 +1,36 @@
+"""The output distribution: a mixture of discretised logistics around the prediction, as a float loss for training.
+
+The exact integer form of the same distribution is in `frequencies.py`.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+OFFSET_UNIT = 4.0  # grey levels a unit of the network's output
+SCALE_RANGE = (-3.0, 4.5)  # natural logarithm of a logistic's scale in grey levels
+LOGIT_RANGE = 8.0
+
+
+def initial_bias(mixtures: int) -> Tensor:
+    """Output biases that spread the components: offsets, log-scales, logits; (3 mixtures)."""
+    offsets, scales = torch.linspace(-0.5, 0.5, mixtures), torch.linspace(-0.5, 2.0, mixtures)
+    return torch.cat([offsets, scales, torch.zeros(mixtures)])
+
+
+def nats(output: Tensor, symbols: Tensor, centres: Tensor) -> Tensor:
+    """-log P(symbol), shape (...).
+
+    output: (..., 3 K) = offsets in OFFSET_UNIT grey levels, log-scales, logits. symbols: 0..255 as float (...). centres:
+    the predictions in grey levels (...). The two end symbols take the tails (Salimans et al. 2017, section 2.1).
+    """
+    offset, scale, logit = output.unflatten(-1, (3, -1)).unbind(-2)
+    inverse = torch.exp(-scale.clamp(*SCALE_RANGE))
+    distance = (symbols - centres).unsqueeze(-1) - offset * OFFSET_UNIT
+    first, last = (symbols < 0.5).unsqueeze(-1), (symbols > 254.5).unsqueeze(-1)
+    # log(sigmoid(a) - sigmoid(b)) = log sigmoid(a) + log sigmoid(-b) + log(1 - exp(b - a)), stable in the tails
+    above = torch.where(last, 0.0, -F.softplus(-(distance + 0.5) * inverse))
+    below = torch.where(first, 0.0, -F.softplus((distance - 0.5) * inverse))
+    between = torch.where(first | last, 0.0, torch.log(-torch.expm1(-inverse)))
+    logit = logit.clamp(-LOGIT_RANGE, LOGIT_RANGE)
+    return torch.logsumexp(logit, -1) - torch.logsumexp(above + below + between + logit, -1)

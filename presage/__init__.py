@@ -1,0 +1,18 @@
+"""Presage, a neural image codec whose files decode to the same pixels on every machine."""
+
+from presage.codec.api import decode, encode, info, recover
+from presage.codec.errors import DamagedFile, ImageRefused, PresageError, WeightsError
+from presage.codec.pillow import register_pillow
+
+__version__ = "0.1.0"
+__all__ = [
+    "DamagedFile",
+    "ImageRefused",
+    "PresageError",
+    "WeightsError",
+    "decode",
+    "encode",
+    "info",
+    "recover",
+    "register_pillow",
+]
