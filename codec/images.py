@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,7 @@ class Picture:
 def read(data: bytes, name: str = "the image") -> Picture:
     """Open the bytes of an image file. Raises ImageRefused."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning), Image.open(io.BytesIO(data)) as image:
             truncates = _loses_bits(image)
             if truncates and image.format != "PNG":
                 raise ImageRefused(f"{name}: 16 bits a channel in colour are taken from PNG files only")
@@ -79,7 +80,7 @@ def from_pillow(image: Image.Image, verbatim: bytes | None = None) -> Picture:
         meta["transparency"] = list(transparency) if isinstance(transparency, tuple) else transparency
     if "dpi" in info:
         meta["dpi"] = [float(v) for v in info["dpi"]]
-    exif = info.get("exif") or image.getexif().tobytes()
+    exif = info.get("exif") or (image.getexif().tobytes() if image.getexif() else b"")
     return Picture(
         converted,
         MODES[name],
@@ -98,7 +99,6 @@ def _fits_16_bits(image: Image.Image) -> bool:
 
 def restore(image: Image.Image, meta: bytes | None, icc: bytes | None, exif: bytes | None) -> Image.Image:
     """Put back what was kept beside the pixels."""
-    image.info = {}
     if meta:
         values = json.loads(meta)
         if "transparency" in values:

@@ -42,7 +42,8 @@ def walk(network: ExactPhoto, sizes: Sequence[tuple[int, int]], gray: bool, code
     """
     front = Wavefront(network, sizes)
     for step in range(front.steps):
-        front.start(step)
+        if not front.start(step):
+            continue
         shape = (front.tiles, front.high - front.low)
         symbols = torch.empty((*shape, 3), dtype=torch.uint8)
         for channel in range(3):
@@ -50,17 +51,13 @@ def walk(network: ExactPhoto, sizes: Sequence[tuple[int, int]], gray: bool, code
                 symbols[..., channel] = symbols[..., 0]
             else:
                 distribution = front.distribution(channel)
-                high = coder.nibbles(front, channel, 0, _to_numpy(distribution.nibble()))
-                low = coder.nibbles(front, channel, 1, _to_numpy(distribution.nibble(high.to(network.device))))
+                high = coder.nibbles(front, channel, 0, distribution.nibble().cpu().numpy())
+                low = coder.nibbles(front, channel, 1, distribution.nibble(high.to(network.device)).cpu().numpy())
                 symbols[..., channel] = (high * 16 + low).view(shape)
             front.put(channel, symbols[..., channel].to(network.device))
         front.finish()
         yield front, symbols
         progress(1 / front.steps)
-
-
-def _to_numpy(weights: Tensor) -> Weights:
-    return weights.to(torch.float32).cpu().numpy()
 
 
 class _Encoder:

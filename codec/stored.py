@@ -37,5 +37,5 @@ def decode(data: bytes, mode: str, size: tuple[int, int]) -> Image.Image:
             if image.mode != mode:
                 raise DamagedFile("the stored image is of another kind than the header says")
             return image.copy()
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DamagedFile(f"the stored image is damaged: {error}") from None

@@ -53,7 +53,12 @@ class Tables:
 
     def of_signed(self, values: Tensor) -> Tensor:
         """Compand plane differences; int8 of the same shape."""
-        return self.signed[(values.clamp(-SIGNED_LIMIT, SIGNED_LIMIT) + SIGNED_LIMIT).long()]
+        place = (values + SIGNED_LIMIT).clamp_(0, 2 * SIGNED_LIMIT).int()
+        return self.signed.index_select(0, place.flatten()).view(values.shape)
+
+    def of_error(self, errors: Tensor) -> Tensor:
+        """Compand sums of absolute errors; int8 of the same shape."""
+        return self.error.index_select(0, errors.int().flatten()).view(errors.shape)
 
 
 def planes(pixels: Tensor) -> Tensor:
@@ -91,7 +96,7 @@ def combine(predictions: Tensor, errors: Tensor) -> Tensor:
 
     `errors` are sums of past absolute errors, 0..ERROR_LIMIT, of the same shape.
     """
-    weights = _TRUST[errors.long()]
+    weights = _TRUST.to(errors.device).index_select(0, errors.int().flatten()).view(errors.shape)
     mean = torch.div((weights * predictions).sum(-2) * FRACTION, weights.sum(-2), rounding_mode="floor")
     return mean.to(torch.int16)
 
@@ -113,5 +118,5 @@ def network_input(near: Tensor, errors: Tensor, residuals: Tensor, combined: Ten
     minus prediction in ERROR_BLOCK (..., 6, 3). combined: the prediction in 1/8 (..., 3).
     """
     relative = near - middle(combined).unsqueeze(-2)
-    parts = [tables.of_signed(relative), tables.error[errors.long()], residuals]
+    parts = [tables.of_signed(relative), tables.of_error(errors), residuals]
     return torch.cat([part.flatten(-2) for part in parts], dim=-1)

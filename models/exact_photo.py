@@ -52,13 +52,16 @@ class ExactPhoto:
         self.blocks = [self._prepare(layer) for name, layer in layers.items() if name.startswith("blocks")]
         heads = [layers[f"heads.{c}"] for c in range(CHANNELS)]
         self.width = heads[0].weight.shape[1]
-        self.heads = [self._prepare(IntLinear(h.weight[:, : self.width], h.bias, h.shift)) for h in heads]
+        self.heads = self._prepare(IntLinear(*(torch.cat(parts) for parts in zip(*map(self._without_hints, heads), strict=True))))
         self.hints = [self._hint_tables(h.weight[:, self.width :]) for h in heads]
         self.outs = [self._prepare(layers[f"outs.{c}"]) for c in range(CHANNELS)]
         self.hidden = self.cell[1].bias.numel()
 
     def _prepare(self, layer: IntLinear) -> _Layer:
         return _Layer(self.back_end.prepare(layer.weight), layer.bias, layer.shift, layer.skip)
+
+    def _without_hints(self, head: IntLinear) -> tuple[Tensor, Tensor, Tensor]:
+        return head.weight[:, : self.width].contiguous(), head.bias, head.shift
 
     def _hint_tables(self, weight: Tensor) -> list[Tensor]:
         """What a residual of each earlier channel adds to a head's sums; int32 (2 HINT_LIMIT + 1, head) each."""
@@ -94,7 +97,8 @@ class Wavefront:
     """The walk through a batch of tiles, for encoder and decoder alike.
 
     for step in range(wavefront.steps):
-        wavefront.start(step)
+        if not wavefront.start(step):
+            continue  # no pixel belongs to it
         for channel in range(3):
             distribution = wavefront.distribution(channel)
             wavefront.put(channel, symbols)  # known or just decoded
@@ -132,8 +136,8 @@ class Wavefront:
         shape = (self.tiles, self.high - self.low, steps, rows * ring.shape[3])
         return ring.as_strided(shape, (by_tile, by_row, by_step, 1), start).flatten(2)
 
-    def start(self, step: int) -> None:
-        """Go to a step: everything that does not depend on its symbols."""
+    def start(self, step: int) -> bool:
+        """Go to a step: everything that does not depend on its symbols. False if no pixel belongs to it."""
         net = self.network
         self.step = step
         self._at += 1
@@ -145,6 +149,8 @@ class Wavefront:
                 ring[HISTORY:] = 0
             self._at = HISTORY
         self.low, self.high = self.rows(step)
+        if self.low >= self.high:
+            return False
         x = step - SLOPE * torch.arange(self.low, self.high, device=net.device)
         y = torch.arange(self.low, self.high, device=net.device)
         self._valid = (x < self.widths) & (y < self.heights)
@@ -161,19 +167,22 @@ class Wavefront:
         y = net.layer(seen, net.trunk)
         for block in net.blocks:
             y = net.layer(y, block)
-        self._features = y
+        self._heads = net.sums(y, net.heads)
         self._values = torch.empty((*self._valid.shape, CHANNELS), dtype=torch.int16, device=net.device)
         self._green = torch.zeros(self._valid.shape, dtype=torch.int16, device=net.device)
         self._away = torch.empty_like(self._values)  # residuals
+        return True
 
     def distribution(self, channel: int) -> Distribution:
         """The distributions of a channel (0, 1, 2 = G, R, B), tile by tile, row by row."""
         net = self.network
-        head, out = net.heads[channel], net.outs[channel]
-        sums = net.sums(self._features, head)
+        out, size = net.outs[channel], self._heads.shape[1] // CHANNELS
+        part = slice(channel * size, (channel + 1) * size)
+        sums = self._heads[:, part]
         for earlier, table in enumerate(net.hints[channel]):
-            sums.add_(table[(self._away[..., earlier].flatten().clamp(-HINT_LIMIT, HINT_LIMIT) + HINT_LIMIT).long()])
-        output = net.sums(net.activation(sums, head), out).bitwise_right_shift_(out.shift)
+            sums.add_(table.index_select(0, self._away[..., earlier].flatten().clamp(-HINT_LIMIT, HINT_LIMIT).int() + HINT_LIMIT))
+        features = sums.bitwise_right_shift_(net.heads.shift[part]).clamp_(0, 127).to(torch.int8).contiguous()
+        output = net.sums(features, out).bitwise_right_shift_(out.shift)
         centres = self._combined[..., channel] + context.FRACTION * self._green
         centres = centres.clamp(0, 255 * context.FRACTION).int() * (frequencies.PLACE // context.FRACTION)
         return Distribution(output, centres.flatten(), net.distribution_tables)

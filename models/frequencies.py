@@ -20,8 +20,7 @@ STEPS = 256  # table entries of the sigmoid for a unit of its argument
 REACH = 16  # the sigmoid's table covers -REACH..REACH
 SCALE_LOW, SCALE_HIGH = (round(v * LEVEL) for v in SCALE_RANGE)
 LOGIT_LIMIT = round(LOGIT_RANGE * LEVEL)
-OFFSET_LIMIT = 4095
-DISTANCE_LIMIT = 12_000
+OFFSET_LIMIT = 4095  # keeps every product of a distance and an inverse scale below 2^31
 INVERSE_BITS = 8
 SIGMOID_BITS, SHARE_BITS, WEIGHT_BITS = 16, 12, 23  # K <= 7 keeps sums below 2^31, weights below 2^24
 
@@ -55,23 +54,24 @@ class Distribution:
     def __init__(self, output: Tensor, centres: Tensor, tables: DistributionTables) -> None:
         """output: int32 (n, 3 K) in units of `output_bits`. centres: int32 (n) in 1/PLACE grey levels."""
         offset, scale, logit = output.t().unflatten(0, (3, -1)).unbind(0)  # each (K, n)
-        self.tables = tables
-        self.mean = (centres + offset.clamp(-OFFSET_LIMIT, OFFSET_LIMIT)).contiguous()
+        self.sigmoid = tables.sigmoid
         self.inverse = tables.inverse[(scale.clamp(SCALE_LOW, SCALE_HIGH) - SCALE_LOW).long()]
+        mean = centres + offset.clamp(-OFFSET_LIMIT, OFFSET_LIMIT)
+        self.origin = (REACH * STEPS << INVERSE_BITS) - mean * self.inverse  # where edge 0 falls in the sigmoid's table
         logit = logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         self.share = tables.share[(logit.amax(0) - logit).long()]
 
     def cumulative(self, edges: Tensor) -> Tensor:
         """C at edges (m, n) or (m, 1), which are in 1/PLACE grey levels; int32 (m, n), increasing along m."""
-        distance = (edges.unsqueeze(1) - self.mean).clamp_(-DISTANCE_LIMIT, DISTANCE_LIMIT)
-        place = distance.mul_(self.inverse).bitwise_right_shift_(INVERSE_BITS).clamp_(-REACH * STEPS, REACH * STEPS - 1)
-        sigmoid = self.tables.sigmoid[place.add_(REACH * STEPS).long()]
+        place = (edges.unsqueeze(1) * self.inverse).add_(self.origin).bitwise_right_shift_(INVERSE_BITS)
+        place.clamp_(0, 2 * REACH * STEPS - 1)
+        sigmoid = self.sigmoid.index_select(0, place.flatten()).view_as(place)
         return sigmoid.mul_(self.share).sum(1, dtype=torch.int32)
 
     def nibble(self, above: Tensor | None = None) -> Tensor:
         """Weights of the sixteen values of the high nibble, or of the low one under the high nibbles `above` (n).
 
-        int32 (n, 16), each at least 1, with a sum below 2^24. The two end symbols take the tails.
+        Integers in float32 (n, 16), each at least 1, with a sum below 2^24. The two end symbols take the tails.
         """
         total = self.share.sum(0, dtype=torch.int32).mul_(1 << SIGMOID_BITS)
         edge = torch.arange(17, dtype=torch.int32, device=total.device).unsqueeze(1)
@@ -85,4 +85,5 @@ class Distribution:
             c[0].masked_fill_(above == 0, 0)
             torch.where(above == 15, total, c[16], out=c[16])
         c.bitwise_right_shift_(SIGMOID_BITS + SHARE_BITS + 3 - WEIGHT_BITS)
-        return (c[1:] - c[:-1] + 1).t().contiguous()
+        weights = torch.empty((c.shape[1], 16), dtype=torch.float32, device=c.device)
+        return weights.copy_((c[1:] - c[:-1]).add_(1).t())

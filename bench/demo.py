@@ -1,0 +1,41 @@
+"""`make demo`: compress a photograph, get it back, check every pixel, and show the size beside other codecs.
+
+python -m presage.bench.demo PHOTO FOLDER
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import presage
+
+from .codecs import available
+
+
+def main(source: Path, folder: Path) -> None:
+    """Write PHOTO.psg and its decoded PNG into the folder, and print a table."""
+    folder.mkdir(exist_ok=True)
+    pixels = np.asarray(Image.open(source).convert("RGB"))
+    started = time.monotonic()
+    data = presage.encode(source)
+    encoded = time.monotonic()
+    image = presage.decode(data)
+    decoded = time.monotonic()
+    (folder / f"{source.stem}.psg").write_bytes(data)
+    image.save(folder / f"{source.stem}.png")
+    if not np.array_equal(np.asarray(image), pixels):
+        sys.exit("the decoded pixels differ")
+    print(f"{source.name}: {image.width} x {image.height}, encoded in {encoded - started:.1f} s, decoded in {decoded - encoded:.1f} s,")
+    print(f"every pixel equal. The files are in {folder}/.\n")
+    sizes = {"Presage": len(data)}
+    for codec in available(["png", "webp", "jxl7", "jxl9"]):
+        sizes[codec.description] = len(codec.encode(pixels, 2))
+    for name, size in sorted(sizes.items(), key=lambda item: item[1]):
+        print(f"{name:36} {size:>9,} bytes  {8 * size / pixels.size:6.3f} bits/sample  {size / len(data) - 1:+7.1%}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,49 @@
+"""Fixtures: tiny weights that are in the repository, and the shared pictures where they are at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from presage.codec import api
+from presage.models import store
+
+HERE = Path(__file__).resolve().parent
+TINY = HERE / "data"
+SHARED = HERE.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test finds the model `tiny`, in subprocesses too."""
+    monkeypatch.setenv("PRESAGE_MODELS", str(TINY))
+
+
+@pytest.fixture(scope="session")
+def network():
+    """The tiny network."""
+    os.environ["PRESAGE_MODELS"] = str(TINY)
+    return api._load(store.find("tiny"), api.Settings())
+
+
+@pytest.fixture(scope="session")
+def photo() -> NDArray[np.uint8]:
+    """A piece of a photograph, uint8 (61, 83, 3)."""
+    return np.asarray(Image.open(HERE / "golden" / "rgb.png"))
+
+
+def shared(name: str) -> Path:
+    """A file or folder of the shared data; skips the test where it is absent."""
+    if not (SHARED / name).exists():
+        pytest.skip(f"shared data {name} is not at hand")
+    return SHARED / name
+
+
+def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth noise, uint8 (height, width, 3)."""
+    random = np.random.default_rng(seed)
+    steps = random.integers(-9, 10, (height, width, 3)).cumsum(0).cumsum(1)
+    return (128 + steps // 4).clip(0, 255).astype(np.uint8)

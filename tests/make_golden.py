@@ -1,0 +1,37 @@
+"""Make the golden files anew. Only when the format version changes: python tests/make_golden.py KODIM07.png
+
+The weights are made by `presage train tests/data/tiny.toml --out tests/data`.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import presage
+
+HERE = Path(__file__).resolve().parent
+
+
+def main(source: str) -> None:
+    pixels = np.asarray(Image.open(source).convert("RGB"))[200:261, 300:383]
+    rgb = Image.fromarray(pixels)
+    images = {
+        "rgb": rgb,
+        "rgba": Image.fromarray(np.dstack([pixels, np.tile(np.arange(83, dtype=np.uint8), (61, 1))])),
+        "gray_alpha": Image.fromarray(np.dstack([pixels[..., 1], 255 - pixels[..., 1] // 128 * 9])),
+        "gray": rgb.convert("L"),
+        "one": rgb.crop((5, 5, 6, 6)),
+        "palette": rgb.quantize(16),
+        "bilevel": rgb.convert("1"),
+    }
+    for name, image in images.items():
+        image.save(HERE / "golden" / f"{name}.png")
+        data = presage.encode(image, model="tiny", tile=32, model_path=[HERE / "data"])
+        (HERE / "golden" / f"{name}.psg").write_bytes(data)
+        print(name, len(data), presage.info(data)["coding"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,102 @@
+"""No probability may depend on its own symbol or a later one; and the float network that is trained is the integer one that is used."""
+
+import numpy as np
+import torch
+
+from presage.codec import lossless
+from presage.models import context, photo
+from presage.models.exact_photo import Wavefront
+
+from conftest import noise
+
+H, W = 7, 10
+
+
+def record(network, pixels):
+    """Weights of every nibble of tiles (n, H, W, 3): {(step, channel, half): (n, rows, 16)}."""
+    coder = lossless._Encoder(list(pixels))
+    seen = {}
+
+    class Spy:
+        def nibbles(self, front: Wavefront, channel: int, half: int, weights):
+            seen[front.step, channel, half] = weights.reshape(front.tiles, -1, 16).copy()
+            return coder.nibbles(front, channel, half, weights)
+
+    for _ in lossless.walk(network, [(H, W)] * len(pixels), False, Spy(), lambda _: None):
+        pass
+    return seen
+
+
+def test_changing_a_symbol_changes_no_equal_or_earlier_weight(network) -> None:
+    base = noise(H, W)
+    places = [(y, x, c) for y in range(H) for x in range(W) for c in range(3)]
+    variants = np.repeat(base[None], len(places) + 1, axis=0)
+    for i, (y, x, c) in enumerate(places, 1):
+        variants[i, y, x, lossless.TO_CODED[c]] ^= 0xFF
+    seen = record(network, variants)
+    later = 0
+    for i, (y, x, c) in enumerate(places, 1):
+        step = x + context.SLOPE * y
+        for (s, channel, half), weights in seen.items():
+            rows = np.arange(max(0, -(-(s - W + 1) // context.SLOPE)), max(0, -(-(s - W + 1) // context.SLOPE)) + weights.shape[1])
+            earlier = (s, channel, half) <= (step, c, 0) if s <= step else False
+            for row, (before, after) in zip(rows, zip(weights[0], weights[i], strict=True), strict=True):
+                same_pixel = s == step and row == y
+                if earlier or (s == step and not same_pixel) or (same_pixel and (channel, half) <= (c, 0)):
+                    assert np.array_equal(before, after), f"({y},{x},{c}) is seen at step {s} row {row} channel {channel}"
+                elif s > step:
+                    later += not np.array_equal(before, after)
+    assert later > len(places)  # the test can fail: what comes later does change
+
+
+def test_first_pixel_knows_nothing(network) -> None:
+    seen = record(network, np.stack([noise(H, W, seed) for seed in range(4)]))
+    first = seen[0, 0, 0]
+    assert (first == first[:1]).all()
+
+
+def test_no_gradient_from_later_pixels() -> None:
+    """The float network is causal too: its loss at a pixel has no dependence on what comes later."""
+    network = photo.Photo(photo.Config(hidden=8, width=16, blocks=1, head=8, mixtures=2))
+    pixels = torch.from_numpy(noise(H, W)[None])
+    changed = pixels.clone()
+    changed[0, 3, 4] = 255 - changed[0, 3, 4]
+    with torch.no_grad():
+        before, after = network(pixels)[:, 0], network(changed)[:, 0]
+    step = torch.arange(W)[None] + context.SLOPE * torch.arange(H)[:, None]
+    same = (before == after).all(0)
+    mask = step <= 4 + context.SLOPE * 3
+    mask[3, 4] = False
+    assert bool(same[mask].all())
+    assert not bool(same.all())
+
+
+def test_float_network_is_the_integer_one() -> None:
+    """Trained form (masked slices, bfloat16) against exact form: nearly the same bits."""
+    from presage.models import export
+    from presage.models.exact_photo import ExactPhoto
+
+    torch.manual_seed(3)
+    trained = photo.Photo(photo.Config(hidden=16, width=32, blocks=2, head=16, mixtures=3))
+    for head in trained.outs:
+        head.weight.data *= 2
+    pixels = np.stack([noise(40, 50, seed) for seed in range(3)])
+    sample = torch.from_numpy(pixels)
+    trained.quantise(sample)
+    with torch.no_grad():
+        expected = float(trained(sample).mean()) / np.log(2)
+    exact = ExactPhoto(export.photo_tensors(trained))
+    bits = ideal_bits(exact, pixels)
+    assert abs(bits - expected) < 0.005 * expected
+
+
+def ideal_bits(network, pixels) -> float:
+    """Code length of the integer frequencies, bits a symbol."""
+    coder = lossless._Encoder(list(pixels))
+    for _ in lossless.walk(network, [tile.shape[:2] for tile in pixels], False, coder, lambda _: None):
+        pass
+    total = 0.0
+    for nibbles, weights in zip(coder._nibbles, coder._weights, strict=True):
+        n, w = np.concatenate(nibbles), np.concatenate(weights).astype(np.float64)
+        total -= np.log2(w[np.arange(len(n)), n] / w.sum(1)).sum()
+    return total / pixels.size

@@ -1,0 +1,140 @@
+"""The command as people use it: real processes, pipes, exit codes, nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import HERE, noise
+from PIL import Image
+
+import presage
+
+COMMAND = [sys.executable, "-m", "presage"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parent), "PRESAGE_MODELS": str(HERE / "data")}
+GOLDEN = HERE / "golden"
+
+
+def run(*arguments: object, **options) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, env=ENVIRONMENT, check=False, **options)
+
+
+def test_round_trip_with_names_beside_the_sources(tmp_path: Path) -> None:
+    for i in range(2):
+        Image.fromarray(noise(30, 40, i)).save(tmp_path / f"{i}.png")
+    done = run("encode", "-m", "tiny", "--json", tmp_path / "0.png", tmp_path / "1.png", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(line["output"]).name for line in lines] == ["0.psg", "1.psg"]
+    (tmp_path / "out").mkdir()
+    assert run("decode", tmp_path / "0.psg", tmp_path / "1.psg", "--out-dir", tmp_path / "out").returncode == 0
+    for i in range(2):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / f"{i}.png")), noise(30, 40, i))
+
+
+def test_pipes(tmp_path: Path) -> None:
+    source = (GOLDEN / "rgb.png").read_bytes()
+    encoded = run("encode", "-m", "tiny", "-", input=source)
+    assert encoded.returncode == 0
+    decoded = run("decode", "-", "-o", "-", input=encoded.stdout)
+    assert decoded.returncode == 0
+    (tmp_path / "x.png").write_bytes(decoded.stdout)
+    assert Image.open(tmp_path / "x.png").tobytes() == Image.open(GOLDEN / "rgb.png").tobytes()
+
+
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
+    target = tmp_path / "x.psg"
+    target.write_text("precious")
+    done = run("encode", "-m", "tiny", GOLDEN / "rgb.png", "-o", target)
+    assert done.returncode == 1
+    assert b"-f" in done.stderr
+    assert target.read_text() == "precious"
+    assert run("encode", "-m", "tiny", GOLDEN / "rgb.png", "-o", target, "-f").returncode == 0
+    assert presage.decode(target.read_bytes()).size == (83, 61)
+
+
+def test_exit_codes(tmp_path: Path) -> None:
+    damaged = tmp_path / "bad.psg"
+    damaged.write_bytes((GOLDEN / "rgb.psg").read_bytes()[:-3])
+    done = run("decode", damaged)
+    assert done.returncode == 3
+    assert not (tmp_path / "bad.png").exists()
+    assert b"Traceback" not in done.stderr
+    assert run("verify", damaged, GOLDEN / "rgb.psg").returncode == 3
+    assert run("info", tmp_path / "missing.psg").returncode == 1
+    assert run("decode", GOLDEN / "rgb.psg", "--no-such-option").returncode == 2
+    assert run("encode", GOLDEN / "rgb.png", GOLDEN / "gray.png", "-o", "x.psg").returncode == 2
+    assert run("encode", GOLDEN / "rgb.png", "-m", "nothing", "-o", tmp_path / "y.psg").returncode == 4
+    lost = subprocess.run([*COMMAND, "verify", GOLDEN / "rgb.psg"], capture_output=True, env=ENVIRONMENT | {"PRESAGE_MODELS": ""}, check=False)
+    assert lost.returncode == 4
+    assert b"tiny-1" in lost.stderr
+    assert run("decode", GOLDEN / "rgb.psg", "-o", tmp_path / "x.jpg").returncode == 1
+
+
+def test_several_inputs_go_on_after_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "no.psg").write_bytes(b"no")
+    done = run("decode", tmp_path / "no.psg", GOLDEN / "gray.psg", "--out-dir", tmp_path, "--json")
+    assert done.returncode == 3
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert first["exit_code"] == 3
+    assert (second["width"], second["height"]) == (83, 61)
+    assert (tmp_path / "gray.png").exists()
+
+
+def test_recover_crop_and_verify(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.psg"
+    data = (GOLDEN / "rgb.psg").read_bytes()
+    cut.write_bytes(data[: len(data) * 3 // 4])
+    assert run("decode", cut).returncode == 3
+    done = run("decode", "--recover", cut, "-o", tmp_path / "saved.png")
+    assert done.returncode == 0
+    assert b"lost" in done.stderr
+    assert run("decode", "--crop", "10,20,30,15", GOLDEN / "rgb.psg", "-o", tmp_path / "crop.png").returncode == 0
+    assert Image.open(tmp_path / "crop.png").tobytes() == Image.open(GOLDEN / "rgb.png").crop((10, 20, 40, 35)).tobytes()
+    assert run("decode", "--crop", "1,2", GOLDEN / "rgb.psg", "-o", "-").returncode == 2
+    assert b"ok" in run("verify", GOLDEN / "rgb.psg").stderr
+
+
+def test_jpeg_input_is_taken_with_a_warning(tmp_path: Path) -> None:
+    Image.fromarray(noise(40, 40)).save(tmp_path / "a.jpg")
+    done = run("encode", "-m", "tiny", tmp_path / "a.jpg")
+    assert done.returncode == 0
+    assert b"JPEG" in done.stderr
+
+
+def test_killed_work_leaves_no_file_under_the_final_name(tmp_path: Path) -> None:
+    Image.fromarray(noise(600, 600)).save(tmp_path / "big.png")
+    assert run("encode", "-m", "tiny", tmp_path / "big.png", "-o", tmp_path / "whole.psg").returncode == 0
+    for arguments, result in (
+        (["encode", "-m", "tiny", "big.png", "-o", "x.psg"], "x.psg"),
+        (["decode", "whole.psg", "-o", "y.png"], "y.png"),
+    ):
+        for delay in (0.3, 1.2, 1.6, 2.0, 2.4):
+            process = subprocess.Popen([*COMMAND, *arguments], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+            time.sleep(delay)
+            process.send_signal(signal.SIGKILL)
+            if process.wait() == 0:
+                (tmp_path / result).unlink()
+            assert not (tmp_path / result).exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["info", str(GOLDEN / "rgb.psg")], ["models"], ["--version"]])
+def test_light_commands_import_neither_torch_nor_numpy(arguments: list[str]) -> None:
+    script = (
+        "import sys\nfrom presage.codec.cli import main\nsys.argv[1:] = " + repr(arguments) + "\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "bad = {'torch', 'numpy', 'PIL', 'constriction'} & set(sys.modules)\nassert not bad, bad\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=ENVIRONMENT, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_models_are_listed() -> None:
+    facts = [json.loads(line) for line in run("models", "--json").stdout.splitlines()]
+    assert {"tiny-1"} <= {f["name"] for f in facts}

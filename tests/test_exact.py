@@ -1,0 +1,85 @@
+"""The same bytes and the same pixels whatever does the work: threads, batches, arithmetic, instruction sets, processes."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import HERE, noise
+from PIL import Image
+
+import presage
+from presage.codec import lossless
+
+GOLDEN = sorted((HERE / "golden").glob("*.psg"))
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return np.hstack([noise(70, 60), np.asarray(Image.open(HERE / "golden" / "rgb.png"))[:70][:61].repeat(2, 0)[:70]])
+
+
+@pytest.fixture(scope="module")
+def reference(picture) -> bytes:
+    return presage.encode(picture, model="tiny", tile=24, threads=1, arithmetic="float64", model_path=[HERE / "data"])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 5, 48])
+def test_threads_and_batches(picture, reference, threads: int, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lossless, "BATCH", batch)
+    assert presage.encode(picture, model="tiny", tile=24, threads=threads) == reference
+    assert np.array_equal(np.asarray(presage.decode(reference, threads=threads)), picture)
+
+
+@pytest.mark.parametrize("arithmetic", ["int8", "float32", "float64"])
+def test_arithmetic(picture, reference, arithmetic: str) -> None:
+    assert presage.encode(picture, model="tiny", tile=24, arithmetic=arithmetic) == reference
+    assert np.array_equal(np.asarray(presage.decode(reference, arithmetic=arithmetic)), picture)
+
+
+INSTRUCTIONS = [
+    {},
+    {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"},
+]
+FRESH = """
+import sys, hashlib, numpy as np, presage
+data = open(sys.argv[1], "rb").read()
+pixels = np.load(sys.argv[2])
+assert np.array_equal(np.asarray(presage.decode(data)), pixels)
+print(hashlib.sha256(presage.encode(pixels, model="tiny", tile=24)).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("settings", INSTRUCTIONS)
+def test_fresh_process_and_plain_instructions(picture, reference, settings: dict[str, str], tmp_path) -> None:
+    (tmp_path / "x.psg").write_bytes(reference)
+    np.save(tmp_path / "x.npy", picture)
+    command = [sys.executable, "-c", FRESH, str(tmp_path / "x.psg"), str(tmp_path / "x.npy")]
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, cwd=HERE.parent, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == hashlib.sha256(reference).hexdigest()
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
+def test_golden_files(path) -> None:
+    """The format is a contract: old files decode, and encoding them again gives the same bytes."""
+    data = path.read_bytes()
+    image, kept = presage.decode(data), Image.open(path.with_suffix(".png"))
+    assert (image.mode, image.size, image.tobytes()) == (kept.mode, kept.size, kept.tobytes())
+    assert image.getpalette() == kept.getpalette()
+    if presage.info(data)["coding"] == "model":
+        assert presage.encode(kept, model="tiny", tile=32) == data
+
+
+def test_golden_files_cover_both_codings() -> None:
+    assert {presage.info(p.read_bytes())["coding"] for p in GOLDEN} == {"model", "stored"}
+
+
+@pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="no CUDA device")
+def test_gpu_and_cpu_agree(picture, reference) -> None:
+    assert presage.encode(picture, model="tiny", tile=24, device="cuda") == reference
+    assert np.array_equal(np.asarray(presage.decode(reference, device="cuda")), picture)

@@ -1,0 +1,85 @@
+"""Exact layers: the proof, the known answers, and that a lying back end is not used."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from presage.models import integer
+from presage.models.integer import Float, IntLinear
+
+CPU = torch.device("cpu")
+SHAPES = [(40, 24), (132, 64)]
+
+
+def layer(weight: int, bias: int = 0, shift: int = 4, inputs: int = 10) -> IntLinear:
+    full = torch.full((3, inputs), weight, dtype=torch.int8)
+    return IntLinear(full, torch.full((3,), bias, dtype=torch.int32), torch.full((3,), shift, dtype=torch.int32))
+
+
+@pytest.mark.parametrize("name", integer.BACK_ENDS)
+def test_all_back_ends_pass(name: str) -> None:
+    assert integer.passes_known_answers(integer.BACK_ENDS[name], SHAPES, (1, 3, 64), CPU)
+
+
+class Saturating(Float):
+    """Wrong as int8 kernels without VNNI are: x + 128 is unsigned, and pairs of products are added in 16 bits."""
+
+    def product(self, x, prepared):
+        pairs = (x.double() + 128).unflatten(1, (-1, 2)).unsqueeze(-1) * prepared.unflatten(0, (-1, 2))
+        return (pairs.sum(2).clamp(-32768, 32767).sum(1) - 128 * prepared.sum(0)).int()
+
+
+class Lossy(Float):
+    """Wrong as a reduced-precision float32 product is."""
+
+    def product(self, x, prepared):
+        return torch.mm(x.bfloat16(), prepared.bfloat16()).int()
+
+
+@pytest.mark.parametrize("kind", [Saturating, Lossy])
+def test_wrong_back_ends_are_found_out_and_passed_over(kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = kind(torch.float64)
+    assert not integer.passes_known_answers(wrong, SHAPES, (1, 3), CPU)
+    monkeypatch.setitem(integer.BACK_ENDS, "int8", wrong)
+    assert integer.choose(None, SHAPES, (1, 3), CPU).name == "float32"
+    with pytest.raises(ValueError, match="no exact matrix product"):
+        integer.choose("int8", SHAPES, (1, 3), CPU)
+
+
+def test_reduced_precision_setting_is_refused() -> None:
+    """bfloat16 behind float32's name must not pass (where the processor has it)."""
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        x = torch.full((64, 132), 127, dtype=torch.int8)
+        back_end = integer.BACK_ENDS["float32"]
+        exact = bool((back_end.product(x, back_end.prepare(x)) == 127 * 127 * 132).all())
+        assert integer.passes_known_answers(back_end, [(132, 64)], (64,), CPU) <= exact
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_overflow_proof() -> None:
+    layer(127).check("fits")
+    layer(127, inputs=1040).check("largest that fits")
+    with pytest.raises(ValueError, match="not exact"):
+        layer(127, inputs=1041).check("weights too large")
+    with pytest.raises(ValueError, match="not exact"):
+        layer(1, bias=1 << 24).check("bias too large")
+    with pytest.raises(ValueError, match="not exact"):
+        layer(1, shift=24).check("shift too large")
+    with pytest.raises(ValueError, match="not exact"):
+        replace(layer(1), skip=torch.tensor([18])).check("skip too large")
+
+
+@pytest.mark.parametrize("name", integer.BACK_ENDS)
+def test_products_are_integers(name: str) -> None:
+    random = np.random.default_rng(0)
+    back_end = integer.BACK_ENDS[name]
+    for n, inputs, outputs in ((1, 7, 3), (33, 130, 65)):
+        x, w = random.integers(-127, 128, (n, inputs)), random.integers(-127, 128, (outputs, inputs))
+        result = back_end.product(torch.from_numpy(x.astype(np.int8)), back_end.prepare(torch.from_numpy(w.astype(np.int8))))
+        assert result.dtype == torch.int32
+        assert np.array_equal(result.numpy(), x @ w.T)

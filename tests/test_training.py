@@ -1,0 +1,80 @@
+"""A run from pictures to weights that encode, on a network and data of the test's own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import noise
+from PIL import Image
+
+import presage
+from presage.models import store, train
+
+RUN = """
+[run]
+model = "photo"
+name = "mine-1"
+steps = 24
+batch = 2
+warm_up = 4
+compile = false
+report_every = 6
+save_every = 12
+[model]
+hidden = 4
+width = 8
+blocks = 1
+head = 8
+mixtures = 2
+[data]
+folder = "{folder}"
+crop = 16
+hold_out = 4
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    (tmp_path / "pictures").mkdir()
+    for i in range(8):
+        Image.fromarray(noise(24, 30, i)).save(tmp_path / "pictures" / f"{i}.png")
+    (tmp_path / "run.toml").write_text(RUN.format(folder=tmp_path / "pictures"))
+    return tmp_path / "run.toml"
+
+
+def test_train_resume_export_encode(run: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train.run(run, ["run.steps=12"], tmp_path / "out", False, "cpu", lines.append)
+    assert any("held-out" in line for line in lines)
+    with pytest.raises(FileExistsError, match="--resume"):
+        train.run(run, [], tmp_path / "out", False, "cpu", lines.append)
+    train.run(run, [], tmp_path / "out", True, "cpu", lines.append)
+    assert any(line.startswith("step 24/24") for line in lines)
+    weights = train.export(run, [], tmp_path / "out")
+    assert weights is not None
+    assert store.read(weights).metadata["model"] == "photo"
+    pixels = noise(33, 40, 99)
+    data = presage.encode(np.vstack([pixels, pixels[::-1]] * 4), model="mine", model_path=[tmp_path / "out"])
+    assert presage.info(data)["coding"] in ("model", "stored")
+    assert np.array_equal(np.asarray(presage.decode(data, model_path=[tmp_path / "out"]))[:33], pixels)
+
+
+def test_unfinished_run_is_not_exported(run: Path, tmp_path: Path) -> None:
+    train.run(run, ["run.quantise_from=1.0", "run.steps=12"], tmp_path / "out", False, "cpu", lambda _: None)
+    with pytest.raises(ValueError, match="not on integer grids"):
+        train.export(run, [], tmp_path / "out")
+
+
+def test_wrong_runs_are_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no_such"):
+        train.read_run(run, ["run.no_such=1"])
+    with pytest.raises(FileNotFoundError, match="no images"):
+        train.run(run, [f"data.folder={tmp_path / 'out'}"], tmp_path / "out", False, "cpu", lambda _: None)
+
+
+def test_learning_rate_falls_to_nothing(run: Path) -> None:
+    config = train.read_run(run, ["run.steps=1000", "run.warm_up=10"])
+    rates = [train.learning_rate(config, step) for step in range(1000)]
+    assert max(rates) == pytest.approx(config.rate, rel=0.01)
+    assert rates[-1] < config.rate / 1000
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
