@@ -12,7 +12,7 @@ from PIL import Image
 
 import presage
 
-from .codecs import available
+from .codecs import CODECS
 
 
 def main(source: Path, folder: Path) -> None:
@@ -31,8 +31,9 @@ def main(source: Path, folder: Path) -> None:
     print(f"{source.name}: {image.width} x {image.height}, encoded in {encoded - started:.1f} s, decoded in {decoded - encoded:.1f} s,")
     print(f"every pixel equal. The files are in {folder}/.\n")
     sizes = {"Presage": len(data)}
-    for codec in available(["png", "webp", "jxl7", "jxl9"]):
-        sizes[codec.description] = len(codec.encode(pixels, 2))
+    for codec in (CODECS[name] for name in ("png", "webp", "jxl7", "jxl9")):
+        if not codec.missing:
+            sizes[codec.description] = len(codec.encode(pixels, 2))
     for name, size in sorted(sizes.items(), key=lambda item: item[1]):
         print(f"{name:36} {size:>9,} bytes  {8 * size / pixels.size:6.3f} bits/sample  {size / len(data) - 1:+7.1%}")
 

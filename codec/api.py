@@ -76,7 +76,9 @@ def _load(weights: store.Weights, settings: Settings) -> ExactPhoto:
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
-def encode(image: Image.Image | NDArray[Any] | Path | str | bytes, *, model: str = DEFAULT_MODEL, tile: int = DEFAULT_TILE, **settings: Any) -> bytes:
+def encode(
+    image: Image.Image | NDArray[Any] | Path | str | bytes, *, model: str = DEFAULT_MODEL, tile: int = DEFAULT_TILE, **settings: Any
+) -> bytes:
     """Compress an image without loss; returns the .psg file.
 
     image: a Pillow image, an array (uint8 (H, W), (H, W, 1..4) or uint16 (H, W)), a path, or the bytes of an image file.
@@ -254,14 +256,15 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
     streams = container.TileStreams(data, header)
     boxes = container.tile_boxes(header.width, header.height, header.tile)
     left, top, right, bottom = area
-    wanted = [i for i, (l, t, r, b) in enumerate(boxes) if l < right and r > left and t < bottom and b > top]
+    wanted = [i for i, (x0, y0, x1, y1) in enumerate(boxes) if x0 < right and x1 > left and y0 < bottom and y1 > top]
     pixels = np.full((bottom - top, right - left, 3), DAMAGED_FILL, np.uint8)
     lost: list[Box] = []
 
     def place(i: int, tile: NDArray[np.uint8]) -> None:
-        l, t, r, b = boxes[i]
-        x, y, x1, y1 = max(l, left), max(t, top), min(r, right), min(b, bottom)
-        pixels[y - top : y1 - top, x - left : x1 - left] = tile[y - t : y1 - t, x - l : x1 - l]
+        x0, y0, x1, y1 = boxes[i]
+        rows, columns = slice(max(y0, top), min(y1, bottom)), slice(max(x0, left), min(x1, right))
+        inside = tile[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
+        pixels[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
 
     for start in range(0, len(wanted), CHUNK_TILES):
         chunk = {}
@@ -277,7 +280,9 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
             settings.progress((start + share * count) / len(wanted))
 
         sizes = [(boxes[i][3] - boxes[i][1], boxes[i][2] - boxes[i][0]) for i in chunk]
-        for i, tile in zip(chunk, lossless.decode_tiles(network, list(chunk.values()), sizes, gray, settings.thread_count, report), strict=True):
+        for i, tile in zip(
+            chunk, lossless.decode_tiles(network, list(chunk.values()), sizes, gray, settings.thread_count, report), strict=True
+        ):
             place(i, tile)
     image = Image.fromarray(pixels)
     if gray:

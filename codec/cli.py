@@ -20,19 +20,17 @@ PATH = click.Path(path_type=Path)
 BAR_AFTER = 1.0  # seconds
 
 
-class Crop(click.ParamType):
+class Crop(click.ParamType[tuple[int, int, int, int]]):
     """X,Y,WIDTH,HEIGHT"""
 
     name = "x,y,w,h"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int, int, int]:
         try:
-            numbers = tuple(int(part) for part in value.split(","))
+            x, y, width, height = (int(part) for part in value.split(","))
         except ValueError:
-            numbers = ()
-        if len(numbers) != 4:
             self.fail(f"{value!r} is not X,Y,WIDTH,HEIGHT", param, ctx)
-        return numbers
+        return x, y, width, height
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,16 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def jobs(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files worked on at a time, in processes.")(command)
+    return click.option(
+        "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files worked on at a time, in processes."
+    )(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="presage", prog_name="presage")
-@click.option("-V", is_flag=True, is_eager=True, expose_value=False, callback=lambda c, _, v: _version(c) if v else None, help="Same as --version.")
+@click.option(
+    "-V", is_flag=True, is_eager=True, expose_value=False, callback=lambda c, _, v: _version(c) if v else None, help="Same as --version."
+)
 def main() -> None:
     """Presage: a neural image codec whose files decode to the same pixels on every machine."""
 
@@ -166,7 +168,9 @@ def check_outputs(paths: Sequence[Path], output: Path | None, folder: Path | Non
 @click.option("--tile", type=click.IntRange(8, 1024), default=128, show_default=True, help="Side of the independent tiles.")
 @jobs
 @common
-def encode(paths: tuple[Path, ...], output: Path | None, out_dir: Path | None, force: bool, model: str, tile: int, jobs: int, **options: Any) -> None:
+def encode(
+    paths: tuple[Path, ...], output: Path | None, out_dir: Path | None, force: bool, model: str, tile: int, jobs: int, **options: Any
+) -> None:
     """Compress images without loss to .psg files."""
     work = Work(**options)
     check_outputs(paths, output, out_dir, work.as_json)
@@ -181,12 +185,16 @@ def _encode(work: Work, output: Path | None, folder: Path | None, force: bool, m
 
     picture = images.read(source, str(path))
     if picture.lossy_source:
-        work.say(f"presage: {path}: a {picture.lossy_source} file holds fewer bytes than its pixels; the .psg will be larger than this file")
+        work.say(
+            f"presage: {path}: a {picture.lossy_source} file holds fewer bytes than its pixels; the .psg will be larger than this file"
+        )
     started = time.monotonic()
     data = api.encode_picture(picture, model, tile, api.Settings(**work.settings(path.name)))
     files.write(target, data, force)
     facts = api.info(data) | {"output": str(target), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
-    facts["text"] = f"{path} -> {target}  {len(source):,} -> {len(data):,} bytes  {facts['bits_per_sample']:.3f} bits/sample  {facts['seconds']:.1f} s"
+    facts["text"] = (
+        f"{path} -> {target}  {len(source):,} -> {len(data):,} bytes  {facts['bits_per_sample']:.3f} bits/sample  {facts['seconds']:.1f} s"
+    )
     return facts
 
 
@@ -197,7 +205,14 @@ def _encode(work: Work, output: Path | None, folder: Path | None, force: bool, m
 @jobs
 @common
 def decode(
-    paths: tuple[Path, ...], output: Path | None, out_dir: Path | None, force: bool, crop: tuple[int, int, int, int] | None, recover: bool, jobs: int, **options: Any
+    paths: tuple[Path, ...],
+    output: Path | None,
+    out_dir: Path | None,
+    force: bool,
+    crop: tuple[int, int, int, int] | None,
+    recover: bool,
+    jobs: int,
+    **options: Any,
 ) -> None:
     """Decompress .psg files, to PNG or to the format of -o."""
     work = Work(**options)
@@ -290,7 +305,9 @@ def models(model_path: tuple[Path, ...], as_json: bool) -> None:
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="RUN.toml")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, such as run.steps=1000 or data.folder=photos.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, such as run.steps=1000 or data.folder=photos."
+)
 @click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Folder for checkpoint and weights.")
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
@@ -328,7 +345,7 @@ def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> 
     from ..bench import lossless
 
     try:
-        result = lossless.run(folder, [c for c in codecs.split(",") if c], **options)
-    except (ValueError, ImportError) as error:
+        result = lossless.run(folder, [c for c in codecs.split(",") if c], log=partial(click.echo, err=True), **options)
+    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(result, indent=1) if as_json else lossless.table(result))

@@ -103,9 +103,7 @@ class Header:
 
 def tile_boxes(width: int, height: int, side: int) -> list[tuple[int, int, int, int]]:
     """(left, top, right, bottom) of every tile, row by row."""
-    return [
-        (x, y, min(x + side, width), min(y + side, height)) for y in range(0, height, side) for x in range(0, width, side)
-    ]
+    return [(x, y, min(x + side, width), min(y + side, height)) for y in range(0, height, side) for x in range(0, width, side)]
 
 
 def write(header: Header, sections: Mapping[bytes, bytes]) -> bytes:

@@ -19,7 +19,8 @@ def encode(nibbles: Nibbles, weights: Weights) -> bytes:
     """The stream that decodes to nibbles (n) in their order, given weights (n, 16)."""
     coder = constriction.stream.stack.AnsCoder()
     coder.encode_reverse(nibbles, _MODEL, weights)
-    return coder.get_compressed().astype("<u4").tobytes()
+    stream: bytes = coder.get_compressed().astype("<u4").tobytes()
+    return stream
 
 
 class Decoder:
@@ -33,7 +34,8 @@ class Decoder:
 
     def decode(self, weights: Weights) -> Nibbles:
         """The next nibbles (n), given their weights (n, 16)."""
-        return self._coder.decode(_MODEL, weights)
+        nibbles: Nibbles = self._coder.decode(_MODEL, weights)
+        return nibbles
 
     @property
     def finished(self) -> bool:

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+import PIL
 from PIL import Image, UnidentifiedImageError
 
 from .container import PIL_MODES, Mode
@@ -43,7 +44,7 @@ def read(data: bytes, name: str = "the image") -> Picture:
             image.load()
             return from_pillow(image, data if truncates else None)
     except UnidentifiedImageError:
-        raise ImageRefused(f"{name}: not an image that Pillow {Image.__version__} can read") from None
+        raise ImageRefused(f"{name}: not an image that Pillow {PIL.__version__} can read") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageRefused(f"{name}: {error}") from None
 
@@ -94,7 +95,7 @@ def from_pillow(image: Image.Image, verbatim: bytes | None = None) -> Picture:
 
 def _fits_16_bits(image: Image.Image) -> bool:
     low, high = image.getextrema()
-    return isinstance(low, int | float) and low >= 0 and high < 65536
+    return isinstance(low, int | float) and isinstance(high, int | float) and low >= 0 and high < 65536
 
 
 def restore(image: Image.Image, meta: bytes | None, icc: bytes | None, exif: bytes | None) -> Image.Image:

@@ -1,13 +1,11 @@
-"""Pixels <-> streams: the walk along the wavefront that encoder and decoder share, and how tiles are spread over threads.
+"""Pixels <-> streams: the walk along the wavefront that encoder and decoder share, tile by tile.
 
 In a tile symbols are coded in the order (step, channel, half, row): for each step of the wavefront G, then R, then B; of
 each channel the high nibbles of all rows, then the low ones.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,12 +17,10 @@ from ..models.exact_photo import ExactPhoto, Wavefront
 from . import entropy
 from .entropy import Nibbles, Weights
 from .errors import DamagedFile
+from .parallel import Progress, spread
 
-T = TypeVar("T")
 Pixels = NDArray[np.uint8]
-Progress = Callable[[float], None]
-"""Called with the share of the work that is done, 0..1."""
-BATCH = 48  # tiles that one thread walks through together
+BATCH = 48  # tiles that are walked through together
 TO_CODED = [1, 0, 2]  # RGB <-> the coded order G, R, B
 
 
@@ -35,7 +31,9 @@ class Coder(Protocol):
         """The high (half 0) or low (1) nibbles of the step's rows of all tiles, (tiles * rows), int32."""
 
 
-def walk(network: ExactPhoto, sizes: Sequence[tuple[int, int]], gray: bool, coder: Coder, progress: Progress) -> Iterator[tuple[Wavefront, Tensor]]:
+def walk(
+    network: ExactPhoto, sizes: Sequence[tuple[int, int]], gray: bool, coder: Coder, progress: Progress
+) -> Iterator[tuple[Wavefront, Tensor]]:
     """Go through a batch of tiles; yields every step's symbols, uint8 (tiles, rows, 3) in coded order.
 
     Of gray tiles only the first channel is coded; the others equal it.
@@ -57,7 +55,7 @@ def walk(network: ExactPhoto, sizes: Sequence[tuple[int, int]], gray: bool, code
             front.put(channel, symbols[..., channel].to(network.device))
         front.finish()
         yield front, symbols
-        progress(1 / front.steps)
+        progress((step + 1) / front.steps)
 
 
 class _Encoder:
@@ -115,7 +113,9 @@ def _encode_batch(network: ExactPhoto, tiles: Sequence[Pixels], gray: bool, prog
     return coder.streams()
 
 
-def _decode_batch(network: ExactPhoto, streams: Sequence[bytes], sizes: Sequence[tuple[int, int]], gray: bool, progress: Progress) -> list[Pixels]:
+def _decode_batch(
+    network: ExactPhoto, streams: Sequence[bytes], sizes: Sequence[tuple[int, int]], gray: bool, progress: Progress
+) -> list[Pixels]:
     coder = _Decoder(streams)
     height, width = (max(size[i] for size in sizes) for i in (0, 1))
     pixels = torch.empty((len(sizes), height, width, 3), dtype=torch.uint8)
@@ -132,7 +132,7 @@ def encode_tiles(network: ExactPhoto, tiles: Sequence[Pixels], gray: bool, threa
     def work(part: slice, report: Progress) -> list[bytes]:
         return _encode_batch(network, tiles[part], gray, report)
 
-    return _spread(work, len(tiles), threads, progress)
+    return spread(work, len(tiles), BATCH, _workers(network, threads), progress)
 
 
 def decode_tiles(
@@ -143,35 +143,8 @@ def decode_tiles(
     def work(part: slice, report: Progress) -> list[Pixels]:
         return _decode_batch(network, streams[part], sizes[part], gray, report)
 
-    return _spread(work, len(streams), threads, progress)
+    return spread(work, len(streams), BATCH, _workers(network, threads), progress)
 
 
-def _spread(work: Callable[[slice, Progress], list[T]], count: int, threads: int, progress: Progress) -> list[T]:
-    """Do `count` pieces of work in batches of at most BATCH, as many at a time as there are threads."""
-    batches = min(count, threads * -(-count // (threads * BATCH)))
-    bounds = [count * i // batches for i in range(batches + 1)]
-    parts = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
-    done = [0.0] * len(parts)
-
-    def run(i: int) -> list[T]:
-        def report(share: float) -> None:
-            done[i] += share * (parts[i].stop - parts[i].start) / count
-            progress(sum(done))
-
-        with torch.inference_mode():
-            return work(parts[i], report)
-
-    with _one_thread_each(), ThreadPoolExecutor(threads) as pool:
-        results = list(pool.map(run, range(len(parts))))
-    return [item for result in results for item in result]
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Tiles are the parallel work; torch's own threads would only get in the way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _workers(network: ExactPhoto, threads: int) -> int:
+    return threads if network.device.type == "cpu" else 1

@@ -17,7 +17,7 @@ def register_pillow() -> None:
         format_description = "Presage"
 
         def _open(self) -> None:
-            self._data = self.fp.read()
+            self._data = self.fp.read() if self.fp else b""
             try:
                 header = container.read_header(self._data)
             except errors.DamagedFile as error:

@@ -1,4 +1,4 @@
-"""Causal context of a pixel as small integers: its neighbours relative to an adaptive prediction, and how well six classical predictions did nearby.
+"""Causal context of a pixel as small integers: its neighbours relative to a prediction, and how well predictions did nearby.
 
 Everything is integer arithmetic on tensors of any leading shape, so training (whole crops) and the codec (one step of
 the wavefront) call the very same code. Neighbours come in *blocks*: the cells of the last few wavefront steps in the

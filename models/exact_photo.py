@@ -14,7 +14,7 @@ from torch import Tensor
 from . import context, frequencies, integer, photo
 from .context import CHANNELS, SLOPE
 from .frequencies import Distribution, DistributionTables
-from .integer import BackEnd, IntLinear
+from .integer import IntLinear
 
 HISTORY = max(context.PIXEL_BLOCK[0], context.ERROR_BLOCK[0], photo.CELL_BLOCK[0])  # steps that a step looks back
 RING = 64  # steps held; when they are full the last HISTORY are moved to the front
@@ -88,8 +88,7 @@ class ExactPhoto:
 def _layers(tensors: Mapping[str, Tensor]) -> dict[str, IntLinear]:
     names = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
     return {
-        n: IntLinear(tensors[f"{n}.weight"], tensors[f"{n}.bias"], tensors[f"{n}.shift"], tensors.get(f"{n}.skip"))
-        for n in sorted(names)
+        n: IntLinear(tensors[f"{n}.weight"], tensors[f"{n}.bias"], tensors[f"{n}.shift"], tensors.get(f"{n}.skip")) for n in sorted(names)
     }
 
 

@@ -9,7 +9,9 @@ power of two for every output: what `export.py` then writes as integers.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 from . import context, logistic
 
+M = TypeVar("M", bound=nn.Module)
 INPUT_BITS = 5  # the network's inputs -127..127 count 1/32
 CELL_BLOCK = (3, 2)  # whose hidden vectors are seen: W NE WW N WWW NW
 CELLS = CELL_BLOCK[0] * CELL_BLOCK[1]
@@ -54,9 +57,9 @@ class Linear(nn.Module):
         self.register_buffer("exponent", torch.zeros(outputs, dtype=torch.int32))
         self.register_buffer("input_bits", torch.zeros(inputs, dtype=torch.int32))
 
-    def freeze(self, *parts: tuple[int, int | Tensor]) -> None:
-        """Choose the finest weight grids, given (number of inputs, bits) of the parts of the input."""
-        self.input_bits.copy_(torch.cat([torch.full((n,), int(bits)) for n, bits in parts]))
+    def choose(self, *parts: tuple[int, int]) -> None:
+        """Take the finest weight grids, given (number of inputs, bits) of the parts of the input."""
+        self.input_bits.copy_(torch.cat([torch.full((n,), bits) for n, bits in parts]))
         largest = (self.weight.detach() * torch.exp2(-self.input_bits.float())).abs().amax(1).clamp(min=2.0**-14)
         self.exponent.copy_(torch.floor(torch.log2(127.49 / largest)).clamp(8, 20))
 
@@ -81,6 +84,11 @@ class Linear(nn.Module):
         return result
 
 
+def module_list(modules: Iterable[M]) -> Sequence[M]:
+    """nn.ModuleList that says what it holds."""
+    return cast("Sequence[M]", nn.ModuleList(modules))
+
+
 def shifted(x: Tensor, block: tuple[int, int], outside: int = 0) -> Tensor:
     """The cells of a block around every pixel of images (B, H, W, C); (B, H, W, cells, C)."""
     places = context.offsets(block)
@@ -103,8 +111,8 @@ class Grid(nn.Module):
         self.register_buffer("largest", torch.tensor(0.0))
         self.measuring = False
 
-    def freeze(self) -> None:
-        """Choose the finest grid that covers what was measured."""
+    def choose(self) -> None:
+        """Take the finest grid that covers what was measured."""
         self.bits.copy_(torch.floor(torch.log2(127.5 / self.largest.clamp(min=2.0**-6))))
 
     def forward(self, x: Tensor, quantised: bool) -> Tensor:
@@ -126,16 +134,16 @@ class Photo(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.cell = nn.ModuleList([Linear(context.INPUTS + context.CHANNELS, config.hidden), Linear(config.hidden, config.hidden)])
+        self.cell = module_list([Linear(context.INPUTS + context.CHANNELS, config.hidden), Linear(config.hidden, config.hidden)])
         self.trunk = Linear(context.INPUTS + CELLS * config.hidden, config.width)
-        self.blocks = nn.ModuleList([Linear(config.width, config.width, gain=0.5) for _ in range(config.blocks)])
-        self.heads = nn.ModuleList([Linear(config.width + HINTS * c, config.head) for c in range(context.CHANNELS)])
-        self.outs = nn.ModuleList([Linear(config.head, 3 * config.mixtures, gain=0.1) for _ in range(context.CHANNELS)])
+        self.blocks = module_list([Linear(config.width, config.width, gain=0.5) for _ in range(config.blocks)])
+        self.heads = module_list([Linear(config.width + HINTS * c, config.head) for c in range(context.CHANNELS)])
+        self.outs = module_list([Linear(config.head, 3 * config.mixtures, gain=0.1) for _ in range(context.CHANNELS)])
         for out in self.outs:
             out.bias.data.copy_(logistic.initial_bias(config.mixtures))
-        self.cell_grids = nn.ModuleList([Grid(), Grid()])
-        self.grids = nn.ModuleList([Grid() for _ in range(config.blocks + 1)])
-        self.head_grids = nn.ModuleList([Grid() for _ in range(context.CHANNELS)])
+        self.cell_grids = module_list([Grid(), Grid()])
+        self.grids = module_list([Grid() for _ in range(config.blocks + 1)])
+        self.head_grids = module_list([Grid() for _ in range(context.CHANNELS)])
         self.register_buffer("quantised", torch.tensor(False))
         self.tables = context.Tables.make()
         self._nats = logistic.nats
@@ -146,24 +154,25 @@ class Photo(nn.Module):
 
     def quantise(self, sample: Tensor) -> None:
         """From now on weights and activations are on their grids, which are chosen from uint8 sample images (B, H, W, 3)."""
-        all_grids = [*self.cell_grids, *self.grids, *self.head_grids]
+        all_grids = [module for module in self.modules() if isinstance(module, Grid)]
         for grid in all_grids:
             grid.measuring = True
         with torch.no_grad():
             self(sample)
         for grid in all_grids:
             grid.measuring = False
-            grid.freeze()
-        hidden, width = self.config.hidden, self.config.width
+            grid.choose()
         causal = (context.INPUTS, INPUT_BITS)
-        self.cell[0].freeze(causal, (context.CHANNELS, INPUT_BITS))
-        self.cell[1].freeze((hidden, self.cell_grids[0].bits))
-        self.trunk.freeze(causal, (CELLS * hidden, self.cell_grids[1].bits))
-        for block, grid in zip(self.blocks, self.grids, strict=False):
-            block.freeze((width, grid.bits))
-        for c, (head, out) in enumerate(zip(self.heads, self.outs, strict=True)):
-            head.freeze((width, self.grids[-1].bits), (HINTS * c, INPUT_BITS))
-            out.freeze((self.config.head, self.head_grids[c].bits))
+        first, second = (int(grid.bits) for grid in self.cell_grids)
+        self.cell[0].choose(causal, (context.CHANNELS, INPUT_BITS))
+        self.cell[1].choose((self.config.hidden, first))
+        self.trunk.choose(causal, (CELLS * self.config.hidden, second))
+        bits = [int(grid.bits) for grid in self.grids]
+        for block, before in zip(self.blocks, bits, strict=False):
+            block.choose((self.config.width, before))
+        for c, (head, grid, out) in enumerate(zip(self.heads, self.head_grids, self.outs, strict=True)):
+            head.choose((self.config.width, bits[-1]), (HINTS * c, INPUT_BITS))
+            out.choose((self.config.head, int(grid.bits)))
         self.quantised.fill_(True)
 
     def macs(self) -> int:
@@ -201,7 +210,8 @@ class Photo(nn.Module):
         for c, (head, grid, out) in enumerate(zip(self.heads, self.head_grids, self.outs, strict=True)):
             z = grid(head(y, hints[:, :c].flatten(1), quantised=q), q)
             outputs.append(out(z.float(), quantised=q))
-        return torch.stack(outputs).unflatten(1, inputs.shape[:3])
+        stacked: Tensor = torch.stack(outputs).unflatten(1, inputs.shape[:3])
+        return stacked
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Nats of every sub-pixel of uint8 RGB images (B, H, W, 3); float32 (3, B, H, W), channels G, R, B."""

@@ -134,7 +134,7 @@ class Trainer:
     def train(self, log: Callable[[str], None]) -> None:
         """Run to the last step; `log` takes lines of text."""
         config = self.config
-        parallel = self.network
+        parallel: nn.Module = self.network
         if dist.is_initialized():
             parallel = nn.parallel.DistributedDataParallel(self.network)
         processes = dist.get_world_size() if dist.is_initialized() else 1

@@ -2,12 +2,11 @@
 
 import numpy as np
 import torch
+from conftest import noise
 
 from presage.codec import lossless
 from presage.models import context, photo
 from presage.models.exact_photo import Wavefront
-
-from conftest import noise
 
 H, W = 7, 10
 

@@ -70,7 +70,9 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert run("decode", GOLDEN / "rgb.psg", "--no-such-option").returncode == 2
     assert run("encode", GOLDEN / "rgb.png", GOLDEN / "gray.png", "-o", "x.psg").returncode == 2
     assert run("encode", GOLDEN / "rgb.png", "-m", "nothing", "-o", tmp_path / "y.psg").returncode == 4
-    lost = subprocess.run([*COMMAND, "verify", GOLDEN / "rgb.psg"], capture_output=True, env=ENVIRONMENT | {"PRESAGE_MODELS": ""}, check=False)
+    lost = subprocess.run(
+        [*COMMAND, "verify", GOLDEN / "rgb.psg"], capture_output=True, env=ENVIRONMENT | {"PRESAGE_MODELS": ""}, check=False
+    )
     assert lost.returncode == 4
     assert b"tiny-1" in lost.stderr
     assert run("decode", GOLDEN / "rgb.psg", "-o", tmp_path / "x.jpg").returncode == 1

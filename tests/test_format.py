@@ -58,7 +58,9 @@ class Tile:
         y = total >> self.w[f"{name}.shift"]
         return np.clip(y, 0, 127) if activation else y
 
-    def gather(self, values: dict[tuple[int, int], np.ndarray], y: int, x: int, places: list[tuple[int, int]], missing: np.ndarray) -> list[np.ndarray]:
+    def gather(
+        self, values: dict[tuple[int, int], np.ndarray], y: int, x: int, places: list[tuple[int, int]], missing: np.ndarray
+    ) -> list[np.ndarray]:
         return [values.get((y + dy, x + dx), missing) for dy, dx in places]
 
     def predictions(self, y: int, x: int) -> np.ndarray:

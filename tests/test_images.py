@@ -21,7 +21,9 @@ def same(a: Image.Image, b: Image.Image) -> bool:
 def by_model(image: Image.Image | np.ndarray, tile: int = 16) -> bytes:
     """A file in which the model coded the pixels, even where the stored form would be smaller."""
     picture = api._picture(image)
-    plain = container.Header(picture.image.width, picture.image.height, picture.mode, container.Coding.STORED, api.zlib.crc32(picture.image.tobytes()))
+    plain = container.Header(
+        picture.image.width, picture.image.height, picture.mode, container.Coding.STORED, api.zlib.crc32(picture.image.tobytes())
+    )
     return api._with_model(picture, plain, {}, "tiny", tile, api.Settings())
 
 
@@ -152,7 +154,11 @@ def test_pillow_plugin(tmp_path) -> None:
 
 
 def test_crop_equals_a_crop(photo) -> None:
-    for data in (by_model(photo), presage.encode(Image.fromarray(photo).convert("RGBA"), model="tiny"), presage.encode(photo[:4, :4], model="tiny")):
+    for data in (
+        by_model(photo),
+        presage.encode(Image.fromarray(photo).convert("RGBA"), model="tiny"),
+        presage.encode(photo[:4, :4], model="tiny"),
+    ):
         whole = presage.decode(data)
         for box in ((0, 0, 1, 1), (1, 2, 3, 2), (0, 0, *whole.size), (whole.width - 2, whole.height - 1, 2, 1)):
             x, y, w, h = box

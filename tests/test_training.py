@@ -1,5 +1,6 @@
 """A run from pictures to weights that encode, on a network and data of the test's own."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,4 +78,4 @@ def test_learning_rate_falls_to_nothing(run: Path) -> None:
     rates = [train.learning_rate(config, step) for step in range(1000)]
     assert max(rates) == pytest.approx(config.rate, rel=0.01)
     assert rates[-1] < config.rate / 1000
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[10:]))
