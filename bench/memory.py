@@ -28,8 +28,8 @@ def measure(codec: str, image: Path, threads: int) -> tuple[float, float]:
     return peaks[0], peaks[1]
 
 
-def peak() -> int:
-    """Bytes that this process, or the largest program it started, has had at once.
+def peak(workers: int) -> int:
+    """Bytes that this process and `workers` processes of it have had at once; pages that they share count several times.
 
     Linux's own count comes first: `ru_maxrss` also remembers the process that this one was forked from.
     """
@@ -42,7 +42,7 @@ def peak() -> int:
     status = Path("/proc/self/status")
     if status.exists():
         own = next((int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM")), own)
-    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
+    return own + workers * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
 
 
 def _main(direction: str, name: str, image: str, file: str, threads: str) -> None:
@@ -53,7 +53,7 @@ def _main(direction: str, name: str, image: str, file: str, threads: str) -> Non
         Path(file).write_bytes(codec.encode(pixels, int(threads)))
     else:
         codec.decode(Path(file).read_bytes(), int(threads))
-    print(peak())
+    print(peak(int(threads) if name == "presage" else 1))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
-"""Training pictures: any folder of images, cut into random augmented crops."""
+"""Training pictures: any folder of images, cut into random augmented crops.
 
+`python -m presage.models.data RUN.toml FOLDER [KEY=VALUE...]` writes the held-out pictures of a run as PNG files, for the bench.
+"""
+
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,3 +98,16 @@ def tiles(mosaic: Pixels, side: int) -> list[Pixels]:
     """The square pictures of a mosaic, row by row."""
     rows, columns = mosaic.shape[0] // side, mosaic.shape[1] // side
     return [mosaic[side * r : side * (r + 1), side * c : side * (c + 1)] for r in range(rows) for c in range(columns)]
+
+
+def write_validation(pictures: Pictures, folder: Path) -> None:
+    """Write the held-out pictures as PNG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, pixels in enumerate(pictures.validation):
+        Image.fromarray(pixels).save(folder / f"held-out-{i:03}.png")
+
+
+if __name__ == "__main__":
+    from .train import read_run
+
+    write_validation(Pictures(DataConfig(**read_run(Path(sys.argv[1]), sys.argv[3:]).data)), Path(sys.argv[2]))

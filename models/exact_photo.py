@@ -111,9 +111,9 @@ class Wavefront:
         """sizes: height and width of every tile."""
         self.network = network
         device = network.device
-        self.heights = torch.tensor([h for h, _ in sizes], device=device).unsqueeze(1)
-        self.widths = torch.tensor([w for _, w in sizes], device=device).unsqueeze(1)
+        self.sizes = sizes
         self.height, self.width = max(h for h, _ in sizes), max(w for _, w in sizes)
+        self._even = all(size == (self.height, self.width) for size in sizes)
         self.steps = self.width + SLOPE * (self.height - 1)
         self.tiles = len(sizes)
         cells = (RING, self.tiles, self.height + TOP)
@@ -122,10 +122,6 @@ class Wavefront:
         self._residuals = torch.zeros((*cells, CHANNELS), dtype=torch.int8, device=device)
         self._hidden = torch.zeros((*cells, network.hidden), dtype=torch.int8, device=device)
         self._at = HISTORY - 1  # place of the current step in the rings
-
-    def rows(self, step: int) -> tuple[int, int]:
-        """First and past-the-last row that any tile can have in a step."""
-        return max(0, -(-(step - self.width + 1) // SLOPE)), min(self.height - 1, step // SLOPE) + 1
 
     def _block(self, ring: Tensor, block: tuple[int, int]) -> Tensor:
         """A block of neighbours of every pixel of the step; (tiles, rows, cells * C)."""
@@ -147,14 +143,10 @@ class Wavefront:
             for ring in (self._errors, self._residuals, self._hidden):
                 ring[HISTORY:] = 0
             self._at = HISTORY
-        self.low, self.high = self.rows(step)
+        self.low, self.high = _rows(step, self.height, self.width)
         if self.low >= self.high:
             return False
-        x = step - SLOPE * torch.arange(self.low, self.high, device=net.device)
-        y = torch.arange(self.low, self.high, device=net.device)
-        self._valid = (x < self.widths) & (y < self.heights)
-        first, count = self._valid.long().argmax(1).tolist(), self._valid.sum(1).tolist()
-        self.spans = [(a, a + n) for a, n in zip(first, count, strict=True)]
+        self.spans = [(a - self.low, b - self.low) for a, b in (_rows(step, h, w) for h, w in self.sizes)]
         near = self._block(self._planes, context.PIXEL_BLOCK).unflatten(2, (-1, CHANNELS))
         self._predictions = context.predict(near)
         past = self._block(self._errors, context.ERROR_BLOCK).unflatten(2, (context.REMEMBERED, -1))
@@ -167,8 +159,9 @@ class Wavefront:
         for block in net.blocks:
             y = net.layer(y, block)
         self._heads = net.sums(y, net.heads)
-        self._values = torch.empty((*self._valid.shape, CHANNELS), dtype=torch.int16, device=net.device)
-        self._green = torch.zeros(self._valid.shape, dtype=torch.int16, device=net.device)
+        shape = (self.tiles, self.high - self.low)
+        self._values = torch.empty((*shape, CHANNELS), dtype=torch.int16, device=net.device)
+        self._green = torch.zeros(shape, dtype=torch.int16, device=net.device)
         self._away = torch.empty_like(self._values)  # residuals
         return True
 
@@ -197,13 +190,27 @@ class Wavefront:
     def finish(self) -> None:
         """Remember the step's pixels for their neighbours."""
         net, here, rows = self.network, self._at, slice(self.low + TOP, self.high + TOP)
-        outside = ~self._valid.unsqueeze(2)
         errors = context.absolute_errors(self._values, self._predictions).flatten(2)
         residuals = net.tables.of_signed(self._away)
         hidden = torch.cat([self._input, residuals], dim=2).flatten(0, 1)
         for layer in net.cell:
             hidden = net.layer(hidden, layer)
-        self._planes[here, :, rows] = self._values.masked_fill_(outside, context.OUTSIDE)
-        self._errors[here, :, rows] = errors.masked_fill_(outside, 0)
-        self._residuals[here, :, rows] = residuals.masked_fill_(outside, 0)
-        self._hidden[here, :, rows] = hidden.view(*self._valid.shape, -1).masked_fill_(outside, 0)
+        self._planes[here, :, rows] = self._values
+        self._errors[here, :, rows] = errors
+        self._residuals[here, :, rows] = residuals
+        self._hidden[here, :, rows] = hidden.view(*errors.shape[:2], -1)
+        if not self._even:
+            self._clear_outside(here)
+
+    def _clear_outside(self, here: int) -> None:
+        """Undo what was remembered of places that smaller tiles do not have."""
+        for tile, (first, last) in enumerate(self.spans):
+            for rows in (slice(self.low + TOP, self.low + TOP + max(0, first)), slice(self.low + TOP + max(first, last), self.high + TOP)):
+                self._planes[here, tile, rows] = context.OUTSIDE
+                for ring in (self._errors, self._residuals, self._hidden):
+                    ring[here, tile, rows] = 0
+
+
+def _rows(step: int, height: int, width: int) -> tuple[int, int]:
+    """First and past-the-last row of a tile in a step."""
+    return max(0, -(-(step - width + 1) // SLOPE)), min(height - 1, step // SLOPE) + 1

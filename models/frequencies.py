@@ -8,6 +8,7 @@ The float form of the same distribution, used in training, is in `logistic.py`.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,6 +34,11 @@ class DistributionTables:
     sigmoid: Tensor  # int32 (2 * REACH * STEPS): 0..2^SIGMOID_BITS
     share: Tensor  # int32 (2 * LOGIT_LIMIT + 1): exp(-i / LEVEL), 2^SHARE_BITS at 0
 
+    @cached_property
+    def edges(self) -> Tensor:
+        """0..16 as int32 (17, 1)."""
+        return torch.arange(17, dtype=torch.int32, device=self.sigmoid.device).unsqueeze(1)
+
     @staticmethod
     def make() -> "DistributionTables":
         scale = torch.exp(torch.arange(SCALE_LOW, SCALE_HIGH + 1, dtype=torch.float64) / LEVEL)
@@ -54,7 +60,7 @@ class Distribution:
     def __init__(self, output: Tensor, centres: Tensor, tables: DistributionTables) -> None:
         """output: int32 (n, 3 K) in units of `output_bits`. centres: int32 (n) in 1/PLACE grey levels."""
         offset, scale, logit = output.t().unflatten(0, (3, -1)).unbind(0)  # each (K, n)
-        self.sigmoid = tables.sigmoid
+        self.tables = tables
         self.inverse = tables.inverse[(scale.clamp(SCALE_LOW, SCALE_HIGH) - SCALE_LOW).long()]
         mean = centres + offset.clamp(-OFFSET_LIMIT, OFFSET_LIMIT)
         self.origin = (REACH * STEPS << INVERSE_BITS) - mean * self.inverse  # where edge 0 falls in the sigmoid's table
@@ -65,7 +71,7 @@ class Distribution:
         """C at edges (m, n) or (m, 1), which are in 1/PLACE grey levels; int32 (m, n), increasing along m."""
         place = (edges.unsqueeze(1) * self.inverse).add_(self.origin).bitwise_right_shift_(INVERSE_BITS)
         place.clamp_(0, 2 * REACH * STEPS - 1)
-        sigmoid = self.sigmoid.index_select(0, place.flatten()).view_as(place)
+        sigmoid = self.tables.sigmoid.index_select(0, place.flatten()).view_as(place)
         return sigmoid.mul_(self.share).sum(1, dtype=torch.int32)
 
     def nibble(self, above: Tensor | None = None) -> Tensor:
@@ -74,14 +80,13 @@ class Distribution:
         Integers in float32 (n, 16), each at least 1, with a sum below 2^24. The two end symbols take the tails.
         """
         total = self.share.sum(0, dtype=torch.int32).mul_(1 << SIGMOID_BITS)
-        edge = torch.arange(17, dtype=torch.int32, device=total.device).unsqueeze(1)
         if above is None:
-            c = self.cumulative(edge * (16 * PLACE) - PLACE // 2)
+            c = self.cumulative(self.tables.edges * (16 * PLACE) - PLACE // 2)
             c[0] = 0
             c[16] = total
         else:
             above = above.int()
-            c = self.cumulative((edge + 16 * above) * PLACE - PLACE // 2)
+            c = self.cumulative((self.tables.edges + 16 * above) * PLACE - PLACE // 2)
             c[0].masked_fill_(above == 0, 0)
             torch.where(above == 15, total, c[16], out=c[16])
         c.bitwise_right_shift_(SIGMOID_BITS + SHARE_BITS + 3 - WEIGHT_BITS)
