@@ -97,7 +97,10 @@ def _picture(image: Image.Image | NDArray[Any] | Path | str | bytes) -> Picture:
     if isinstance(image, bytes):
         return images.read(image)
     if isinstance(image, str | Path):
-        return images.read(Path(image).read_bytes(), str(image))
+        try:
+            return images.read(Path(image).read_bytes(), str(image))
+        except OSError as error:
+            raise ImageRefused(f"{image}: {error.strerror or error}") from None
     array = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
     if array.dtype.name not in ("uint8", "uint16") or array.ndim not in (2, 3):
         raise ImageRefused(f"arrays of {array.dtype} with shape {array.shape} are not taken")

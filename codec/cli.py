@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,18 @@ class Work:
     device: str
     arithmetic: str | None
     model_path: tuple[Path, ...]
+    bar: bool = True
+
+    def beside(self, jobs: int) -> Work:
+        """The same for each of several processes: they share the processors and draw no bars over each other."""
+        if jobs == 1:
+            return self
+        return replace(self, threads=self.threads or max(1, (os.cpu_count() or 1) // jobs), bar=False)
 
     def settings(self, label: str) -> dict[str, Any]:
         """Settings of the library calls."""
         kept = {"threads": self.threads, "device": self.device, "arithmetic": self.arithmetic, "model_path": self.model_path}
-        return kept | ({"progress": Bar(label)} if not self.quiet and sys.stderr.isatty() else {})
+        return kept | ({"progress": Bar(label)} if self.bar and not self.quiet and sys.stderr.isatty() else {})
 
     def say(self, text: str) -> None:
         """A line for people, on stderr."""
@@ -130,8 +138,20 @@ def _outcomes(paths: Sequence[Path], one: Callable[[Path], dict[str, Any]], coun
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    pool = ProcessPoolExecutor(min(count, len(paths)), mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(count, len(paths)), mp_context=context, initializer=_end_with_parent)
     return pool.map(partial(_attempt, one), paths)
+
+
+def _end_with_parent() -> None:
+    """Do not outlive a parent that was killed."""
+    import multiprocessing
+    import threading
+    from multiprocessing.connection import wait
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 def _attempt(one: Callable[[Path], dict[str, Any]], path: Path) -> tuple[int, dict[str, Any], str]:
@@ -172,7 +192,7 @@ def encode(
     paths: tuple[Path, ...], output: Path | None, out_dir: Path | None, force: bool, model: str, tile: int, jobs: int, **options: Any
 ) -> None:
     """Compress images without loss to .psg files."""
-    work = Work(**options)
+    work = Work(**options).beside(jobs)
     check_outputs(paths, output, out_dir, work.as_json)
     each(paths, partial(_encode, work, output, out_dir, force, model, tile), work, jobs)
 
@@ -215,7 +235,7 @@ def decode(
     **options: Any,
 ) -> None:
     """Decompress .psg files, to PNG or to the format of -o."""
-    work = Work(**options)
+    work = Work(**options).beside(jobs)
     check_outputs(paths, output, out_dir, work.as_json)
     each(paths, partial(_decode, work, output, out_dir, force, crop, recover), work, jobs)
 
@@ -276,7 +296,7 @@ def _info(as_json: bool, path: Path) -> dict[str, Any]:
 @common
 def verify(paths: tuple[Path, ...], jobs: int, **options: Any) -> None:
     """Decode .psg files without writing anything, and check every checksum."""
-    work = Work(**options)
+    work = Work(**options).beside(jobs)
     each(paths, partial(_verify, work), work, jobs)
 
 
