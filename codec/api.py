@@ -123,7 +123,7 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) 
     if picture.verbatim is not None:
         return container.write(plain, {Tag.SOURCE: picture.verbatim})
     candidates = []
-    by_model = picture.mode in (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA)
+    by_model = picture.mode in container.CODED_MODES[Coding.GRAY]
     if by_model:
         candidates.append(_with_model(picture, plain, extras, model, tile, settings))
     if not by_model or _may_be_drawn(image) or len(candidates[0]) > image.width * image.height * len(image.getbands()):
@@ -143,10 +143,10 @@ def _with_model(picture: Picture, plain: Header, extras: dict[bytes, bytes], mod
     except store.WeightsNotFound as error:
         raise WeightsError(str(error)) from None
     network = _load(weights, settings)
-    image, gray = picture.image, picture.mode in (Mode.GRAY, Mode.GRAY_ALPHA)
-    pixels = np.asarray(image.convert("RGB") if picture.mode != Mode.RGB else image)
-    if picture.mode == Mode.RGBA:
-        pixels = np.asarray(image)[..., :3]
+    image = picture.image
+    pixels = np.asarray(image) if picture.mode in (Mode.RGB, Mode.RGBA) else np.asarray(image.getchannel(0))[..., None].repeat(3, 2)
+    pixels = pixels[..., :3]
+    gray = bool((pixels == pixels[..., :1]).all())
     boxes = container.tile_boxes(image.width, image.height, tile)
     streams: list[bytes] = []
     for start in range(0, len(boxes), CHUNK_TILES):
@@ -159,7 +159,8 @@ def _with_model(picture: Picture, plain: Header, extras: dict[bytes, bytes], mod
     sections = extras | container.pack_tiles(streams)
     if picture.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
         sections = {Tag.ALPHA: stored.encode(image.getchannel("A"))} | sections
-    header = Header(plain.width, plain.height, plain.mode, Coding.TILES, plain.pixel_crc, tile, weights.name, weights.hash)
+    coding = Coding.GRAY if gray else Coding.COLOUR
+    header = Header(plain.width, plain.height, plain.mode, coding, plain.pixel_crc, tile, weights.name, weights.hash)
     return container.write(header, sections)
 
 
@@ -252,10 +253,8 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
 
     from . import lossless, stored
 
-    if header.mode not in (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA):
-        raise DamagedFile("images of this mode are not coded in tiles")
     network = _network_of(header, settings)
-    gray = header.mode in (Mode.GRAY, Mode.GRAY_ALPHA)
+    gray = header.coding == Coding.GRAY
     streams = container.TileStreams(data, header)
     boxes = container.tile_boxes(header.width, header.height, header.tile)
     left, top, right, bottom = area
@@ -288,7 +287,7 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
         ):
             place(i, tile)
     image = Image.fromarray(pixels)
-    if gray:
+    if header.mode in (Mode.GRAY, Mode.GRAY_ALPHA):
         image = image.getchannel("G")
     if header.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
         alpha = _extra(data, header, Tag.ALPHA, recovering)
@@ -323,12 +322,12 @@ def info(data: bytes | mmap) -> dict[str, Any]:
         "width": header.width,
         "height": header.height,
         "mode": mode,
-        "coding": "model" if header.coding == Coding.TILES else "stored",
+        "coding": "stored" if header.coding == Coding.STORED else "model",
         "bytes": header.size,
         "bits_per_sample": round(header.size * 8 / samples, 4),
         "version": container.VERSION,
     }
-    if header.coding == Coding.TILES:
+    if header.coding != Coding.STORED:
         facts |= {"model": header.model, "weights": header.weights.hex(), "tile": header.tile}
     elif header.section(Tag.SOURCE):
         facts["note"] = "16 bits a channel, kept as the source PNG file"

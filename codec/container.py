@@ -55,7 +55,15 @@ class Coding(IntEnum):
     """How the pixels are coded."""
 
     STORED = 0  # a conventional lossless image file
-    TILES = 1  # a model's wavefront in tiles, one ANS stream a tile
+    COLOUR = 1  # a model's wavefront in tiles, one ANS stream a tile
+    GRAY = 2  # the same, of G alone: R = B = G
+
+
+CODED_MODES = {
+    Coding.STORED: tuple(Mode),
+    Coding.COLOUR: (Mode.RGB, Mode.RGBA),
+    Coding.GRAY: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+}
 
 
 class Tag:
@@ -139,7 +147,9 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
         kind, how = Mode(mode), Coding(coding)
     except ValueError:
         raise DamagedFile("the header has an unknown mode or coding") from None
-    if how == Coding.TILES and tile not in TILE_SIDES:
+    if kind not in CODED_MODES[how]:
+        raise DamagedFile("the header's mode and coding do not go together")
+    if how != Coding.STORED and tile not in TILE_SIDES:
         raise DamagedFile(f"the header asks for tiles of {tile} pixels")
     sections, offset = [], length
     for i in range(count):

@@ -20,7 +20,7 @@ HISTORY = max(context.PIXEL_BLOCK[0], context.ERROR_BLOCK[0], photo.CELL_BLOCK[0
 RING = 64  # steps held; when they are full the last HISTORY are moved to the front
 TOP = max(context.PIXEL_BLOCK[1], context.ERROR_BLOCK[1], photo.CELL_BLOCK[1]) - 1  # rows above row 0
 HINT_LIMIT = 511  # of a residual
-KNOWN_ANSWER_ROWS = (1, 2, 5, 16, 61, 256)
+KNOWN_ANSWER_ROWS = (1, 2, 5, 16, 61, 256, 1024)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,14 @@ def test_drawings_and_noise_never_grow_absurdly() -> None:
     assert len(presage.encode(random, model="tiny")) < random.size * 1.01 + 400
 
 
+def test_gray_photographs_saved_in_colour_cost_no_colour() -> None:
+    gray = Image.fromarray(noise(50, 60)).convert("L")
+    colour = gray.convert("RGB")
+    data = by_model(colour)
+    assert same(presage.decode(data), colour)
+    assert len(data) == len(by_model(gray))
+
+
 def test_icc_exif_dpi_and_transparency_are_kept(tmp_path) -> None:
     image = Image.fromarray(noise(20, 20))
     exif = Image.Exif()
