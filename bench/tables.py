@@ -51,7 +51,8 @@ def _sizes(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
     notes = [
         f"Means over {count} image{'s' * (count > 1)}; bpsp: bits per sub-pixel of whole files, each decoded and compared with its image.",
-        f"{machine['processor']}, {machine['threads']} threads; seconds an image, median of {result['repeats']} (one where encoding takes over 5 s); MB/s of pixels.",
+        f"{machine['processor']}, {machine['threads']} threads; MB/s of pixels.",
+        f"Seconds an image: median of {result['repeats']}, or one turn where encoding takes over 5 s.",
         f"MiB: peak of a process that does nothing else, on {result['memory_image']}; with the interpreter, and for Presage with torch.",
         *(f"{name}: {description}." for name, description in result["codecs"].items()),
         *(f"{note[0].upper()}{note[1:]}." for note in result["notes"]),
