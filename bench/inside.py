@@ -111,8 +111,11 @@ def float_bits_in_tiles(network: photo.Photo, pixels: Pixels) -> float:
     return sum(float_bits(network, group) for group in groups.values())
 
 
-def coded_bits(pixels: Pixels, threads: int) -> tuple[float, int, int]:
-    """Bits of an image: ideal code length under the integer weights, streams of the entropy coder, whole file."""
+def coded_bits(pixels: Pixels) -> tuple[float, int, int]:
+    """Bits of an image: ideal code length under the integer weights, streams of the entropy coder, whole file.
+
+    Done in this process alone, where the counting can be seen.
+    """
     ideal: list[float] = []
     streams: list[int] = []
     encode = entropy.encode
@@ -126,7 +129,7 @@ def coded_bits(pixels: Pixels, threads: int) -> tuple[float, int, int]:
         return stream
 
     with replaced(entropy, "encode", counting):
-        size = len(presage.encode(pixels, threads=threads))
+        size = len(presage.encode(pixels, threads=1))
     return sum(ideal), sum(streams), 8 * size
 
 
@@ -152,7 +155,7 @@ def ladder(images: Sequence[tuple[str, Callable[[], Pixels]]], network: photo.Ph
                     skipped.append(name)
                     continue
                 bits = [float_bits(network, [pixels]), float_bits_in_tiles(network, pixels)]
-            rows.append([b / pixels.size for b in (*bits, *coded_bits(pixels, threads))])
+            rows.append([b / pixels.size for b in (*bits, *coded_bits(pixels))])
     finally:
         torch.set_num_threads(before)
     rungs: list[dict[str, Any]] = []
