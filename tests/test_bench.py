@@ -20,6 +20,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.skipif(not CHECKPOINT.exists(), reason="the float weights are in the repository only")
 def test_whole_bench(folder: Path) -> None:
     result = lossless.run(folder, ["presage", "png"], threads=2, repeats=1, limit=None, ladder=True, checkpoint=CHECKPOINT)
     assert [image["name"] for image in result["images"]] == ["a.png"]
