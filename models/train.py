@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ class RunConfig:
     network: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def quantised_step(self) -> int:
+        """The first step with weights and activations on their grids."""
+        return int(self.steps * self.quantise_from)
+
 
 def read_run(path: Path, overrides: Sequence[str]) -> RunConfig:
     """A run file with `section.key=value` overrides in TOML syntax applied."""
@@ -65,12 +70,20 @@ def read_run(path: Path, overrides: Sequence[str]) -> RunConfig:
 
 def learning_rate(config: RunConfig, step: int) -> float:
     """Warm-up, half a cosine down to the quantised rate, then straight to zero."""
-    quantised = int(config.steps * config.quantise_from)
+    quantised = config.quantised_step
     low = config.rate * config.quantised_rate
     if step < quantised:
         fall = 0.5 + 0.5 * math.cos(math.pi * step / quantised)
         return min(1.0, (step + 1) / config.warm_up) * (low + (config.rate - low) * fall)
     return low * (config.steps - step) / max(1, config.steps - quantised)
+
+
+def averaged_network(config: RunConfig, state: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> photo.Photo:
+    """The network of a run in a state, with the averaged weights for its parameters."""
+    settings, kind = MODELS[config.model]
+    network = kind(settings(**config.network))
+    network.load_state_dict({**state, **average})
+    return network
 
 
 class Trainer:
@@ -118,10 +131,7 @@ class Trainer:
 
     def averaged(self) -> nn.Module:
         """The network with the averaged weights."""
-        settings, network = MODELS[self.config.model]
-        copy = network(settings(**self.config.network)).to(self.device)
-        copy.load_state_dict({**self.network.state_dict(), **self.average})
-        return copy
+        return averaged_network(self.config, self.network.state_dict(), self.average).to(self.device)
 
     def evaluate(self) -> float:
         """Bits per sub-pixel of the averaged network on the held-out crops."""
@@ -141,9 +151,8 @@ class Trainer:
         random = np.random.default_rng((config.seed, self.rank, self.step))
         first = self.step
         started, pixels, total, count = time.monotonic(), 0, torch.zeros((), device=self.device), 0
-        quantised_step = int(config.steps * config.quantise_from)
         while self.step < config.steps:
-            if self.step >= quantised_step and not bool(self.network.quantised):
+            if self.step >= config.quantised_step and not bool(self.network.quantised):
                 self._start_from_average()
                 self.network.quantise(torch.from_numpy(self.pictures.crops(4, random)).to(self.device))
             for group in self.optimiser.param_groups:
@@ -208,10 +217,8 @@ def export(path: Path, overrides: Sequence[str], out: Path) -> Path | None:
     if int(os.environ.get("RANK", "0")):
         return None
     config = read_run(path, overrides)
-    settings, network = MODELS[config.model]
-    model = network(settings(**config.network))
     state = torch.load(out / f"{config.name}.checkpoint", map_location="cpu", weights_only=True)
-    model.load_state_dict({**state["network"], **state["average"]})
+    model = averaged_network(config, state["network"], state["average"])
     if not bool(model.quantised):
         raise ValueError(f"the checkpoint at step {state['step']} is not on integer grids yet; train to the end first")
     weights = out / f"{config.name}.safetensors"
