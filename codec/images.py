@@ -10,7 +10,7 @@ import PIL
 from PIL import Image, UnidentifiedImageError
 
 from .container import PIL_MODES, Mode
-from .errors import ImageRefused
+from .errors import DamagedFile, ImageRefused
 
 MODES = {name: mode for mode, name in PIL_MODES.items()}
 OUTPUTS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".ppm": "PPM", ".pgm": "PPM"}
@@ -99,14 +99,16 @@ def _fits_16_bits(image: Image.Image) -> bool:
 
 
 def restore(image: Image.Image, meta: bytes | None, icc: bytes | None, exif: bytes | None) -> Image.Image:
-    """Put back what was kept beside the pixels."""
-    if meta:
-        values = json.loads(meta)
+    """Put back what was kept beside the pixels. Raises DamagedFile for a meta section that is not ours."""
+    try:
+        values = json.loads(meta) if meta else {}
         if "transparency" in values:
             kept = values["transparency"]
             image.info["transparency"] = bytes.fromhex(kept) if isinstance(kept, str) else tuple(kept) if isinstance(kept, list) else kept
         if "dpi" in values:
             image.info["dpi"] = tuple(values["dpi"])
+    except (ValueError, TypeError, RecursionError):
+        raise DamagedFile("the section META is not what this format allows") from None
     if icc:
         image.info["icc_profile"] = icc
     if exif:

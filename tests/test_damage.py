@@ -132,3 +132,14 @@ def test_entropy_golden_words() -> None:
     assert np.array_equal(np.concatenate([decoder.decode(weights[:7]), decoder.decode(weights[7:])]), nibbles)
     assert decoder.finished
     assert zlib.crc32(stream) == 2069464981
+
+
+@pytest.mark.parametrize(
+    "meta", [b"{", b"\xff", b"7", b'{"transparency": "xyz"}', b'{"dpi": 3}', b"[" * 100_000], ids=lambda m: str(m[:12])
+)
+def test_hostile_meta_section(meta: bytes) -> None:
+    """A JSON section with a right checksum and wrong content is damage, not a traceback."""
+    header = container.read_header(RGB)
+    kept = {s.tag: RGB[s.offset : s.offset + s.size] for s in header.sections}
+    with pytest.raises(presage.DamagedFile, match="META"):
+        presage.decode(container.write(header, {Tag.META: meta} | kept))
