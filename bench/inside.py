@@ -105,7 +105,7 @@ def float_bits(network: photo.Photo, images: Sequence[Pixels]) -> float:
 def float_bits_in_tiles(network: photo.Photo, pixels: Pixels) -> float:
     """Bits of an image that is cut into the codec's tiles."""
     groups: dict[tuple[int, ...], list[Pixels]] = defaultdict(list)
-    for left, top, right, bottom in container.tile_boxes(pixels.shape[1], pixels.shape[0], api.DEFAULT_TILE):
+    for left, top, right, bottom in container.tile_boxes(pixels.shape[1], pixels.shape[0], api.DEFAULT_TILES["photo"]):
         tile = pixels[top:bottom, left:right]
         groups[tile.shape].append(tile)
     return sum(float_bits(network, group) for group in groups.values())

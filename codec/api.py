@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models import store
 from . import container
-from .container import Coding, Header, Mode, Tag
+from .container import Box, Coding, Header, Mode, Tag
 from .errors import DamagedFile, ImageRefused, WeightsError
+from .schedule import Schedule
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -23,14 +24,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..models.exact_photo import ExactPhoto
+    from ..models.exact_pixelcnn import ExactPixelCNN
     from .images import Picture
+    from .predictive import Statistics
+
+    Network = ExactPhoto | ExactPixelCNN
 
 DEFAULT_MODEL = "photo"
-DEFAULT_TILE = 128
-CHUNK_TILES = 192  # tiles whose frequencies an encoder holds at once
+DEFAULT_TILES = {"photo": 128, "pixelcnn": 32}
 SMALL = 1 << 14  # pixels below which both codings are tried
 DAMAGED_FILL = 128
-Box = tuple[int, int, int, int]
 
 
 def _quiet(_: float) -> None:
@@ -42,13 +45,16 @@ class Settings:
     """How the work is done. Nothing here changes a byte of a file or a pixel of an image.
 
     threads: 0 means one for each processor. arithmetic: int8, float32 or float64; by default the first that passes its
-    known-answer test. device: a torch device. model_path: more folders to look for weights. progress: called with 0..1.
+    known-answer test. device: a torch device. model_path: more folders to look for weights. schedule: of predictive decoding.
+    statistics: a list that gets what every predictively decoded tile took. progress: called with 0..1.
     """
 
     threads: int = 0
     arithmetic: str | None = None
     device: str = "cpu"
     model_path: Sequence[Path] = ()
+    schedule: Schedule = field(default_factory=Schedule)
+    statistics: list[Statistics] | None = None
     progress: Callable[[float], None] = field(default=_quiet)
 
     @property
@@ -57,32 +63,57 @@ class Settings:
 
 
 @lru_cache(maxsize=4)
-def _network(path: Path, digest: bytes, arithmetic: str | None, device: str) -> ExactPhoto:
+def _network(path: Path, digest: bytes, kind: str, arithmetic: str | None, device: str) -> Network:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from ..models.exact_photo import ExactPhoto
+    from ..models.exact_pixelcnn import ExactPixelCNN
 
+    kinds: dict[str, type[ExactPhoto] | type[ExactPixelCNN]] = {"photo": ExactPhoto, "pixelcnn": ExactPixelCNN}
     try:
-        return ExactPhoto(load_file(path), arithmetic, device)
+        return kinds[kind](load_file(path), arithmetic, device)
     except (KeyError, ValueError, OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: {error}") from None
 
 
-def _load(weights: store.Weights, settings: Settings) -> ExactPhoto:
-    return _network(weights.path, weights.hash, settings.arithmetic, settings.device)
+def _load(weights: store.Weights, settings: Settings) -> Network:
+    return _network(weights.path, weights.hash, weights.metadata.get("model", "photo"), settings.arithmetic, settings.device)
+
+
+def find_weights(name: str, settings: Settings) -> store.Weights:
+    """The weights of a model's name or release. Raises WeightsError."""
+    try:
+        return store.find(name, settings.model_path)
+    except store.WeightsNotFound as error:
+        raise WeightsError(str(error)) from None
+
+
+def load_model(name: str, settings: Settings) -> tuple[store.Weights, Network]:
+    """The weights of a model's name or release, and its network. Raises WeightsError."""
+    weights = find_weights(name, settings)
+    return weights, _load(weights, settings)
+
+
+def symbol_model(name: str, settings: Settings) -> tuple[store.Weights, ExactPixelCNN]:
+    """A model that packs sets and draws samples. Raises WeightsError and ImageRefused."""
+    from ..models.exact_pixelcnn import ExactPixelCNN
+
+    weights, network = load_model(name, settings)
+    if not isinstance(network, ExactPixelCNN):
+        raise ImageRefused(f"the model {weights.name} neither packs sets nor draws samples; `presage models` lists those that do")
+    return weights, network
 
 
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
-def encode(
-    image: Image.Image | NDArray[Any] | Path | str | bytes, *, model: str = DEFAULT_MODEL, tile: int = DEFAULT_TILE, **settings: Any
-) -> bytes:
+def encode(image: Image.Image | NDArray[Any] | Path | str | bytes, *, model: str = DEFAULT_MODEL, tile: int = 0, **settings: Any) -> bytes:
     """Compress an image without loss; returns the .psg file.
 
     image: a Pillow image, an array (uint8 (H, W), (H, W, 1..4) or uint16 (H, W)), a path, or the bytes of an image file.
-    settings: see `Settings`. Raises ImageRefused and WeightsError.
+    tile: the side of the independent tiles; 0: what suits the model. settings: see `Settings`. Raises ImageRefused and
+    WeightsError.
     """
     return encode_picture(_picture(image), model, tile, Settings(**settings))
 
@@ -112,7 +143,7 @@ def _picture(image: Image.Image | NDArray[Any] | Path | str | bytes) -> Picture:
 
 def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) -> bytes:
     """The .psg file of a checked picture."""
-    if tile not in container.TILE_SIDES:
+    if tile and tile not in container.TILE_SIDES:
         raise ImageRefused(f"the side of a tile is {container.TILE_SIDES.start} to {container.TILE_SIDES.stop - 1}, not {tile}")
     image = picture.image
     if image.width * image.height > container.MAX_PIXELS or max(image.size) > container.MAX_SIDE:
@@ -124,6 +155,8 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) 
         return container.write(plain, {Tag.SOURCE: picture.verbatim})
     candidates = []
     by_model = picture.mode in container.CODED_MODES[Coding.GRAY]
+    if picture.mode == Mode.BILEVEL:  # for models of symbols only
+        by_model = find_weights(model, settings).metadata.get("model") == "pixelcnn"
     if by_model:
         candidates.append(_with_model(picture, plain, extras, model, tile, settings))
     if not by_model or _may_be_drawn(image) or len(candidates[0]) > image.width * image.height * len(image.getbands()):
@@ -134,34 +167,83 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) 
 
 
 def _with_model(picture: Picture, plain: Header, extras: dict[bytes, bytes], model: str, tile: int, settings: Settings) -> bytes:
-    import numpy as np
+    from ..models.exact_pixelcnn import ExactPixelCNN
+    from . import chained, lossless, stored, tiles
 
-    from . import lossless, stored
-
-    try:
-        weights = store.find(model, settings.model_path)
-    except store.WeightsNotFound as error:
-        raise WeightsError(str(error)) from None
-    network = _load(weights, settings)
+    weights, network = load_model(model, settings)
     image = picture.image
-    pixels = np.asarray(image) if picture.mode in (Mode.RGB, Mode.RGBA) else np.asarray(image.getchannel(0))[..., None].repeat(3, 2)
-    pixels = pixels[..., :3]
-    gray = bool((pixels == pixels[..., :1]).all())
-    boxes = container.tile_boxes(image.width, image.height, tile)
-    streams: list[bytes] = []
-    for start in range(0, len(boxes), CHUNK_TILES):
-        chunk = [pixels[top:bottom, left:right] for left, top, right, bottom in boxes[start : start + CHUNK_TILES]]
+    side = tile or DEFAULT_TILES[weights.metadata.get("model", "photo")]
+    boxes = container.tile_boxes(image.width, image.height, side)
+    coding = Coding.CHAIN
+    if isinstance(network, ExactPixelCNN):
+        pixels = pixels_for(picture, weights.name, network)
+        cut = [pixels[top:bottom, left:right] for left, top, right, bottom in boxes]
+        groups = chained.encode_tiles(network, cut, settings.thread_count, settings.progress)
+        sections = extras | container.pack_groups(groups, chained.PRECISION)
+    else:
+        pixels = rgb_pixels(picture)
+        gray = bool((pixels == pixels[..., :1]).all())
+        coding = Coding.GRAY if gray else Coding.COLOUR
+        streams: list[bytes] = []
+        for start in range(0, len(boxes), tiles.CHUNK_TILES):
+            chunk = [pixels[top:bottom, left:right] for left, top, right, bottom in boxes[start : start + tiles.CHUNK_TILES]]
 
-        def report(share: float, start: int = start, count: int = len(chunk)) -> None:
-            settings.progress((start + share * count) / len(boxes))
+            def report(share: float, start: int = start, count: int = len(chunk)) -> None:
+                settings.progress((start + share * count) / len(boxes))
 
-        streams += lossless.encode_tiles(network, chunk, gray, settings.thread_count, report)
-    sections = extras | container.pack_tiles(streams)
+            streams += lossless.encode_tiles(network, chunk, gray, settings.thread_count, report)
+        sections = extras | container.pack_tiles(streams)
     if picture.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
         sections = {Tag.ALPHA: stored.encode(image.getchannel("A"))} | sections
-    coding = Coding.GRAY if gray else Coding.COLOUR
-    header = Header(plain.width, plain.height, plain.mode, coding, plain.pixel_crc, tile, weights.name, weights.hash)
+    header = Header(plain.width, plain.height, plain.mode, coding, plain.pixel_crc, side, weights.name, weights.hash)
     return container.write(header, sections)
+
+
+def rgb_pixels(picture: Picture) -> NDArray[np.uint8]:
+    """The pixels of a picture as uint8 (H, W, 3), without alpha; gray is repeated."""
+    import numpy as np
+
+    image = picture.image
+    if picture.mode in (Mode.RGB, Mode.RGBA):
+        return np.asarray(image)[..., :3]
+    return np.asarray(image.getchannel(0))[..., None].repeat(3, 2)
+
+
+def quantised(picture: Picture, model: str, settings: Settings) -> Picture:
+    """The picture with the grey levels that a model has; alpha stays. Raises WeightsError."""
+    import numpy as np
+    from PIL import Image
+
+    from ..models import symbols
+    from ..models.exact_pixelcnn import ExactPixelCNN
+
+    _, network = load_model(model, settings)
+    if not isinstance(network, ExactPixelCNN) or picture.mode not in container.CODED_MODES[Coding.GRAY]:
+        return picture
+    bands = picture.image.split()
+    colours = bands[:-1] if picture.mode in (Mode.GRAY_ALPHA, Mode.RGBA) else bands
+    new = [Image.fromarray(symbols.quantised(np.asarray(band), network.config)) for band in colours]
+    return replace(picture, image=Image.merge(picture.image.mode, [*new, *bands[len(new) :]]))
+
+
+def pixels_for(picture: Picture, name: str, network: ExactPixelCNN) -> NDArray[np.uint8]:
+    """The pixels of a picture as a model of symbols takes them, uint8 (H, W, 1 or 3). Raises ImageRefused."""
+    import numpy as np
+
+    from ..models import symbols
+
+    if symbols.image_channels(network.config) == 3:
+        if picture.mode == Mode.BILEVEL:
+            raise ImageRefused(f"the model {name} is for gray and colour, not for black and white")
+        pixels = rgb_pixels(picture)
+    elif picture.mode in (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA):
+        pixels = np.asarray(picture.image.getchannel(0).convert("L"))[..., None]
+    else:
+        raise ImageRefused(f"the model {name} is for gray pictures, not for {container.PIL_MODES[picture.mode]}")
+    if not symbols.fits(pixels, network.config):
+        levels = "0 and 255" if network.config.levels == 2 else f"multiples of {network.config.step}"
+        raise ImageRefused(f"the model {name} has only the grey levels {levels}; --quantise brings the picture there, with loss")
+    return pixels
 
 
 def _may_be_drawn(image: Image.Image) -> bool:
@@ -194,6 +276,8 @@ def recover(data: bytes | mmap, *, crop: Box | None = None, **settings: Any) -> 
 
 def _decode(data: bytes | mmap, crop: Box | None, recovering: bool, settings: Settings) -> tuple[Image.Image, list[Box]]:
     header = container.read_header(data, partial=recovering)
+    if header.coding == Coding.SET:
+        raise ImageRefused("the file is a set of many images; use `presage unpack`")
     size = (header.width, header.height)
     area = _area(crop, size)
     lost: list[Box] = []
@@ -251,44 +335,27 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
     import numpy as np
     from PIL import Image
 
-    from . import lossless, stored
+    from . import stored, tiles
 
-    network = _network_of(header, settings)
-    gray = header.coding == Coding.GRAY
-    streams = container.TileStreams(data, header)
+    network = network_of(header, settings)
     boxes = container.tile_boxes(header.width, header.height, header.tile)
     left, top, right, bottom = area
     wanted = [i for i, (x0, y0, x1, y1) in enumerate(boxes) if x0 < right and x1 > left and y0 < bottom and y1 > top]
     pixels = np.full((bottom - top, right - left, 3), DAMAGED_FILL, np.uint8)
     lost: list[Box] = []
-
-    def place(i: int, tile: NDArray[np.uint8]) -> None:
+    for i, tile in tiles.read(data, header, network, boxes, wanted, recovering, settings):
+        if tile is None:
+            lost.append(_span(boxes[i]))
+            continue
         x0, y0, x1, y1 = boxes[i]
         rows, columns = slice(max(y0, top), min(y1, bottom)), slice(max(x0, left), min(x1, right))
         inside = tile[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
         pixels[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
-
-    for start in range(0, len(wanted), CHUNK_TILES):
-        chunk = {}
-        for i in wanted[start : start + CHUNK_TILES]:
-            try:
-                chunk[i] = streams[i]
-            except DamagedFile:
-                if not recovering:
-                    raise
-                lost.append(_span(boxes[i]))
-
-        def report(share: float, start: int = start, count: int = len(chunk)) -> None:
-            settings.progress((start + share * count) / len(wanted))
-
-        sizes = [(boxes[i][3] - boxes[i][1], boxes[i][2] - boxes[i][0]) for i in chunk]
-        for i, tile in zip(
-            chunk, lossless.decode_tiles(network, list(chunk.values()), sizes, gray, settings.thread_count, report), strict=True
-        ):
-            place(i, tile)
     image = Image.fromarray(pixels)
-    if header.mode in (Mode.GRAY, Mode.GRAY_ALPHA):
+    if header.mode in (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA):
         image = image.getchannel("G")
+    if header.mode == Mode.BILEVEL:
+        image = image.convert("1", dither=Image.Dither.NONE)
     if header.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
         alpha = _extra(data, header, Tag.ALPHA, recovering)
         if alpha is None and not recovering:
@@ -302,7 +369,8 @@ def _span(box: Box) -> Box:
     return box[0], box[1], box[2] - box[0], box[3] - box[1]
 
 
-def _network_of(header: Header, settings: Settings) -> ExactPhoto:
+def network_of(header: Header, settings: Settings) -> Network:
+    """The network of a file. Raises WeightsError."""
     try:
         weights = store.find_hash(header.model, header.weights, settings.model_path)
     except store.WeightsNotFound as error:
@@ -317,12 +385,16 @@ def info(data: bytes | mmap) -> dict[str, Any]:
     """What a file says of itself; needs neither torch nor weights. Raises DamagedFile."""
     header = container.read_header(data)
     mode = container.PIL_MODES[header.mode]
+    if header.coding == Coding.SET:
+        from . import sets
+
+        return sets.info(data, header)
     samples = header.width * header.height * {"LA": 2, "RGB": 3, "RGBA": 4}.get(mode, 1)
     facts: dict[str, Any] = {
         "width": header.width,
         "height": header.height,
         "mode": mode,
-        "coding": "stored" if header.coding == Coding.STORED else "model",
+        "coding": {Coding.STORED: "stored", Coding.CHAIN: "chain"}.get(header.coding, "model"),
         "bytes": header.size,
         "bits_per_sample": round(header.size * 8 / samples, 4),
         "version": container.VERSION,

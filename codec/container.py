@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from mmap import mmap
 
 from .errors import DamagedFile
@@ -19,12 +19,15 @@ MAX_SIDE = 1 << 20
 MAX_PIXELS = 1 << 28
 TILE_SIDES = range(8, 1025)
 MAX_SECTIONS = 64
+PRECISIONS = range(9, 25)
 FIXED = struct.Struct("<8sHHIIBBHIB16sB")
 """magic, version, header bytes, width, height, mode, coding, tile side, pixel CRC, sections, weights, model name bytes"""
 ENTRY = struct.Struct("<4sQI")
 """tag, bytes, CRC-32"""
 TILE_ENTRY = struct.Struct("<II")
 """bytes, CRC-32"""
+GROUP_ENTRY = struct.Struct("<IIII")
+"""bytes, CRC-32 of the stream, tiles, symbols in the first block"""
 CRC = struct.Struct("<I")
 
 
@@ -57,12 +60,16 @@ class Coding(IntEnum):
     STORED = 0  # a conventional lossless image file
     COLOUR = 1  # a model's wavefront in tiles, one ANS stream a tile
     GRAY = 2  # the same, of G alone: R = B = G
+    CHAIN = 3  # a model's symbols in groups of tiles, one chain stream a group
+    SET = 4  # many images in such groups
 
 
 CODED_MODES = {
     Coding.STORED: tuple(Mode),
     Coding.COLOUR: (Mode.RGB, Mode.RGBA),
     Coding.GRAY: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.CHAIN: (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.SET: (Mode.BILEVEL, Mode.GRAY, Mode.RGB),
 }
 
 
@@ -73,6 +80,9 @@ class Tag:
     SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads
     TILE_INDEX = b"TIDX"  # TILE_ENTRY for every tile
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
+    GROUP_INDEX = b"GIDX"  # the precision in one byte, then GROUP_ENTRY for every group
+    GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
+    LIST = b"LIST"  # zlib: JSON with the names, sizes and checksums of a set's images
     ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
     ICC = b"ICCP"
     EXIF = b"EXIF"
@@ -93,7 +103,7 @@ class Section:
 class Header:
     """All that a file says before its payload."""
 
-    width: int
+    width: int  # of a set: 0
     height: int
     mode: Mode
     coding: Coding
@@ -109,7 +119,10 @@ class Header:
         return next((s for s in self.sections if s.tag == tag), None)
 
 
-def tile_boxes(width: int, height: int, side: int) -> list[tuple[int, int, int, int]]:
+Box = tuple[int, int, int, int]
+
+
+def tile_boxes(width: int, height: int, side: int) -> list[Box]:
     """(left, top, right, bottom) of every tile, row by row."""
     return [(x, y, min(x + side, width), min(y + side, height)) for y in range(0, height, side) for x in range(0, width, side)]
 
@@ -122,7 +135,7 @@ def write(header: Header, sections: Mapping[bytes, bytes]) -> bytes:
         MAGIC, VERSION, length, header.width, header.height, header.mode, header.coding, header.tile, header.pixel_crc,
         len(sections), header.weights, len(name),
     )  # fmt: skip
-    table = b"".join(ENTRY.pack(t, len(d), 0 if t == Tag.TILES else zlib.crc32(d)) for t, d in sections.items())
+    table = b"".join(ENTRY.pack(t, len(d), 0 if t in (Tag.TILES, Tag.GROUPS) else zlib.crc32(d)) for t, d in sections.items())
     head = fixed + name + table
     return b"".join([head, CRC.pack(zlib.crc32(head)), *sections.values()])
 
@@ -140,7 +153,7 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
         raise DamagedFile("cut short in the header")
     if CRC.unpack_from(data, length - CRC.size)[0] != zlib.crc32(data[: length - CRC.size]):
         raise DamagedFile("the header is damaged")
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS) and coding != Coding.SET:
         raise DamagedFile(f"the header asks for {width} x {height} pixels, more than this format allows")
     try:
         model = data[FIXED.size : FIXED.size + name_size].decode("ascii")
@@ -204,3 +217,47 @@ class TileStreams:
         if len(stream) != size or zlib.crc32(stream) != crc:
             raise DamagedFile(f"tile {tile} is damaged")
         return stream
+
+
+@dataclass(frozen=True)
+class Group:
+    """A chain stream: its bytes, the number of tiles in it and of symbols in its first block."""
+
+    stream: bytes
+    tiles: int
+    first: int
+
+
+def pack_groups(groups: Sequence[Group], precision: int) -> dict[bytes, bytes]:
+    """The two sections that hold the groups."""
+    index = b"".join(GROUP_ENTRY.pack(len(g.stream), zlib.crc32(g.stream), g.tiles, g.first) for g in groups)
+    return {Tag.GROUP_INDEX: bytes([precision]) + index, Tag.GROUPS: b"".join(g.stream for g in groups)}
+
+
+class GroupStreams:
+    """Access to single groups. `tiles[i]`: the tiles of group i."""
+
+    def __init__(self, data: bytes | mmap, header: Header, tiles: int) -> None:
+        """Raises DamagedFile if the index does not fit so many tiles."""
+        index, groups = read_section(data, header, Tag.GROUP_INDEX), header.section(Tag.GROUPS)
+        if not index or groups is None or (len(index) - 1) % GROUP_ENTRY.size or index[0] not in PRECISIONS:
+            raise DamagedFile("the index of groups is damaged")
+        self.precision = index[0]
+        entries = list(GROUP_ENTRY.iter_unpack(index[1:]))
+        ends = list(accumulate((size for size, _, _, _ in entries), initial=groups.offset))
+        firsts = list(accumulate((count for _, _, count, _ in entries), initial=0))
+        if ends[-1] != groups.offset + groups.size or firsts[-1] != tiles or any(count < 1 for _, _, count, _ in entries):
+            raise DamagedFile("the index of groups is damaged")
+        self._data, self._entries, self._starts = data, entries, ends
+        self.tiles = [range(a, b) for a, b in pairwise(firsts)]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, group: int) -> Group:
+        """A group's stream. Raises DamagedFile."""
+        size, crc, tiles, first = self._entries[group]
+        stream = self._data[self._starts[group] : self._starts[group] + size]
+        if len(stream) != size or zlib.crc32(stream) != crc:
+            raise DamagedFile(f"group {group} is damaged")
+        return Group(stream, tiles, first)

@@ -11,6 +11,7 @@ The planes are G, R - G, B - G: what the channels share is subtracted before any
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SLOPE = 2
@@ -69,7 +70,7 @@ def planes(pixels: Tensor) -> Tensor:
 
 
 _AT = {o: i for i, o in enumerate(offsets(PIXEL_BLOCK))}
-_PREDICTORS = [_AT[o] for o in ((0, -1), (-1, 0), (-1, -1), (-1, 1), (-2, 1))]
+PREDICTORS = [_AT[o] for o in ((0, -1), (-1, 0), (-1, -1), (-1, 1), (-2, 1))]
 
 
 def predict(near: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def predict(near: Tensor) -> Tensor:
 
     Missing neighbours are replaced by known ones, as in JPEG XL: W by N, N by W, the others by N.
     """
-    w, n, nw, ne, nne = (near[..., i, :] for i in _PREDICTORS)
+    w, n, nw, ne, nne = (near[..., i, :] for i in PREDICTORS)
     start = near.new_tensor([128, 0, 0])
     w = torch.where(w == OUTSIDE, n, w)
     w = torch.where(w == OUTSIDE, start, w)
@@ -120,3 +121,34 @@ def network_input(near: Tensor, errors: Tensor, residuals: Tensor, combined: Ten
     relative = near - middle(combined).unsqueeze(-2)
     parts = [tables.of_signed(relative), tables.of_error(errors), residuals]
     return torch.cat([part.flatten(-2) for part in parts], dim=-1)
+
+
+def shifted(x: Tensor, block: tuple[int, int], outside: int = 0) -> Tensor:
+    """The cells of a block around every pixel of images (B, H, W, C); (B, H, W, cells, C)."""
+    places = offsets(block)
+    top = max(-dy for dy, _ in places)
+    left, right = max(-dx for _, dx in places), max(0, *(dx for _, dx in places))
+    height, width = x.shape[1:3]
+    padded = F.pad(x, (0, 0, left, right, top, 0), value=outside)
+    return torch.stack([padded[:, top + dy : top + dy + height, left + dx : left + dx + width] for dy, dx in places], dim=3)
+
+
+def features(pixels: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
+    """Of whole uint8 RGB images (B, H, W, 3): the network's input int8 (B, H, W, INPUTS), the prediction of each plane in
+    1/8 grey level and what is left of it in whole ones, int16 (B, H, W, 3)."""
+    values = planes(pixels)
+    near = shifted(values, PIXEL_BLOCK, OUTSIDE)
+    predictions = predict(near)
+    past = absolute_errors(values, predictions).flatten(-2)
+    errors = sum(shifted(past, ERROR_BLOCK).unbind(3), torch.zeros_like(past)).view_as(predictions)
+    combined = combine(predictions, errors)
+    residuals = values - middle(combined)
+    remembered = shifted(tables.of_signed(residuals), ERROR_BLOCK)
+    return network_input(near, errors, remembered, combined, tables), combined, residuals
+
+
+def centres(combined: Tensor, green: Tensor) -> Tensor:
+    """Where the distributions of G, R, B are centred, in grey levels, float32 (..., 3), given G (..., 1)."""
+    whole = combined.int()
+    whole[..., 1:] += FRACTION * green.int()
+    return whole.clamp(0, 255 * FRACTION).float() / FRACTION

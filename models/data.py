@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .symbols import fold
+
 Pixels = NDArray[np.uint8]
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm"}
 
@@ -25,6 +27,11 @@ class DataConfig:
     hold_out: int = 24  # every n-th picture is kept for validation
     crop: int = 128
     augment: float = 0.5  # share of the crops that are rescaled, made brighter or darker, or noisy
+    symmetries: str = "all"  # flips and transposition; `mirror`: only left and right; `none`
+    channels: int = 3  # 1: gray
+    levels: int = 256  # of a symbol; the pixels are divided by 256 / levels
+    patch: int = 1  # see `pixelcnn.Config`
+    binarise: str = ""  # with two levels, instead: `sample`: 1 with the probability pixel / 255, drawn anew each time
 
 
 class Pictures:
@@ -49,13 +56,22 @@ class Pictures:
             raise ValueError(f"no picture in {root} is at least {config.crop} pixels high and wide")
 
     def crops(self, count: int, random: np.random.Generator) -> Pixels:
-        """Random training crops, uint8 (count, crop, crop, 3)."""
-        return np.stack([self._crop(random) for _ in range(count)])
+        """The symbols of random training crops, uint8 (count, crop, crop, channels)."""
+        return self.symbols(np.stack([self._crop(random) for _ in range(count)]), random)
 
     def validation_crops(self) -> Pixels:
-        """The top left crop of every held-out picture, uint8 (n, crop, crop, 3)."""
+        """The symbols of the top left crop of every held-out picture, uint8 (n, crop, crop, channels)."""
         side = self.config.crop
-        return np.stack([p[:side, :side] for p in self.validation])
+        return self.symbols(np.stack([p[:side, :side] for p in self.validation]), np.random.default_rng(0))
+
+    def symbols(self, pixels: Pixels, random: np.random.Generator) -> Pixels:
+        """What the network models of RGB pixels (..., 3)."""
+        pixels = pixels[..., : self.config.channels]
+        if self.config.binarise == "sample":
+            pixels = (random.random(pixels.shape) * 255 < pixels).astype(np.uint8)
+        elif self.config.levels < 256:
+            pixels = pixels // np.uint8(256 // self.config.levels)
+        return fold(pixels, self.config.patch)
 
     def _crop(self, random: np.random.Generator) -> Pixels:
         picture = self.training[random.integers(len(self.training))]
@@ -70,12 +86,13 @@ class Pictures:
         if span != side:
             method = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BILINEAR)[random.integers(3)]
             crop = np.asarray(Image.fromarray(crop).resize((side, side), method))
-        if random.random() < 0.5:
+        if self.config.symmetries != "none" and random.random() < 0.5:
             crop = crop[:, ::-1]
-        if random.random() < 0.5:
-            crop = crop[::-1]
-        if random.random() < 0.5:
-            crop = crop.swapaxes(0, 1)
+        if self.config.symmetries == "all":
+            if random.random() < 0.5:
+                crop = crop[::-1]
+            if random.random() < 0.5:
+                crop = crop.swapaxes(0, 1)
         if varied and random.random() < 0.7:
             crop = brightness_and_noise(crop, random)
         return crop

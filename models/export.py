@@ -1,9 +1,12 @@
 """From a trained float network to the integer tensors of a weights file."""
 
+import dataclasses
+import json
+
 import torch
 from torch import Tensor
 
-from . import context, frequencies, photo
+from . import context, frequencies, photo, pixelcnn
 from .integer import IntLinear
 
 
@@ -16,6 +19,8 @@ def integer_layer(layer: photo.Linear, output_bits: Tensor) -> IntLinear:
     shift = exponent - output_bits.cpu().int()
     half = torch.where(shift > 0, torch.exp2(shift.double() - 1), 0.0)
     bias = (layer.bias.detach().cpu().double() * torch.exp2(exponent.double())).round() + half
+    if int(shift.min()) < 0:
+        raise ValueError("a layer's weights are too large for the precision of its outputs")
     return IntLinear(layer.integers().detach().cpu().to(torch.int8), bias.to(torch.int32), shift.to(torch.int32))
 
 
@@ -33,7 +38,57 @@ def photo_tensors(network: photo.Photo) -> dict[str, Tensor]:
         tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias, f"{name}.shift": layer.shift}
         if name.startswith("blocks"):  # the skip connection, in units of the sums
             tensors[f"{name}.skip"] = (module.exponent.cpu() - module.input_bits[0].cpu()).to(torch.int32)
-    causal, distribution = context.Tables.make(), frequencies.DistributionTables.make()
-    tensors |= {"tables.signed": causal.signed, "tables.error": causal.error}
-    tensors |= {f"tables.{k}": getattr(distribution, k) for k in ("inverse", "sigmoid", "share")}
+    return {name: tensor.contiguous() for name, tensor in (tensors | _context_tables() | _mixture_tables()).items()}
+
+
+def _context_tables() -> dict[str, Tensor]:
+    tables = context.Tables.make()
+    return {"tables.signed": tables.signed, "tables.error": tables.error}
+
+
+def _mixture_tables() -> dict[str, Tensor]:
+    tables = frequencies.DistributionTables.make()
+    return {f"tables.{k}": getattr(tables, k) for k in ("inverse", "sigmoid", "share")}
+
+
+def _joined(a: IntLinear, b: IntLinear) -> IntLinear:
+    """One layer for two whose sums are added; they have the same exponents, so the same shifts."""
+    half = torch.where(a.shift > 0, 1 << (a.shift.long() - 1).clamp(min=0), 0).int()  # each bias rounds; once is enough
+    return IntLinear(torch.cat([a.weight, b.weight], 1), a.bias + b.bias - half, a.shift)
+
+
+def pixelcnn_tensors(network: pixelcnn.PixelCNN) -> dict[str, Tensor]:
+    """The tensors of a `pixelcnn` weights file, from a network on its grids. Raises ValueError if a layer cannot be exact.
+
+    Layers are named as in the network, but for the products that are added: `left.i` is followed by `link.i` in one
+    matrix, `first` is `first_left` followed by `first_own`. The forecasters stay floating point, in 16 bits.
+    """
+    c = network.config
+    stream = network.stream_bits
+    gates = torch.cat([stream.expand(c.width), torch.full((c.width,), pixelcnn.GATE_BITS)])
+    layers = {"first_up": integer_layer(network.first_up, stream.expand(c.width))}
+    own = integer_layer(network.first_own, stream.expand(c.width))
+    layers["first"] = _joined(integer_layer(network.first_left, stream.expand(c.width)), own)
+    for i in range(c.blocks):
+        layers[f"up.{i}"] = integer_layer(network.up[i], gates)
+        layers[f"left.{i}"] = _joined(integer_layer(network.left[i], gates), integer_layer(network.link[i], gates))
+    units = frequencies.output_bits(c.mixtures) if c.output == "mixture" else torch.full((c.levels,), pixelcnn.LOGIT_BITS)
+    for i in range(c.channels):
+        layers[f"heads.{i}"] = integer_layer(network.heads[i], network.head_grids[i].bits)
+        layers[f"outs.{i}"] = integer_layer(network.outs[i], units)
+    tensors = {"config": torch.frombuffer(bytearray(json.dumps(dataclasses.asdict(c)).encode()), dtype=torch.uint8)}
+    for name, layer in layers.items():
+        tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias, f"{name}.shift": layer.shift}
+    for name, grids in (("up", network.up_grids), ("left", network.left_grids)):
+        tensors[f"{name}_bits"] = torch.stack([stream.cpu() - grid.bits.cpu() for grid in grids]).int()
+    tensors["stream_bits"] = stream.cpu().clone()
+    place = torch.arange(-128, 128, dtype=torch.float64) / 2**pixelcnn.GATE_BITS
+    tensors["tables.gate"] = (torch.sigmoid(place) * 2**pixelcnn.GATE_LEVELS).round().int()
+    if c.context == "relative":
+        tensors |= _context_tables()
+    else:
+        unit = 2.0**photo.INPUT_BITS
+        tensors["embedding"] = (network.embedding.detach().cpu() * unit).round().clamp(-127, 127).to(torch.int8)
+    tensors |= _mixture_tables() if c.output == "mixture" else {"tables.category": frequencies.category_table()}
+    tensors |= {k: v.detach().cpu().half() for k, v in network.state_dict().items() if k.startswith("forecasters.")}
     return {name: tensor.contiguous() for name, tensor in tensors.items()}

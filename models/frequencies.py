@@ -1,12 +1,17 @@
-"""From the integer outputs of the network to integer frequencies: the one place that decides what the entropy coder sees.
+"""From the integer outputs of a network to integer frequencies: the one place that decides what the entropy coder sees.
 
-A symbol 0..255 is coded as two nibbles. The weight of a nibble is the difference of a cumulative distribution at its two
-edges: a mixture of K logistics around a centre, evaluated with integer tables. Each nibble so needs 15 edges of K
-logistics instead of a softmax over 256 values.
+`photo` codes a symbol 0..255 as two nibbles (`Distribution.nibble`). The weight of a nibble is the difference of a
+cumulative distribution at its two edges: a mixture of K logistics around a centre, evaluated with integer tables. Each
+nibble so needs 15 edges of K logistics instead of a softmax over 256 values.
 
 The float form of the same distribution, used in training, is in `logistic.py`.
+
+For the chain coder a distribution is a cumulative frequency C: symbol s owns the quantiles C_s <= u < C_(s+1) of 0 <= u < 2^P.
+From integer weights with the cumulative sums E, C_s = s + floor(E_s (2^P - K) / E_K): it ends at 2^P by construction, and
+every symbol has at least one quantile.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -92,3 +97,91 @@ class Distribution:
         c.bitwise_right_shift_(SIGMOID_BITS + SHARE_BITS + 3 - WEIGHT_BITS)
         weights = torch.empty((c.shape[1], 16), dtype=torch.float32, device=c.device)
         return weights.copy_((c[1:] - c[:-1]).add_(1).t())
+
+
+class Quantiles(ABC):
+    """Distributions of n symbols of `levels` values over the quantiles 0..2^precision - 1."""
+
+    def __init__(self, levels: int, precision: int, device: torch.device) -> None:
+        self.levels, self.precision, self._device = levels, precision, device
+
+    @abstractmethod
+    def weight_below(self, symbols: Tensor) -> Tensor:
+        """E at symbols (n, m) in 0..levels, int64."""
+
+    def below(self, symbols: Tensor) -> Tensor:
+        """C at symbols (n, m) in 0..levels, int64."""
+        weight = self.weight_below(symbols)
+        return symbols + weight.mul_((1 << self.precision) - self.levels).div_(self._total, rounding_mode="floor")
+
+    @cached_property
+    def _total(self) -> Tensor:
+        return self.weight_below(torch.tensor([[self.levels]], device=self._device))
+
+    def intervals(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        """First quantile and number of quantiles of symbols (n), int64 (n) each."""
+        symbols = symbols.long().unsqueeze(1)
+        low, high = self.below(torch.cat([symbols, symbols + 1], 1)).unbind(1)
+        return low, high - low
+
+    def table(self) -> Tensor:
+        """The number of quantiles of every symbol, int64 (n, levels)."""
+        return self.below(torch.arange(self.levels + 1, device=self._device).unsqueeze(0)).diff(dim=1)
+
+    def find(self, quantiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The symbols that own quantiles (n), and their intervals; int64 (n) each. `levels` is a multiple of 16."""
+        quantiles = quantiles.unsqueeze(1)
+        first = torch.zeros_like(quantiles)
+        for width in (16, 1):  # the sixteenth that holds it, then the symbol
+            count = self.levels // 16 if width == 16 else 16
+            candidates = first + width * torch.arange(1, count + 1, device=quantiles.device)
+            below = self.below(candidates)
+            before = (below[:, :-1] <= quantiles).sum(1, keepdim=True)
+            first = first + width * before
+        bounds = self.below(torch.cat([first, first + 1], 1))
+        return first.squeeze(1), bounds[:, 0], bounds[:, 1] - bounds[:, 0]
+
+
+class Mixtures(Quantiles):
+    """Mixtures of logistics in bins of 256 / levels grey levels."""
+
+    def __init__(self, distribution: Distribution, levels: int, precision: int) -> None:
+        super().__init__(levels, precision, distribution.share.device)
+        self.distribution = distribution
+
+    def weight_below(self, symbols: Tensor) -> Tensor:
+        step = 256 // self.levels
+        edges = (symbols.t() * (step * PLACE) - step * PLACE // 2).int()
+        total = self.distribution.share.sum(0, dtype=torch.int32) << SIGMOID_BITS
+        weight = torch.where(symbols.t() <= 0, 0, torch.where(symbols.t() >= self.levels, total, self.distribution.cumulative(edges)))
+        return (weight >> (SIGMOID_BITS + SHARE_BITS + 3 - WEIGHT_BITS)).t().long()
+
+
+CATEGORY_BITS = 16  # of the largest weight of a category
+LOGIT_UNIT = 64  # logits of categories count 1 / LOGIT_UNIT
+DEEPEST = 16 * LOGIT_UNIT  # logits that are further below the largest get no weight but the one quantile
+
+
+def category_table() -> Tensor:
+    """exp(-i / LOGIT_UNIT) with CATEGORY_BITS, int32 (DEEPEST + 1). Made with floating point once, stored with the weights."""
+    return (torch.exp(-torch.arange(DEEPEST + 1, dtype=torch.float64) / LOGIT_UNIT) * (1 << CATEGORY_BITS)).round().int()
+
+
+class Categories(Quantiles):
+    """A weight for every symbol, from integer logits (n, levels) in 1 / LOGIT_UNIT."""
+
+    def __init__(self, logits: Tensor, table: Tensor, precision: int) -> None:
+        super().__init__(logits.shape[1], precision, logits.device)
+        depth = (logits.amax(1, keepdim=True) - logits).clamp_(max=DEEPEST)
+        weights = table.index_select(0, depth.flatten()).view_as(depth)
+        self._below = torch.zeros((logits.shape[0], self.levels + 1), dtype=torch.int64, device=logits.device)
+        torch.cumsum(weights, 1, out=self._below[:, 1:])
+
+    def weight_below(self, symbols: Tensor) -> Tensor:
+        return self._below.gather(1, symbols.expand(self._below.shape[0], -1))
+
+    def find(self, quantiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        below = self.below(torch.arange(self.levels + 1, device=quantiles.device).unsqueeze(0))
+        symbols = (below[:, 1:] <= quantiles.unsqueeze(1)).sum(1, keepdim=True)
+        low = below.gather(1, symbols)
+        return symbols.squeeze(1), low.squeeze(1), (below.gather(1, symbols + 1) - low).squeeze(1)

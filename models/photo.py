@@ -89,24 +89,15 @@ def module_list(modules: Iterable[M]) -> Sequence[M]:
     return cast("Sequence[M]", nn.ModuleList(modules))
 
 
-def shifted(x: Tensor, block: tuple[int, int], outside: int = 0) -> Tensor:
-    """The cells of a block around every pixel of images (B, H, W, C); (B, H, W, cells, C)."""
-    places = context.offsets(block)
-    top = max(-dy for dy, _ in places)
-    left, right = max(-dx for _, dx in places), max(0, *(dx for _, dx in places))
-    height, width = x.shape[1:3]
-    padded = F.pad(x, (0, 0, left, right, top, 0), value=outside)
-    return torch.stack([padded[:, top + dy : top + dy + height, left + dx : left + dx + width] for dy, dx in places], dim=3)
-
-
 class Grid(nn.Module):
-    """A ReLU whose outputs can be held on the grid 0..127 times 2^-bits."""
+    """A ReLU whose outputs can be held on the grid 0..127 times 2^-bits; signed: no ReLU, -127..127."""
 
     bits: Tensor
     largest: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, signed: bool = False) -> None:
         super().__init__()
+        self.signed = signed
         self.register_buffer("bits", torch.tensor(0, dtype=torch.int32))
         self.register_buffer("largest", torch.tensor(0.0))
         self.measuring = False
@@ -116,13 +107,14 @@ class Grid(nn.Module):
         self.bits.copy_(torch.floor(torch.log2(127.5 / self.largest.clamp(min=2.0**-6))))
 
     def forward(self, x: Tensor, quantised: bool) -> Tensor:
-        x = F.relu(x)
+        x = x if self.signed else F.relu(x)
         if self.measuring:
-            self.largest.copy_(torch.maximum(self.largest, x.float().flatten()[::7].kthvalue(int(0.999 * x.numel()) // 7).values))
+            self.largest.copy_(torch.maximum(self.largest, x.float().abs().flatten()[::7].kthvalue(int(0.999 * x.numel()) // 7).values))
         if not quantised:
             return x
         unit = torch.exp2(self.bits.float())
-        x = x.clamp(max=float(127 / unit))
+        largest = float(127 / unit)
+        x = x.clamp(-largest if self.signed else 0.0, largest)
         return straight_through((x * unit + 0.5).floor() / unit, x)
 
 
@@ -179,18 +171,6 @@ class Photo(nn.Module):
         """Multiplications a pixel."""
         return sum(layer.weight.numel() for layer in self.modules() if isinstance(layer, Linear))
 
-    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Input int8 (B, H, W, INPUTS), prediction in 1/8 (B, H, W, 3), residuals int16 (B, H, W, 3) of uint8 RGB images."""
-        values = context.planes(pixels)
-        near = shifted(values, context.PIXEL_BLOCK, context.OUTSIDE)
-        predictions = context.predict(near)
-        past = context.absolute_errors(values, predictions).flatten(-2)
-        errors = sum(shifted(past, context.ERROR_BLOCK).unbind(3), torch.zeros_like(past)).view_as(predictions)
-        combined = context.combine(predictions, errors)
-        residuals = values - context.middle(combined)
-        remembered = shifted(self.tables.of_signed(residuals), context.ERROR_BLOCK)
-        return context.network_input(near, errors, remembered, combined, self.tables), combined, residuals
-
     def outputs(self, inputs: Tensor, residuals: Tensor) -> Tensor:
         """Mixture parameters, float32 (3, B, H, W, 3 mixtures)."""
         q = bool(self.quantised)
@@ -200,7 +180,7 @@ class Photo(nn.Module):
         hidden = torch.cat([x, companded], dim=-1)
         for layer, grid in zip(self.cell, self.cell_grids, strict=True):
             hidden = grid(layer(hidden, quantised=q), q)
-        seen = shifted(hidden, CELL_BLOCK).flatten(-2).flatten(0, 2)
+        seen = context.shifted(hidden, CELL_BLOCK).flatten(-2).flatten(0, 2)
         y = self.grids[0](self.trunk(x.flatten(0, 2), seen, quantised=q), q)
         for block, grid in zip(self.blocks, self.grids[1:], strict=True):
             y = grid(y + block(y, quantised=q), q)
@@ -216,10 +196,8 @@ class Photo(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Nats of every sub-pixel of uint8 RGB images (B, H, W, 3); float32 (3, B, H, W), channels G, R, B."""
         with torch.no_grad():
-            inputs, combined, residuals = self.features(pixels)
-            centres = combined.int()
-            centres[..., 1:] += context.FRACTION * pixels[..., 1:2].int()
-            centres = centres.clamp(0, 255 * context.FRACTION).float() / context.FRACTION
+            inputs, combined, residuals = context.features(pixels, self.tables)
+            centres = context.centres(combined, pixels[..., 1:2])
             symbols = pixels[..., [1, 0, 2]].float()
         first = (3, 0, 1, 2)
         return self._nats(self.outputs(inputs, residuals), symbols.permute(first).contiguous(), centres.permute(first).contiguous())

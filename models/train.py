@@ -17,11 +17,15 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from . import photo
+from . import photo, pixelcnn
 from .data import DataConfig, Pictures
-from .export import photo_tensors
+from .export import photo_tensors, pixelcnn_tensors
 
-MODELS = {"photo": (photo.Config, photo.Photo)}
+MODELS: dict[str, tuple[Any, Any, Any]] = {
+    "photo": (photo.Config, photo.Photo, photo_tensors),
+    "pixelcnn": (pixelcnn.Config, pixelcnn.PixelCNN, pixelcnn_tensors),
+}
+"""The settings, the network and the export of each kind of model."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class RunConfig:
     compile: bool = True
     report_every: int = 200
     save_every: int = 1000  # steps between checkpoints
+    start: str = ""  # a checkpoint of another run whose weights are the first ones
     network: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -78,10 +83,10 @@ def learning_rate(config: RunConfig, step: int) -> float:
     return low * (config.steps - step) / max(1, config.steps - quantised)
 
 
-def averaged_network(config: RunConfig, state: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> photo.Photo:
+def averaged_network(config: RunConfig, state: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> nn.Module:
     """The network of a run in a state, with the averaged weights for its parameters."""
-    settings, kind = MODELS[config.model]
-    network = kind(settings(**config.network))
+    settings, kind, _ = MODELS[config.model]
+    network: nn.Module = kind(settings(**config.network)).eval()
     network.load_state_dict({**state, **average})
     return network
 
@@ -93,9 +98,12 @@ class Trainer:
         self.config, self.out, self.device = config, out, torch.device(device)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(config.seed)
-        settings, network = MODELS[config.model]
+        settings, network, _ = MODELS[config.model]
         self.network = network(settings(**config.network)).to(self.device)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.rate, betas=(0.9, 0.99))
+        if config.start:
+            other = torch.load(config.start, map_location=self.device, weights_only=True)
+            self.network.load_state_dict({**other["network"], **other["average"], "quantised": torch.tensor(False)})
         self.average = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.step = 0
         self.pictures = Pictures(DataConfig(**config.data))
@@ -138,7 +146,7 @@ class Trainer:
         network = self.averaged()
         crops = torch.from_numpy(self.pictures.validation_crops())
         with torch.no_grad():
-            means = [float(network(batch.to(self.device)).mean()) * len(batch) for batch in crops.split(4)]
+            means = [float(network(batch.to(self.device)).mean()) * len(batch) for batch in crops.split(max(4, self.config.batch))]
         return sum(means) / len(crops) / math.log(2)
 
     def train(self, log: Callable[[str], None]) -> None:
@@ -222,8 +230,9 @@ def export(path: Path, overrides: Sequence[str], out: Path) -> Path | None:
     if not bool(model.quantised):
         raise ValueError(f"the checkpoint at step {state['step']} is not on integer grids yet; train to the end first")
     weights = out / f"{config.name}.safetensors"
-    metadata = {"model": config.model, "about": config.about, "steps": str(state["step"])}
-    save_file(photo_tensors(model), weights, metadata)
+    metadata = {"model": config.model, "about": config.about, "steps": str(state["step"]), "side": str(config.data.get("crop", 0))}
+    tensors = MODELS[config.model][2](model)
+    save_file(tensors, weights, metadata)
     return weights
 
 

@@ -1,0 +1,110 @@
+"""Pixels <-> chain streams: tiles of a model's symbols in groups, for encoder and predictive decoder alike.
+
+The symbols of a group are coded tile by tile; in a tile pixel by pixel in the model's coding order, in a pixel channel by
+channel. Groups are independent of one another.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..models import symbols as conversion
+from ..models.evaluator import Evaluator
+from ..models.exact_pixelcnn import ExactPixelCNN
+from . import chain
+from .container import Group
+from .errors import DamagedFile
+from .parallel import Progress, spread
+from .predictive import Decoder, Statistics
+from .schedule import Schedule
+
+Pixels = NDArray[np.uint8]
+PRECISION = 16  # bits of a quantile
+GROUP_BITS = 1 << 20  # a group is closed when it holds so many
+ENCODED = 16  # tiles that are evaluated together in encoding
+LOCKSTEP = 128  # tiles that are decoded together
+
+
+def intervals(network: ExactPixelCNN, tiles: Sequence[Pixels], precision: int = PRECISION) -> list[NDArray[np.int32]]:
+    """First quantile and number of quantiles of every symbol of tiles (height, width, 1 or 3), in coding order; (2, n) each."""
+    c = network.config
+    symbols = [conversion.from_pixels(tile, c) for tile in tiles]
+    front = Evaluator(network, [s.shape[:2] for s in symbols])
+    rows = torch.cat(front.pixels)
+    known = torch.cat([torch.from_numpy(s.reshape(-1, c.channels))[c.order(*s.shape[:2])] for s in symbols]).to(network.device)
+    front.put(rows, known, watch=False)
+    front.evaluate(rows)
+    head_sums = front.head_sums(rows)
+    parts = [front.distribution(head_sums, rows, i, known, precision).intervals(known[:, i]) for i in range(c.channels)]
+    both = torch.stack([torch.stack(part) for part in parts], dim=2).flatten(1).int().cpu().numpy()
+    return np.split(both, np.cumsum([s.size for s in symbols])[:-1], axis=1)
+
+
+def encode_tiles(network: ExactPixelCNN, tiles: Sequence[Pixels], threads: int, progress: Progress) -> list[Group]:
+    """The groups of tiles, uint8 (height, width, 1 or 3) each."""
+
+    def evaluate(part: slice, report: Progress) -> list[NDArray[np.int32]]:
+        return intervals(network, tiles[part])
+
+    workers = threads if network.device.type == "cpu" else 1
+    found = spread(evaluate, len(tiles), ENCODED, workers, lambda share: progress(0.9 * share))
+    bits = np.array([PRECISION * part.shape[1] - np.log2(part[1]).sum() for part in found])
+    bounds, total = [0], 0.0
+    for i, size in enumerate(bits):
+        total += size
+        if total >= GROUP_BITS or i == len(bits) - 1:
+            bounds.append(i + 1)
+            total = 0.0
+
+    def close(part: slice, report: Progress) -> list[Group]:
+        return [_group(found[bounds[g] : bounds[g + 1]]) for g in range(part.start, part.stop)]
+
+    return spread(close, len(bounds) - 1, 1, workers, lambda share: progress(0.9 + 0.1 * share))
+
+
+def _group(parts: Sequence[NDArray[np.int32]]) -> Group:
+    low, size = np.concatenate(parts, axis=1).astype(np.int64)
+    state, first = chain.encode(low, size, PRECISION)
+    return Group(state.to_bytes(-(-state.bit_length() // 8), "little"), len(parts), first)
+
+
+def decode_groups(
+    network: ExactPixelCNN,
+    groups: Sequence[Group],
+    sizes: Sequence[tuple[int, int]],
+    precision: int,
+    schedule: Schedule,
+    threads: int,
+    progress: Progress,
+) -> tuple[list[Pixels], list[Statistics]]:
+    """The tiles of groups, given (height, width) of each tile, and what they took. Raises DamagedFile."""
+    starts = np.concatenate([[0], np.cumsum([g.tiles for g in groups])]).tolist()
+
+    def work(part: slice, report: Progress) -> list[list[tuple[Pixels, Statistics]]]:
+        chosen = range(part.start, part.stop)
+        first = starts[chosen.start]
+        own = sizes[first : starts[chosen.stop]]
+        sources = [
+            (_source(network, groups[g], sizes[starts[g] : starts[g + 1]], precision), range(starts[g] - first, starts[g + 1] - first))
+            for g in chosen
+        ]
+        decoder = Decoder(network, [conversion.symbol_size(*size, network.config) for size in own], sources, precision, schedule)
+        found = decoder.run(report)
+        tiles = [conversion.to_pixels(s, network.config, *size) for s, size in zip(found, own, strict=True)]
+        pairs = list(zip(tiles, decoder.statistics, strict=True))
+        return [pairs[images.start : images.stop] for _, images in sources]
+
+    together = max(1, LOCKSTEP // max(1, max(g.tiles for g in groups)))
+    workers = threads if network.device.type == "cpu" else 1
+    pairs = [pair for group in spread(work, len(groups), together, workers, progress) for pair in group]
+    return [tile for tile, _ in pairs], [statistics for _, statistics in pairs]
+
+
+def _source(network: ExactPixelCNN, group: Group, sizes: Sequence[tuple[int, int]], precision: int) -> chain.Decoder:
+    c = network.config
+    if c.levels >= 1 << precision:
+        raise DamagedFile(f"{precision} bits of precision are too few for the model")
+    count = sum(h * w for h, w in (conversion.symbol_size(*size, c) for size in sizes)) * c.channels
+    return chain.Decoder(int.from_bytes(group.stream, "little"), group.first, count, precision)

@@ -1,0 +1,171 @@
+"""Commands for single images: encode, decode, info, verify."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import files
+from .cli_common import PATH, Crop, Work, calls, calls_text, check_outputs, common, each, jobs, outputs, schedule_of, scheduled
+from .errors import PresageError
+from .schedule import Schedule
+
+
+@click.command()
+@outputs
+@click.option("-m", "--model", default="photo", show_default=True, help="Model or release, see `presage models`.")
+@click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
+@click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
+@jobs
+@common
+def encode(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    out_dir: Path | None,
+    force: bool,
+    jobs: int,
+    model: str,
+    tile: int | None,
+    quantise: bool,
+    **options: Any,
+) -> None:
+    """Compress images without loss to .psg files."""
+    work = Work(**options).beside(jobs)
+    check_outputs(paths, output, out_dir, work.as_json)
+    each(paths, partial(_encode, work, output, out_dir, force, model, tile or 0, quantise), work, jobs)
+
+
+def _encode(
+    work: Work, output: Path | None, folder: Path | None, force: bool, model: str, tile: int, quantise: bool, path: Path
+) -> dict[str, Any]:
+    target = files.output_of(path, output, folder, ".psg")
+    files.check_output(target, force)
+    source = files.read(path)
+    from . import api, images
+
+    picture = images.read(source, str(path))
+    if picture.lossy_source:
+        work.say(
+            f"presage: {path}: a {picture.lossy_source} file holds fewer bytes than its pixels; the .psg will be larger than this file"
+        )
+    started = time.monotonic()
+    settings = api.Settings(**work.settings(path.name))
+    picture = api.quantised(picture, model, settings) if quantise else picture
+    data = api.encode_picture(picture, model, tile, settings)
+    files.write(target, data, force)
+    facts = api.info(data) | {"output": str(target), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
+    facts["text"] = (
+        f"{path} -> {target}  {len(source):,} -> {len(data):,} bytes  {facts['bits_per_sample']:.3f} bits/sample  {facts['seconds']:.1f} s"
+    )
+    return facts
+
+
+@click.command()
+@outputs
+@click.option("--crop", type=Crop(), help="Only this part; reads only the tiles it needs.")
+@click.option("--recover", is_flag=True, help="Save what is whole of a damaged file; lost tiles become gray and are listed.")
+@scheduled
+@jobs
+@common
+def decode(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    out_dir: Path | None,
+    force: bool,
+    crop: tuple[int, int, int, int] | None,
+    recover: bool,
+    jobs: int,
+    stats: bool,
+    **options: Any,
+) -> None:
+    """Decompress .psg files, to PNG or to the format of -o."""
+    schedule = schedule_of(options)
+    work = Work(**options).beside(jobs)
+    check_outputs(paths, output, out_dir, work.as_json)
+    each(paths, partial(_decode, work, output, out_dir, force, crop, recover, schedule, stats), work, jobs)
+
+
+def _decode(
+    work: Work,
+    output: Path | None,
+    folder: Path | None,
+    force: bool,
+    crop: tuple[int, int, int, int] | None,
+    recovering: bool,
+    schedule: Schedule,
+    stats: bool,
+    path: Path,
+) -> dict[str, Any]:
+    target = files.output_of(path, output, folder, ".png")
+    files.check_output(target, force)
+    from . import api, images
+
+    suffix = ".png" if target == files.STDIO else target.suffix
+    images.check_suffix(suffix)
+    started = time.monotonic()
+    facts: dict[str, Any] = {"output": str(target)}
+    statistics: list[Any] = []
+    settings = work.settings(path.name) | {"schedule": schedule, "statistics": statistics}
+    with files.mapped(path) as data:
+        source = None if recovering or crop else api.source_file(data)
+        if recovering:
+            image, lost = api.recover(data, crop=crop, **settings)
+            facts["lost"] = lost
+            for x, y, width, height in lost:
+                work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
+        else:
+            image = api.decode(data, crop=crop, **settings)
+        if source is not None and suffix != ".png":
+            raise PresageError("the image has 16 bits a channel; only a .png keeps them")
+        content = source if source is not None else images.to_file(image, suffix)
+    files.write(target, content, force)
+    seconds = round(time.monotonic() - started, 3)
+    text = f"{path} -> {target}  {image.width}x{image.height} {image.mode}  {seconds:.1f} s"
+    if stats and statistics:
+        facts |= calls(statistics)
+        text += f"\n  {calls_text(facts)}"
+    return facts | {"width": image.width, "height": image.height, "mode": image.mode, "seconds": seconds, "text": text}
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input.")
+def info(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Show what .psg files say of themselves; needs no weights."""
+    each(paths, partial(_info, as_json), Work(False, as_json, 0, "cpu", None, ()))
+
+
+def _info(as_json: bool, path: Path) -> dict[str, Any]:
+    from . import api
+
+    with files.mapped(path) as data:
+        facts = api.info(data)
+    if not as_json:
+        click.echo(f"{path}")
+        for key, value in facts.items():
+            shown = ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
+            shown = ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") if isinstance(shown, list) else shown
+            click.echo(f"  {key.replace('_', ' '):16} {shown}")
+    return facts
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE...")
+@jobs
+@common
+def verify(paths: tuple[Path, ...], jobs: int, **options: Any) -> None:
+    """Decode .psg files without writing anything, and check every checksum."""
+    work = Work(**options).beside(jobs)
+    each(paths, partial(_verify, work), work, jobs)
+
+
+def _verify(work: Work, path: Path) -> dict[str, Any]:
+    from . import api
+
+    with files.mapped(path) as data:
+        image = api.decode(data, **work.settings(path.name))
+    return {"ok": True, "width": image.width, "height": image.height, "text": f"{path}: ok, {image.width}x{image.height} {image.mode}"}

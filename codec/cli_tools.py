@@ -1,0 +1,76 @@
+"""Commands about models and measurements: models, train, bench."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .cli_common import PATH
+from .errors import PresageError
+
+
+@click.command()
+@click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every weights file.")
+def models(model_path: tuple[Path, ...], as_json: bool) -> None:
+    """List the models: names, hashes, sizes."""
+    from ..models import store
+
+    for weights in store.available(model_path):
+        if as_json:
+            facts = {"name": weights.name, "hash": weights.hash.hex(), "bytes": weights.size, "path": str(weights.path)}
+            click.echo(json.dumps(facts | weights.metadata))
+        else:
+            click.echo(f"{weights.name:12} {weights.hash.hex()}  {weights.size:>9,} bytes  {weights.metadata.get('about', '')}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="RUN.toml")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, such as run.steps=1000 or data.folder=photos."
+)
+@click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Folder for checkpoint and weights.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--export", "export_only", is_flag=True, help="Only write the integer weights of the checkpoint.")
+def train(run: Path, overrides: tuple[str, ...], out: Path, resume: bool, device: str, export_only: bool) -> None:
+    """Train a model as a run file says; under torchrun on several processes or GPUs."""
+    from ..models import train as training
+
+    try:
+        if not export_only:
+            training.run(run, overrides, out, resume, device, partial(click.echo, err=True))
+        weights = training.export(run, overrides, out)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    if weights:
+        click.echo(f"{weights}", err=True)
+
+
+@click.group()
+def bench() -> None:
+    """Measure Presage beside other codecs."""
+
+
+@bench.command("lossless")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
+@click.option("--codecs", default="", help="Comma-separated; by default all that are installed.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Times are the median of so many runs.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first images.")
+@click.option("--ladder", is_flag=True, help="Also: what tiles, integers and the coder cost.")
+@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), help="Float network for the ladder.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> None:
+    """Real bytes, speed and memory on the images of a folder."""
+    from ..bench import lossless
+
+    try:
+        result = lossless.run(folder, [c for c in codecs.split(",") if c], log=partial(click.echo, err=True), **options)
+    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(result, indent=1) if as_json else lossless.table(result))

@@ -1,0 +1,282 @@
+"""Predictive decoding: the bitstream is the noise (Wiggers and Hoogeboom 2020, algorithms 1 and 2).
+
+The quantiles of a block of symbols are known before any probability is (`chain.py`), so a symbol is a function of the symbols
+before it. Guess them all, evaluate the model once at all of them, and everything up to and including the first wrong guess is
+right; guess again. A *schedule* says how far ahead to guess and what: it decides how often the model is called, never what
+is decoded.
+
+Every image of a batch goes at its own pace, and groups go on to their next blocks as soon as theirs stand: an image that is
+finished, or waits for its group, costs nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..models.evaluator import Evaluator
+from ..models.exact_pixelcnn import ExactPixelCNN
+from ..models.frequencies import Quantiles
+from . import forecasters
+from .errors import PresageError
+from .forecasters import Call
+from .noise import Gumbel, Source
+from .parallel import Progress
+from .schedule import SURE, Schedule
+
+Symbols = NDArray[np.uint8]
+
+
+@dataclass
+class Statistics:
+    """What decoding an image took.
+
+    calls: passes of the model in which any of its pixels was evaluated; an ancestral decoder makes one for every symbol.
+    heads: of how many pixels the distributions were evaluated, all calls together. mistakes, converged: for every symbol
+    (pixels in coding order, their channels), how often the first wrong guess of a call was there, and the call in which it
+    took its final value.
+    """
+
+    symbols: int
+    pixels: int
+    calls: int = 0
+    heads: int = 0
+    mistakes: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    converged: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    @property
+    def share(self) -> float:
+        """Calls as a share of the ancestral loop's."""
+        return self.calls / self.symbols
+
+
+class _Group:
+    """Images that share a stream: which of their symbols are being decoded."""
+
+    def __init__(self, source: Source, images: range, counts: Sequence[int]) -> None:
+        self.source, self.images = source, images
+        self.bounds = np.concatenate([[0], np.cumsum([counts[i] for i in images])])
+        self.begin = self.end = 0  # the block, in the group's symbols
+        self.finished = False
+
+
+class Decoder:
+    """Decodes groups of images in lockstep as one batch."""
+
+    def __init__(
+        self,
+        network: ExactPixelCNN,
+        sizes: Sequence[tuple[int, int]],
+        groups: Sequence[tuple[Source, range]],
+        precision: int,
+        schedule: Schedule,
+        gumbel: Gumbel | None = None,
+    ) -> None:
+        """sizes: height and width of every image. groups: a source of noise and the images that it is for, in order."""
+        self.network, self.precision, self.schedule = network, precision, schedule.decided(network.config.slope)
+        self.front = Evaluator(network, sizes)
+        self._gumbel = gumbel
+        self._sure = self.schedule.name in SURE
+        self._watch = not (self._sure and network.config.slope)
+        self._channels = c = network.config.channels
+        device = network.device
+        pixels = [len(p) for p in self.front.pixels]
+        counts = [n * c for n in pixels]
+        self._groups = [_Group(source, images, counts) for source, images in groups]
+        rows = len(self.front.symbols)
+        self._order = torch.cat(self.front.pixels)
+        self._start = np.concatenate([[0], np.cumsum(pixels)])  # of every image in _order
+        self.image = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.image[self._order] = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(pixels)).to(device)
+        self.rank = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.rank[self._order] = torch.cat([torch.arange(n) for n in pixels]).to(device)
+        self.quantiles = torch.zeros((rows, c), dtype=torch.int64, device=device)
+        self._low = torch.zeros((rows, c), dtype=torch.int64, device=device)
+        self._size = torch.ones((rows, c), dtype=torch.int64, device=device)
+        self.given = torch.zeros((rows, c), dtype=torch.uint8, device=device)  # what the model gave last time
+        # of every image: the first symbol that may still change, and the end of the block
+        self._first = torch.zeros(len(sizes), dtype=torch.int64, device=device)
+        self._end = torch.zeros(len(sizes), dtype=torch.int64, device=device)
+        steps = self.schedule.name == "wavefront"
+        self._steps = [self._step_ends(h, w) if steps else np.zeros(0, np.int64) for h, w in sizes]
+        self.probable = torch.zeros((rows if self.schedule.name == "argmax" else 0, c), dtype=torch.uint8, device=device)
+        self._forecast = forecasters.make(self)
+        self.statistics = [Statistics(n, n // c, mistakes=np.zeros(n, np.int32), converged=np.zeros(n, np.int32)) for n in counts]
+        self._total = sum(counts)
+
+    def _step_ends(self, height: int, width: int) -> NDArray[np.int64]:
+        """The number of pixels before the end of each wavefront step."""
+        y, x = np.mgrid[:height, :width]
+        ends: NDArray[np.int64] = np.cumsum(np.bincount((x + self.network.config.slope * y).ravel()))
+        return ends
+
+    def run(self, progress: Progress) -> list[Symbols]:
+        """Decode everything; uint8 (height, width, channels) of every image in raster order. Raises DamagedFile."""
+        if self._watch:
+            self.front.put(self._order, self.front.symbols[self._order], watch=False)  # the first guess
+        for group in self._groups:
+            self._next_block(group)
+        while any(not group.finished for group in self._groups):
+            windows = self._windows()
+            self._call(windows)
+            first = self._first.tolist()
+            end = self._end.tolist()
+            for group in self._groups:
+                if not group.finished and all(first[i] >= end[i] for i in group.images):
+                    self._next_block(group)
+            progress(sum(group.begin for group in self._groups) / self._total)
+        return [self._picture(i) for i in range(len(self.front.sizes))]
+
+    def _picture(self, image: int) -> Symbols:
+        height, width = self.front.sizes[image]
+        symbols = torch.empty((height * width, self._channels), dtype=torch.uint8)
+        symbols[self.network.config.order(height, width)] = self.front.symbols[self.front.pixels[image]].cpu()
+        return symbols.view(height, width, -1).numpy()
+
+    def _next_block(self, group: _Group) -> None:
+        """Give back what the block did not use and open the next one."""
+        if group.end > group.begin:
+            places = self._places(group)
+            group.source.give_back(self._low[places].cpu().numpy(), self._size[places].cpu().numpy())
+        block = group.source.next_block()
+        group.begin, group.end = group.end, group.end + len(block)
+        group.finished = not len(block)
+        if group.finished:
+            return
+        rows, _ = self._places(group)
+        self.front.open(rows[:1])  # the block before may have ended within this pixel
+        self.quantiles[self._places(group)] = torch.from_numpy(block).to(self.network.device)
+        for image, low, high in zip(group.images, group.bounds, group.bounds[1:], strict=False):
+            self._first[image] = max(0, min(group.begin, high) - low)
+            self._end[image] = max(0, min(group.end, high) - low)
+
+    def _places(self, group: _Group) -> tuple[Tensor, Tensor]:
+        """Rows and channels of the block's symbols."""
+        symbols = torch.arange(group.begin, group.end) + int(self._start[group.images.start]) * self._channels
+        rows = self._order[(symbols // self._channels).to(self.network.device)]
+        return rows, (symbols % self._channels).to(self.network.device)
+
+    def _windows(self) -> list[tuple[int, int, int]]:
+        """(image, first symbol, end) of what every unfinished image evaluates next."""
+        windows = []
+        for image, (first, end) in enumerate(zip(self._first.tolist(), self._end.tolist(), strict=True)):
+            if first >= end:
+                continue
+            if self.schedule.name == "ancestral":
+                end = first + 1
+            elif self.schedule.name == "wavefront":
+                ends = self._steps[image]
+                pixel = first // self._channels
+                end = min(end, int(ends[np.searchsorted(ends, pixel, side="right")]) * self._channels)
+            elif self.schedule.window:
+                end = min(end, first - first % self._channels + self.schedule.window * self._channels)
+            windows.append((image, first, end))
+        return windows
+
+    def _call(self, windows: list[tuple[int, int, int]]) -> None:
+        """Evaluate the model once in all windows, and guess again."""
+        c, sure = self._channels, self._sure
+        pieces = [self._order[self._start[i] + first // c : self._start[i] - (-end // c)] for i, first, end in windows]
+        rows = torch.cat(pieces)
+        if self._sure:
+            self.front.open(rows)  # it may be the turn of another channel
+        due = self.front.evaluate(rows, watch=self._watch)
+        images = [i for i, _, _ in windows]
+        limit = torch.zeros_like(self._end)
+        limit[images] = torch.tensor([end for _, _, end in windows], device=limit.device)
+        self._give(due, limit)
+        for i in images:
+            self.statistics[i].calls += 1
+        for i, n in zip(*torch.unique(self.image[due], return_counts=True), strict=True):
+            self.statistics[int(i)].heads += int(n)
+        fed, given = self.front.symbols[rows], self.given[rows]
+        place = self.rank[rows].unsqueeze(1) * c + torch.arange(c, device=rows.device)
+        image = self.image[rows]
+        open_ = (place >= self._first[image].unsqueeze(1)) & (place < limit[image].unsqueeze(1))
+        given = torch.where(open_, given, fed)
+        wrong = given != fed
+        beyond = 1 << 40
+        candidates = torch.where(wrong, place, beyond).amin(1)
+        mistake = torch.full_like(self._first, beyond).scatter_reduce_(0, image, candidates, "amin")  # the first one of each image
+        known = mistake + 1
+        if self.schedule.in_turn:
+            known = (mistake // c + 1) * c
+        known = torch.minimum(known, limit)  # nothing before this changes any more
+        if sure:
+            guess, known = given, limit
+        else:
+            guess = self._forecast(self, Call(rows, given, fed, place, image, known))
+            guess = torch.where(open_, guess, fed)
+        self._count(images, mistake, place, guess != fed, image)
+        changed = (guess != fed).any(1) if self._watch else torch.ones_like(rows, dtype=torch.bool)
+        self.front.put(rows[changed], guess[changed], watch=self._watch)
+        self._first[images] = known[images]
+
+    def _give(self, due: Tensor, limit: Tensor) -> None:
+        """What the model gives for pixels that are due: symbols and intervals."""
+        if not len(due):
+            return
+        c = self._channels
+        head_sums = self.front.head_sums(due)
+        fed = self.front.symbols[due]
+        new = fed.clone()
+        rank, image = self.rank[due], self.image[due]
+        first, end = self._first[image], limit[image]
+        for channel in range(c):
+            place = rank * c + channel
+            open_ = (place >= first) & (place < end)
+            seen = new if self.schedule.in_turn else fed
+            distribution = self.front.distribution(head_sums, due, channel, seen, self.precision)
+            symbols, low, size = self._symbols(distribution, due, channel)
+            new[:, channel] = torch.where(open_, symbols.to(torch.uint8), fed[:, channel])
+            if len(self.probable):
+                self.probable[due, channel] = distribution.table().argmax(1).to(torch.uint8)
+            self._low[due, channel] = torch.where(open_, low, self._low[due, channel])
+            self._size[due, channel] = torch.where(open_, size, self._size[due, channel])
+        self.given[due] = new
+
+    def _symbols(self, distribution: Quantiles, due: Tensor, channel: int) -> tuple[Tensor, Tensor, Tensor]:
+        if self._gumbel is None:
+            found: tuple[Tensor, Tensor, Tensor] = distribution.find(self.quantiles[due, channel])
+            return found
+        symbols = self._gumbel.choose(distribution, self._number(due, channel))
+        return symbols, torch.zeros_like(symbols), torch.ones_like(symbols)
+
+    def _number(self, rows: Tensor, channel: int) -> Tensor:
+        """The places of symbols in the coding order of the whole batch."""
+        start = torch.from_numpy(self._start).to(rows.device)[self.image[rows]]
+        return (start + self.rank[rows]) * self._channels + channel
+
+    # ------------------------------------------------------------------------------------------- for the forecasters
+
+    def index_of(self, rows: Tensor) -> Tensor:
+        """A table from rows to their index in `rows`, -1 for the others."""
+        index = torch.full_like(self.rank, -1)
+        index[rows] = torch.arange(len(rows), device=rows.device)
+        return index
+
+    def gumbel_at(self, rows: Tensor) -> Tensor:
+        """Gumbel noise of all categories of the symbols of pixels (n, steps); float32 (n, steps, channels, levels)."""
+        if self._gumbel is None:
+            raise PresageError("this forecasting module wants Gumbel noise")
+        return torch.stack([self._gumbel.noise(self._number(rows, c)) for c in range(self._channels)], dim=2)
+
+    def draw(self, tables: Tensor, rows: Tensor) -> Tensor:
+        """Symbols for probabilities (n, steps, channels, levels) of pixels (n, steps), with the noise that they will get."""
+        if self._gumbel is not None:
+            return (tables.clamp(min=1e-9).log() + self.gumbel_at(rows)).argmax(-1)
+        quantiles = (self.quantiles[rows] + 0.5) / (1 << self.precision)
+        return (tables.cumsum(-1)[..., :-1] <= quantiles.unsqueeze(-1)).sum(-1)
+
+    def _count(self, images: list[int], mistake: Tensor, place: Tensor, changed: Tensor, image: Tensor) -> None:
+        first = mistake.tolist()
+        for i in images:
+            if first[i] < self.statistics[i].symbols:
+                self.statistics[i].mistakes[first[i]] += 1
+        where, channel = changed.nonzero(as_tuple=True)
+        places, owners = place[where, channel].cpu().numpy(), image[where].cpu().numpy()
+        for i in np.unique(owners):
+            self.statistics[i].converged[places[owners == i]] = self.statistics[i].calls

@@ -1,0 +1,195 @@
+"""Packed sets: many images in one file, sharing groups, for a model of symbols.
+
+The images' names, sizes and order are kept in a compressed list. Small images are cheap in a set: one image alone would pay
+for a header, a checksum and the end of a stream.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from mmap import mmap
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from . import api, container
+from .container import Box, Coding, Header, Mode, Tag
+from .errors import DamagedFile, ImageRefused
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .images import Picture
+
+MAX_LIST = 1 << 26  # bytes of a list
+LAST_NUMBER = re.compile(r"(?s)(.*?)([0-9]{1,15})([^0-9]*)")
+
+
+def number_runs(names: Sequence[str]) -> list[Any]:
+    """Names as a JSON list: a text for one name, or [prefix, first number, digits, suffix, count] for names that count up."""
+    runs: list[Any] = []
+    for name in names:
+        match = LAST_NUMBER.fullmatch(name)
+        last = runs[-1] if runs else None
+        if match and isinstance(last, list):
+            prefix, first, digits, suffix, count = last
+            if match[1] == prefix and match[3] == suffix and match[2] == f"{first + count:0{digits}}":
+                last[4] += 1
+                continue
+        runs.append([match[1], int(match[2]), len(match[2]), match[3], 1] if match else name)
+    return [f"{r[0]}{r[1]:0{r[2]}}{r[3]}" if isinstance(r, list) and r[4] == 1 else r for r in runs]
+
+
+def names_of(runs: Sequence[Any]) -> Iterator[str]:
+    """The inverse of `number_runs`."""
+    for run in runs:
+        if isinstance(run, str):
+            yield run
+        else:
+            prefix, first, digits, suffix, count = run
+            yield from (f"{prefix}{first + i:0{digits}}{suffix}" for i in range(count))
+
+
+def check_name(name: str) -> None:
+    """Names are relative paths that stay where they are put. Raises ValueError."""
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
+        raise ValueError(f"{name!r} is not the name of a file in a folder")
+
+
+def pack(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: api.Settings) -> bytes:
+    """A set of named pictures of one mode. Raises ImageRefused and WeightsError."""
+    from . import chained
+
+    if not pictures:
+        raise ImageRefused("there are no pictures to pack")
+    weights, network = api.symbol_model(model, settings)
+    side = tile or api.DEFAULT_TILES["pixelcnn"]
+    mode = pictures[0][1].mode
+    if len({name for name, _ in pictures}) < len(pictures):
+        raise ImageRefused("two pictures have the same name")
+    cut, crc = [], 0
+    for name, picture in pictures:
+        if picture.mode != mode or mode not in container.CODED_MODES[Coding.SET]:
+            kinds = ", ".join(container.PIL_MODES[m] for m in container.CODED_MODES[Coding.SET])
+            raise ImageRefused(
+                f"{name}: the pictures of a set have one mode of {kinds}, and this one is {container.PIL_MODES[picture.mode]}"
+            )
+        try:
+            check_name(name)
+            pixels = api.pixels_for(picture, weights.name, network)
+        except (ValueError, ImageRefused) as error:
+            raise ImageRefused(f"{name}: {error}") from None
+        crc = zlib.crc32(picture.image.tobytes(), crc)
+        boxes = container.tile_boxes(*picture.image.size, side)
+        cut += [pixels[top:bottom, left:right] for left, top, right, bottom in boxes]
+    groups = chained.encode_tiles(network, cut, settings.thread_count, settings.progress)
+    sizes = [[*size, len(list(same))] for size, same in groupby(picture.image.size for _, picture in pictures)]
+    listed = {"names": number_runs([name for name, _ in pictures]), "sizes": sizes}
+    content = zlib.compress(json.dumps(listed, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+    header = Header(0, 0, mode, Coding.SET, crc, side, weights.name, weights.hash)
+    return container.write(header, {Tag.LIST: content} | container.pack_groups(groups, chained.PRECISION))
+
+
+def contents(data: bytes | mmap, header: Header) -> list[tuple[str, tuple[int, int]]]:
+    """Name and (width, height) of every image of a set. Raises DamagedFile."""
+    packed = container.read_section(data, header, Tag.LIST)
+    try:
+        inflater = zlib.decompressobj()
+        text = inflater.decompress(packed or b"", MAX_LIST)
+        if not inflater.eof:
+            raise ValueError("too long")
+        listed = json.loads(text)
+        total = sum(count for _, _, count in listed["sizes"])
+        runs = listed["names"]
+        if total != sum(1 if isinstance(run, str) else run[4] for run in runs) or not 0 < total <= container.MAX_PIXELS:
+            raise ValueError("names and sizes do not match")
+        sizes = [(width, height) for width, height, count in listed["sizes"] for _ in range(count)]
+        if (
+            any(not 0 < side <= container.MAX_SIDE for size in sizes for side in size)
+            or sum(w * h for w, h in sizes) > container.MAX_PIXELS
+        ):
+            raise ValueError("sizes that this format does not allow")
+        names = list(names_of(runs))
+        for name in names:
+            check_name(name)
+    except (zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DamagedFile(f"the list of images is damaged: {error}") from None
+    return list(zip(names, sizes, strict=True))
+
+
+def unpack(
+    data: bytes | mmap, wanted: Sequence[str] | None, recovering: bool, settings: api.Settings
+) -> tuple[list[tuple[str, Image.Image]], list[str]]:
+    """The wanted images of a set (None: all), and the names of those that are lost. Raises DamagedFile and ImageRefused.
+
+    Only the groups of wanted images are decoded.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from . import tiles
+
+    header = container.read_header(data, partial=recovering)
+    if header.coding != Coding.SET:
+        raise ImageRefused("the file is a single image; use `presage decode`")
+    listed = contents(data, header)
+    missing = set(wanted or ()) - {name for name, _ in listed}
+    if missing:
+        raise ImageRefused(f"the set has no image called {sorted(missing)[0]!r}; `presage info` lists what there is")
+    network = api.network_of(header, settings)
+    boxes: list[Box] = []
+    owners: list[int] = []
+    places: list[int] = []
+    for image, (name, size) in enumerate(listed):
+        cut = container.tile_boxes(*size, header.tile)
+        if wanted is None or name in wanted:
+            places += range(len(boxes), len(boxes) + len(cut))
+        owners += [image] * len(cut)
+        boxes += cut
+    pixels: dict[int, Any] = {}
+    lost: set[int] = set()
+    for number, tile in tiles.read(data, header, network, boxes, places, recovering, settings):
+        image = owners[number]
+        if tile is None:
+            lost.add(image)
+            continue
+        width, height = listed[image][1]
+        canvas = pixels.setdefault(image, np.empty((height, width, tile.shape[2]), np.uint8))
+        left, top, right, bottom = boxes[number]
+        canvas[top:bottom, left:right] = tile
+    found = []
+    for image in sorted(pixels.keys() - lost):
+        picture = Image.fromarray(pixels[image][..., 0] if header.mode != Mode.RGB else pixels[image])
+        picture = picture.convert("1", dither=Image.Dither.NONE) if header.mode == Mode.BILEVEL else picture
+        found.append((listed[image][0], picture))
+    if wanted is None and not recovering:
+        crc = 0
+        for _, picture in found:
+            crc = zlib.crc32(picture.tobytes(), crc)
+        if crc != header.pixel_crc:
+            raise DamagedFile("the decoded pixels are not those that were encoded")
+    return found, [listed[image][0] for image in sorted(lost)]
+
+
+def info(data: bytes | mmap, header: Header) -> dict[str, Any]:
+    """What a set says of itself."""
+    listed = contents(data, header)
+    channels = 3 if header.mode == Mode.RGB else 1
+    samples = sum(w * h for _, (w, h) in listed) * channels
+    return {
+        "images": len(listed),
+        "mode": container.PIL_MODES[header.mode],
+        "coding": "set",
+        "bytes": header.size,
+        "bits_per_sample": round(header.size * 8 / samples, 4),
+        "version": container.VERSION,
+        "model": header.model,
+        "weights": header.weights.hex(),
+        "tile": header.tile,
+        "sections": {s.tag.decode("ascii", "replace"): s.size for s in header.sections},
+        "names": [name for name, _ in listed],
+    }

@@ -1,0 +1,118 @@
+"""The `pixelcnn` network in exact integers: its layers, and which neighbours each of them sees.
+
+What evaluates it over the pixels of many images is `evaluator.py`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import context, integer
+from .frequencies import Categories, Distribution, DistributionTables, Mixtures, Quantiles
+from .integer import IntLinear
+from .pixelcnn import GATE_LEVELS, Config
+
+KNOWN_ANSWER_ROWS = (1, 2, 5, 16, 61, 256, 1024)
+STREAM_LIMIT = 32767  # of a residual stream
+HINT_LIMIT = 511  # of a residual
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An IntLinear with its weights prepared for the back end."""
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+
+
+class ExactPixelCNN:
+    """The integer network: weights, tables and a back end on one device."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
+        """`tensors` as in the weights file. Raises ValueError if a sum could leave the exact range."""
+        self.device = torch.device(device)
+        self.tensors = tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        self.config = c = Config(**json.loads(bytes(tensors["config"].cpu().numpy())))
+        names = [name.removesuffix(".shift") for name in tensors if name.endswith(".shift")]
+        layers = {n: IntLinear(tensors[f"{n}.weight"], tensors[f"{n}.bias"], tensors[f"{n}.shift"]) for n in names}
+        for name, layer in layers.items():
+            layer.check(name)
+            if name.startswith(("up.", "left.")) and int(layer.shift[: c.width].min()) < 1:
+                raise ValueError(f"layer {name} is not exact: a gated value may leave 32 bits")
+        self.width = c.width
+        heads = [layers[f"heads.{i}"] for i in range(c.channels)]
+        together = IntLinear(
+            torch.cat([h.weight[:, : c.width] for h in heads]), torch.cat([h.bias for h in heads]), torch.cat([h.shift for h in heads])
+        )
+        shapes = [(layer.weight.shape[1], layer.weight.shape[0]) for layer in (*layers.values(), together)]
+        self.back_end = integer.choose(arithmetic, shapes, KNOWN_ANSWER_ROWS, self.device)
+        self.layers = {name: self._prepare(layer) for name, layer in layers.items() if not name.startswith("heads")}
+        self.head = self._prepare(together)
+        self._gate = tensors["tables.gate"]
+        self.up_bits, self.left_bits = tensors["up_bits"].tolist(), tensors["left_bits"].tolist()
+        self.representation_bits = int(tensors["stream_bits"]) - self.left_bits[-1]
+        self.relative = c.context == "relative"
+        if self.relative:
+            self.tables = context.Tables(tensors["tables.signed"], tensors["tables.error"])
+        if c.output == "mixture":
+            self._mixture = DistributionTables(tensors["tables.inverse"], tensors["tables.sigmoid"], tensors["tables.share"])
+        self.hints = [self._hint_tables(h.weight[:, c.width :], i) for i, h in enumerate(heads)]
+
+    def _prepare(self, layer: IntLinear) -> Layer:
+        return Layer(self.back_end.prepare(layer.weight), layer.bias, layer.shift)
+
+    def _hint_tables(self, weight: Tensor, channel: int) -> list[Tensor]:
+        """What the symbol (or residual) of each earlier channel adds to a head's sums; int32 (values, head) each."""
+        if not channel:
+            return []
+        parts = weight.int().unflatten(1, (channel, -1)).unbind(1)
+        if self.relative:
+            residual = torch.arange(-HINT_LIMIT, HINT_LIMIT + 1, device=self.device)
+            values = [torch.stack([self.tables.of_signed(residual), (residual * 8).clamp(-127, 127)], dim=1).int()] * channel
+        else:
+            values = [self.tensors["embedding"][earlier].int() for earlier in range(channel)]
+        return [(value.unsqueeze(1) * part).sum(2, dtype=torch.int32) for value, part in zip(values, parts, strict=True)]
+
+    def sums(self, x: Tensor, layer: Layer) -> Tensor:
+        """(W x + b) >> shift; int32 (n, outputs)."""
+        return self.back_end.product(x, layer.weight).add_(layer.bias).bitwise_right_shift_(layer.shift)
+
+    def gated(self, x: Tensor, layer: Layer) -> Tensor:
+        """a * sigmoid(b) of a layer's outputs (a, b); int32 (n, width)."""
+        a, b = self.sums(x, layer).split(self.width, 1)
+        gate = self._gate.index_select(0, (b.clamp(-128, 127) + 128).flatten()).view(b.shape)
+        return (gate.mul_(a) + (1 << (GATE_LEVELS - 1))) >> GATE_LEVELS
+
+    @staticmethod
+    def stream(values: Tensor) -> Tensor:
+        """Values of a residual stream, int16."""
+        return values.clamp_(-STREAM_LIMIT, STREAM_LIMIT).to(torch.int16)
+
+    @staticmethod
+    def activation(stream: Tensor, bits: int) -> Tensor:
+        """A residual stream on the grid -127..127 of its readers; int8."""
+        return ((stream.int() + (1 << bits >> 1)) >> bits).clamp_(-127, 127).to(torch.int8)
+
+    def head_sums(self, y: Tensor) -> Tensor:
+        """The part of all heads' sums that the shared representation y, int8 (n, width), gives; int32 (n, channels * head)."""
+        return self.back_end.product(y, self.head.weight).add_(self.head.bias)
+
+    def outputs(self, head_sums: Tensor, channel: int, earlier: Sequence[Tensor]) -> Tensor:
+        """Parameters of a channel's distributions, int32 (n, outputs); `earlier`: symbols (or residuals) of channels before it."""
+        part = slice(channel * self.config.head, (channel + 1) * self.config.head)
+        sums = head_sums[:, part].clone()
+        for table, values in zip(self.hints[channel], earlier, strict=True):
+            place = values.clamp(-HINT_LIMIT, HINT_LIMIT).int() + HINT_LIMIT if self.relative else values.int()
+            sums.add_(table.index_select(0, place))
+        z = sums.bitwise_right_shift_(self.head.shift[part]).clamp_(0, 127).to(torch.int8)
+        return self.sums(z, self.layers[f"outs.{channel}"])
+
+    def quantiles(self, outputs: Tensor, centres: Tensor | None, precision: int) -> Quantiles:
+        """The distributions; centres: int32 (n) in 1/PLACE grey levels, for mixtures."""
+        if centres is None:
+            return Categories(outputs, self.tensors["tables.category"], precision)
+        return Mixtures(Distribution(outputs, centres, self._mixture), self.config.levels, precision)

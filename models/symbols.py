@@ -1,0 +1,68 @@
+"""Pixels <-> the symbols that a `pixelcnn` models: fewer levels, the coded order of the channels, patches as channels."""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pixelcnn import Config
+
+Pixels = NDArray[np.uint8]
+Number = TypeVar("Number", bound=np.generic)
+TO_CODED = [1, 0, 2]  # RGB <-> the coded order G, R, B
+
+
+def fold(pixels: Pixels, patch: int) -> Pixels:
+    """(..., H, W, C) -> (..., H / patch, W / patch, patch * patch * C): the pixels of a patch, row by row, become channels."""
+    if patch == 1:
+        return pixels
+    *first, height, width, channels = pixels.shape
+    parts = pixels.reshape(*first, height // patch, patch, width // patch, patch, channels).swapaxes(-4, -3)
+    return parts.reshape(*first, height // patch, width // patch, patch * patch * channels)
+
+
+def unfold(symbols: NDArray[Number], patch: int) -> NDArray[Number]:
+    """The inverse of `fold`."""
+    if patch == 1:
+        return symbols
+    *first, height, width, channels = symbols.shape
+    parts = symbols.reshape(*first, height, width, patch, patch, channels // patch**2).swapaxes(-4, -3)
+    return parts.reshape(*first, height * patch, width * patch, channels // patch**2)
+
+
+def image_channels(config: Config) -> int:
+    """Channels of the images of a model: 1 or 3."""
+    return config.channels // config.patch**2
+
+
+def symbol_size(height: int, width: int, config: Config) -> tuple[int, int]:
+    """Height and width in patches; the last ones may reach over the edge."""
+    return -(-height // config.patch), -(-width // config.patch)
+
+
+def fits(pixels: Pixels, config: Config) -> bool:
+    """Whether every grey level is one that the model has."""
+    return bool(np.array_equal(pixels, quantised(pixels, config)))
+
+
+def quantised(pixels: Pixels, config: Config) -> Pixels:
+    """The pixels with fewer levels: with two, 0 and 255 (from 128); otherwise multiples of 256 / levels."""
+    if config.levels == 2:
+        return np.where(pixels >= 128, np.uint8(255), np.uint8(0))
+    return pixels - pixels % np.uint8(config.step) if config.step > 1 else pixels
+
+
+def from_pixels(pixels: Pixels, config: Config) -> Pixels:
+    """uint8 (H, W, 1 or 3) that `fits` -> symbols (h, w, channels) in coded order; edges are repeated to whole patches."""
+    symbols = pixels // np.uint8(config.step)
+    height, width = symbol_size(pixels.shape[0], pixels.shape[1], config)
+    beyond = [(0, height * config.patch - pixels.shape[0]), (0, width * config.patch - pixels.shape[1]), (0, 0)]
+    symbols = np.pad(symbols, beyond, mode="edge")
+    return symbols[..., TO_CODED] if config.context == "relative" else fold(symbols, config.patch)
+
+
+def to_pixels(symbols: Pixels, config: Config, height: int, width: int) -> Pixels:
+    """The inverse of `from_pixels`: uint8 (height, width, 1 or 3)."""
+    values = symbols[..., TO_CODED] if config.context == "relative" else unfold(symbols, config.patch)
+    pixels = values[:height, :width].astype(np.uint8)
+    return pixels * np.uint8(255 if config.levels == 2 else config.step)
