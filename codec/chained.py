@@ -1,7 +1,9 @@
 """Pixels <-> chain streams: tiles of a model's symbols in groups, for encoder and predictive decoder alike.
 
-The symbols of a group are coded tile by tile; in a tile pixel by pixel in the model's coding order, in a pixel channel by
-channel. Groups are independent of one another.
+In a tile symbols are coded pixel by pixel in the model's coding order, in a pixel channel by channel. The tiles of a group
+come one after another, or side by side: the first wavefront step of all of them, then the second. Side by side the whole
+group is decoded in hardly more steps than one tile; but where symbols take far less than a bit, blocks are short, and whole
+images in a block are better. Groups are independent of one another.
 """
 
 from collections.abc import Sequence
@@ -17,13 +19,14 @@ from . import chain
 from .container import Group
 from .errors import DamagedFile
 from .parallel import Progress, spread
-from .predictive import Decoder, Statistics
+from .predictive import Decoder, Members, Statistics
 from .schedule import Schedule
 
 Pixels = NDArray[np.uint8]
 PRECISION = 16  # bits of a quantile
 GROUP_BITS = 1 << 20  # a group is closed when it holds so many
 ENCODED = 16  # tiles that are evaluated together in encoding
+SIDE_BY_SIDE = 1.0  # bits a symbol from which tiles go side by side
 LOCKSTEP = 128  # tiles that are decoded together
 
 
@@ -42,8 +45,20 @@ def intervals(network: ExactPixelCNN, tiles: Sequence[Pixels], precision: int = 
     return np.split(both, np.cumsum([s.size for s in symbols])[:-1], axis=1)
 
 
-def encode_tiles(network: ExactPixelCNN, tiles: Sequence[Pixels], threads: int, progress: Progress) -> list[Group]:
-    """The groups of tiles, uint8 (height, width, 1 or 3) each."""
+def sequence(network: ExactPixelCNN, sizes: Sequence[tuple[int, int]], together: bool) -> NDArray[np.int64]:
+    """The coding order of a group: indices of its symbols in the order tile by tile. sizes: of the tiles, in patches."""
+    c = network.config
+    count = sum(h * w for h, w in sizes) * c.channels
+    if not together:
+        return np.arange(count)
+    steps = [c.steps(h, w).numpy() for h, w in sizes]
+    return np.argsort(np.concatenate(steps).repeat(c.channels), kind="stable")
+
+
+def encode_tiles(
+    network: ExactPixelCNN, tiles: Sequence[Pixels], threads: int, progress: Progress, together: bool | None = None
+) -> tuple[list[Group], bool]:
+    """The groups of tiles, uint8 (height, width, 1 or 3) each, and whether their tiles go side by side (by default what suits)."""
 
     def evaluate(part: slice, report: Progress) -> list[NDArray[np.int32]]:
         return intervals(network, tiles[part])
@@ -51,6 +66,8 @@ def encode_tiles(network: ExactPixelCNN, tiles: Sequence[Pixels], threads: int, 
     workers = threads if network.device.type == "cpu" else 1
     found = spread(evaluate, len(tiles), ENCODED, workers, lambda share: progress(0.9 * share))
     bits = np.array([PRECISION * part.shape[1] - np.log2(part[1]).sum() for part in found])
+    if together is None:
+        together = bool(network.config.slope) and bits.sum() >= SIDE_BY_SIDE * sum(part.shape[1] for part in found)
     bounds, total = [0], 0.0
     for i, size in enumerate(bits):
         total += size
@@ -59,13 +76,17 @@ def encode_tiles(network: ExactPixelCNN, tiles: Sequence[Pixels], threads: int, 
             total = 0.0
 
     def close(part: slice, report: Progress) -> list[Group]:
-        return [_group(found[bounds[g] : bounds[g + 1]]) for g in range(part.start, part.stop)]
+        return [one(slice(bounds[g], bounds[g + 1])) for g in range(part.start, part.stop)]
 
-    return spread(close, len(bounds) - 1, 1, workers, lambda share: progress(0.9 + 0.1 * share))
+    def one(part: slice) -> Group:
+        sizes = [conversion.symbol_size(tile.shape[0], tile.shape[1], network.config) for tile in tiles[part]]
+        return _group(found[part], sequence(network, sizes, together))
+
+    return spread(close, len(bounds) - 1, 1, workers, lambda share: progress(0.9 + 0.1 * share)), together
 
 
-def _group(parts: Sequence[NDArray[np.int32]]) -> Group:
-    low, size = np.concatenate(parts, axis=1).astype(np.int64)
+def _group(parts: Sequence[NDArray[np.int32]], order: NDArray[np.int64]) -> Group:
+    low, size = np.concatenate(parts, axis=1)[:, order].astype(np.int64)
     state, first = chain.encode(low, size, PRECISION)
     return Group(state.to_bytes(-(-state.bit_length() // 8), "little"), len(parts), first)
 
@@ -75,6 +96,7 @@ def decode_groups(
     groups: Sequence[Group],
     sizes: Sequence[tuple[int, int]],
     precision: int,
+    together: bool,
     schedule: Schedule,
     threads: int,
     progress: Progress,
@@ -86,19 +108,21 @@ def decode_groups(
         chosen = range(part.start, part.stop)
         first = starts[chosen.start]
         own = sizes[first : starts[chosen.stop]]
-        sources = [
-            (_source(network, groups[g], sizes[starts[g] : starts[g + 1]], precision), range(starts[g] - first, starts[g + 1] - first))
-            for g in chosen
-        ]
-        decoder = Decoder(network, [conversion.symbol_size(*size, network.config) for size in own], sources, precision, schedule)
+        patches = [conversion.symbol_size(*size, network.config) for size in own]
+        inside = [range(starts[g] - first, starts[g + 1] - first) for g in chosen]
+        members = []
+        for g, images in zip(chosen, inside, strict=True):
+            shapes = patches[images.start : images.stop]
+            members.append(Members(_source(network, groups[g], shapes, precision), images, sequence(network, shapes, together)))
+        decoder = Decoder(network, patches, members, precision, schedule)
         found = decoder.run(report)
         tiles = [conversion.to_pixels(s, network.config, *size) for s, size in zip(found, own, strict=True)]
         pairs = list(zip(tiles, decoder.statistics, strict=True))
-        return [pairs[images.start : images.stop] for _, images in sources]
+        return [pairs[images.start : images.stop] for images in inside]
 
-    together = max(1, LOCKSTEP // max(1, max(g.tiles for g in groups)))
+    batch = max(1, LOCKSTEP // max(1, max(g.tiles for g in groups)))
     workers = threads if network.device.type == "cpu" else 1
-    pairs = [pair for group in spread(work, len(groups), together, workers, progress) for pair in group]
+    pairs = [pair for group in spread(work, len(groups), batch, workers, progress) for pair in group]
     return [tile for tile, _ in pairs], [statistics for _, statistics in pairs]
 
 
@@ -106,5 +130,5 @@ def _source(network: ExactPixelCNN, group: Group, sizes: Sequence[tuple[int, int
     c = network.config
     if c.levels >= 1 << precision:
         raise DamagedFile(f"{precision} bits of precision are too few for the model")
-    count = sum(h * w for h, w in (conversion.symbol_size(*size, c) for size in sizes)) * c.channels
+    count = sum(h * w for h, w in sizes) * c.channels
     return chain.Decoder(int.from_bytes(group.stream, "little"), group.first, count, precision)

@@ -26,6 +26,8 @@ ENTRY = struct.Struct("<4sQI")
 """tag, bytes, CRC-32"""
 TILE_ENTRY = struct.Struct("<II")
 """bytes, CRC-32"""
+GROUP_HEAD = struct.Struct("<BB")
+"""precision, whether the tiles of a group go side by side"""
 GROUP_ENTRY = struct.Struct("<IIII")
 """bytes, CRC-32 of the stream, tiles, symbols in the first block"""
 CRC = struct.Struct("<I")
@@ -80,7 +82,7 @@ class Tag:
     SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads
     TILE_INDEX = b"TIDX"  # TILE_ENTRY for every tile
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
-    GROUP_INDEX = b"GIDX"  # the precision in one byte, then GROUP_ENTRY for every group
+    GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
     GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
     LIST = b"LIST"  # zlib: JSON with the names, sizes and checksums of a set's images
     ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
@@ -228,10 +230,10 @@ class Group:
     first: int
 
 
-def pack_groups(groups: Sequence[Group], precision: int) -> dict[bytes, bytes]:
-    """The two sections that hold the groups."""
+def pack_groups(groups: Sequence[Group], precision: int, together: bool) -> dict[bytes, bytes]:
+    """The two sections that hold the groups. together: the tiles of a group are coded step by step, not tile by tile."""
     index = b"".join(GROUP_ENTRY.pack(len(g.stream), zlib.crc32(g.stream), g.tiles, g.first) for g in groups)
-    return {Tag.GROUP_INDEX: bytes([precision]) + index, Tag.GROUPS: b"".join(g.stream for g in groups)}
+    return {Tag.GROUP_INDEX: GROUP_HEAD.pack(precision, together) + index, Tag.GROUPS: b"".join(g.stream for g in groups)}
 
 
 class GroupStreams:
@@ -240,10 +242,12 @@ class GroupStreams:
     def __init__(self, data: bytes | mmap, header: Header, tiles: int) -> None:
         """Raises DamagedFile if the index does not fit so many tiles."""
         index, groups = read_section(data, header, Tag.GROUP_INDEX), header.section(Tag.GROUPS)
-        if not index or groups is None or (len(index) - 1) % GROUP_ENTRY.size or index[0] not in PRECISIONS:
+        if not index or groups is None or len(index) % GROUP_ENTRY.size != GROUP_HEAD.size:
             raise DamagedFile("the index of groups is damaged")
-        self.precision = index[0]
-        entries = list(GROUP_ENTRY.iter_unpack(index[1:]))
+        self.precision, self.together = GROUP_HEAD.unpack_from(index)
+        if self.precision not in PRECISIONS or self.together > 1:
+            raise DamagedFile("the index of groups is damaged")
+        entries = list(GROUP_ENTRY.iter_unpack(index[GROUP_HEAD.size :]))
         ends = list(accumulate((size for size, _, _, _ in entries), initial=groups.offset))
         firsts = list(accumulate((count for _, _, count, _ in entries), initial=0))
         if ends[-1] != groups.offset + groups.size or firsts[-1] != tiles or any(count < 1 for _, _, count, _ in entries):

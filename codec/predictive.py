@@ -11,6 +11,7 @@ finished, or waits for its group, costs nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -53,12 +54,26 @@ class Statistics:
         return self.calls / self.symbols
 
 
-class _Group:
-    """Images that share a stream: which of their symbols are being decoded."""
+@dataclass(frozen=True)
+class Members:
+    """A group: its source of noise, the images that it is for, and the coding order of their symbols, as indices into the
+    symbols image by image; by default these themselves."""
 
-    def __init__(self, source: Source, images: range, counts: Sequence[int]) -> None:
-        self.source, self.images = source, images
-        self.bounds = np.concatenate([[0], np.cumsum([counts[i] for i in images])])
+    source: Source
+    images: range
+    sequence: NDArray[np.int64] | None = None
+
+
+class _Group:
+    """Which symbols of a group are being decoded."""
+
+    def __init__(self, members: Members, counts: Sequence[int]) -> None:
+        self.source, self.images = members.source, members.images
+        bounds = np.concatenate([[0], np.cumsum([counts[i] for i in self.images])])
+        self.sequence = np.arange(bounds[-1]) if members.sequence is None else members.sequence
+        places = np.empty_like(self.sequence)
+        places[self.sequence] = np.arange(len(places))
+        self.places = [places[a:b] for a, b in pairwise(bounds)]  # of every image's symbols in the group's sequence
         self.begin = self.end = 0  # the block, in the group's symbols
         self.finished = False
 
@@ -70,12 +85,12 @@ class Decoder:
         self,
         network: ExactPixelCNN,
         sizes: Sequence[tuple[int, int]],
-        groups: Sequence[tuple[Source, range]],
+        groups: Sequence[Members],
         precision: int,
         schedule: Schedule,
         gumbel: Gumbel | None = None,
     ) -> None:
-        """sizes: height and width of every image. groups: a source of noise and the images that it is for, in order."""
+        """sizes: height and width of every image. groups: all images are in one of them."""
         self.network, self.precision, self.schedule = network, precision, schedule.decided(network.config.slope)
         self.front = Evaluator(network, sizes)
         self._gumbel = gumbel
@@ -85,7 +100,7 @@ class Decoder:
         device = network.device
         pixels = [len(p) for p in self.front.pixels]
         counts = [n * c for n in pixels]
-        self._groups = [_Group(source, images, counts) for source, images in groups]
+        self._groups = [_Group(members, counts) for members in groups]
         rows = len(self.front.symbols)
         self._order = torch.cat(self.front.pixels)
         self._start = np.concatenate([[0], np.cumsum(pixels)])  # of every image in _order
@@ -146,18 +161,17 @@ class Decoder:
         group.finished = not len(block)
         if group.finished:
             return
-        rows, _ = self._places(group)
+        rows, channels = self._places(group)
         self.front.open(rows[:1])  # the block before may have ended within this pixel
-        self.quantiles[self._places(group)] = torch.from_numpy(block).to(self.network.device)
-        for image, low, high in zip(group.images, group.bounds, group.bounds[1:], strict=False):
-            self._first[image] = max(0, min(group.begin, high) - low)
-            self._end[image] = max(0, min(group.end, high) - low)
+        self.quantiles[rows, channels] = torch.from_numpy(block).to(self.network.device)
+        for image, own in zip(group.images, group.places, strict=True):
+            self._first[image], self._end[image] = np.searchsorted(own, (group.begin, group.end)).tolist()
 
     def _places(self, group: _Group) -> tuple[Tensor, Tensor]:
         """Rows and channels of the block's symbols."""
-        symbols = torch.arange(group.begin, group.end) + int(self._start[group.images.start]) * self._channels
-        rows = self._order[(symbols // self._channels).to(self.network.device)]
-        return rows, (symbols % self._channels).to(self.network.device)
+        symbols = torch.from_numpy(group.sequence[group.begin : group.end]).to(self.network.device)
+        pixels = symbols // self._channels + int(self._start[group.images.start])
+        return self._order[pixels], symbols % self._channels
 
     def _windows(self) -> list[tuple[int, int, int]]:
         """(image, first symbol, end) of what every unfinished image evaluates next."""
@@ -228,6 +242,8 @@ class Decoder:
         for channel in range(c):
             place = rank * c + channel
             open_ = (place >= first) & (place < end)
+            if not bool(open_.any()):
+                continue
             seen = new if self.schedule.in_turn else fed
             distribution = self.front.distribution(head_sums, due, channel, seen, self.precision)
             symbols, low, size = self._symbols(distribution, due, channel)

@@ -12,7 +12,7 @@ from .chained import PRECISION, Pixels
 from .errors import ImageRefused
 from .noise import Gumbel, RandomQuantiles
 from .parallel import Progress, spread
-from .predictive import Decoder, Statistics
+from .predictive import Decoder, Members, Statistics
 from .schedule import Schedule
 
 BATCH = 64  # images that are drawn together
@@ -52,8 +52,8 @@ def draw(
     def work(part: slice, report: Progress) -> list[Sample]:
         images = range(part.start, part.stop)
         noise = Gumbel([symbols] * len(images), c.levels, PRECISION, seed, images) if gumbel else None
-        sources = [(RandomQuantiles(symbols, PRECISION, seed, i), range(i - part.start, i - part.start + 1)) for i in images]
-        decoder = Decoder(network, [(height, width)] * len(images), sources, PRECISION, schedule, noise)
+        groups = [Members(RandomQuantiles(symbols, PRECISION, seed, i), range(n, n + 1)) for n, i in enumerate(images)]
+        decoder = Decoder(network, [(height, width)] * len(images), groups, PRECISION, schedule, noise)
         found = decoder.run(report)
         return [_sample(s, statistics, network, size) for s, statistics in zip(found, decoder.statistics, strict=True)]
 

@@ -101,7 +101,7 @@ def _from_groups(
     sizes = [_size(boxes[i]) for i in places]
     try:
         found, statistics = chained.decode_groups(
-            network, groups, sizes, streams.precision, settings.schedule, settings.thread_count, settings.progress
+            network, groups, sizes, streams.precision, bool(streams.together), settings.schedule, settings.thread_count, settings.progress
         )
     except DamagedFile:
         if not recovering:

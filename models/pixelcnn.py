@@ -84,9 +84,15 @@ class Config:
 
     def order(self, height: int, width: int) -> Tensor:
         """Raster indices of an image's pixels in coding order: with a slope s by step x + s y, in a step from the top."""
+        return self._step(height, width).argsort(stable=True)
+
+    def steps(self, height: int, width: int) -> Tensor:
+        """The step of every pixel in coding order; 0 for all without a slope."""
+        return self._step(height, width).sort().values
+
+    def _step(self, height: int, width: int) -> Tensor:
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-        step = x + self.slope * y if self.slope else y * 0
-        return (step * height * width + y * width + x).flatten().argsort()
+        return (x + self.slope * y if self.slope else y * 0).flatten()
 
     def first_taps(self) -> tuple[Taps, Taps]:
         """Pixels whose inputs the first layers of the two stacks see, as (dy, dx)."""

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from presage.codec import chain, chained, sampling
 from presage.codec.errors import DamagedFile, PresageError
-from presage.codec.predictive import Decoder
+from presage.codec.predictive import Decoder, Members
 from presage.codec.schedule import Schedule
 from presage.models import export, pixelcnn, store
 from presage.models.evaluator import Evaluator
@@ -41,13 +41,14 @@ def schedules(network: ExactPixelCNN) -> list[Schedule]:
     return found + [Schedule("forecast", module=kind, steps=4) for kind in network.config.forecasters if kind != "h+gumbel"]
 
 
-def test_all_schedules_decode_the_same(network: ExactPixelCNN) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_all_schedules_decode_the_same(network: ExactPixelCNN, together: bool) -> None:
     images = pictures(network)
-    groups = chained.encode_tiles(network, images[:2], 1, lambda _: None) + chained.encode_tiles(network, images[2:], 1, lambda _: None)
+    groups = [g for part in (images[:2], images[2:]) for g in chained.encode_tiles(network, part, 1, lambda _: None, together)[0]]
     sizes = [image.shape[:2] for image in images]
     calls = {}
     for schedule in schedules(network):
-        found, statistics = chained.decode_groups(network, groups, sizes, 16, schedule, 1, lambda _: None)
+        found, statistics = chained.decode_groups(network, groups, sizes, 16, together, schedule, 1, lambda _: None)
         assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True)), schedule
         calls[schedule] = [s.share for s in statistics]
         assert all(0 < share <= 1 for share in calls[schedule])
@@ -58,12 +59,12 @@ def test_all_schedules_decode_the_same(network: ExactPixelCNN) -> None:
 def test_batches_and_threads(network: ExactPixelCNN, monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(network) * 3
     monkeypatch.setattr(chained, "GROUP_BITS", 300)
-    groups = chained.encode_tiles(network, images, 1, lambda _: None)
+    groups, together = chained.encode_tiles(network, images, 1, lambda _: None)
     assert len(groups) > 2
-    assert chained.encode_tiles(network, images, 2, lambda _: None) == groups
+    assert chained.encode_tiles(network, images, 2, lambda _: None) == (groups, together)
     for threads, lockstep in ((1, 1), (2, 3), (1, 128)):
         monkeypatch.setattr(chained, "LOCKSTEP", lockstep)
-        found, _ = chained.decode_groups(network, groups, [i.shape[:2] for i in images], 16, Schedule(), threads, lambda _: None)
+        found, _ = chained.decode_groups(network, groups, [i.shape[:2] for i in images], 16, together, Schedule(), threads, lambda _: None)
         assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))
 
 
@@ -77,20 +78,20 @@ def test_arithmetic(network: ExactPixelCNN, arithmetic: str) -> None:
 def test_bits_are_the_models_own(network: ExactPixelCNN) -> None:
     images = pictures(network) * 4
     ideal = sum((16 - np.log2(part[1])).sum() for part in chained.intervals(network, images))
-    groups = chained.encode_tiles(network, images, 1, lambda _: None)
+    groups, _together = chained.encode_tiles(network, images, 1, lambda _: None)
     assert sum(8 * len(g.stream) for g in groups) <= ideal + 24 * len(groups)
 
 
 def test_wrong_bits_are_reported(network: ExactPixelCNN) -> None:
     images = pictures(network)
-    (group,) = chained.encode_tiles(network, images, 1, lambda _: None)
+    (group,), together = chained.encode_tiles(network, images, 1, lambda _: None)
     sizes = [image.shape[:2] for image in images]
     for i in range(0, len(group.stream), max(1, len(group.stream) // 8)):
         wrong = bytearray(group.stream)
         wrong[i] ^= 0x10
         changed = chained.Group(bytes(wrong), group.tiles, group.first)
         try:
-            found, _ = chained.decode_groups(network, [changed], sizes, 16, Schedule(), 1, lambda _: None)
+            found, _ = chained.decode_groups(network, [changed], sizes, 16, together, Schedule(), 1, lambda _: None)
         except DamagedFile:
             continue
         assert not all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))  # the file's checksums are there for this
@@ -168,7 +169,7 @@ def test_random_models(seed: int, channels: int, levels: int, slope: int, blocks
     for name in ("ancestral", "fixed-point", "last", *(["wavefront"] if slope else [])):
         for in_turn in (True, False):
             source = chain.Decoder(state, first, images.size, 16)
-            decoder = Decoder(network, [(height, width)] * 3, [(source, range(3))], 16, Schedule(name, in_turn))
+            decoder = Decoder(network, [(height, width)] * 3, [Members(source, range(3))], 16, Schedule(name, in_turn))
             assert all(np.array_equal(a, b) for a, b in zip(decoder.run(lambda _: None), images, strict=True)), (name, in_turn)
 
 
@@ -241,8 +242,8 @@ def test_shipped_models(weights: store.Weights) -> None:
     image = mosaic if network.relative else mosaic[..., :1]
     image = chained.conversion.quantised(image, network.config)
     tiles = [image[:, :side], image[:, side:]]
-    groups = chained.encode_tiles(network, tiles, 2, lambda _: None)
+    groups, together = chained.encode_tiles(network, tiles, 2, lambda _: None)
     for schedule in ("auto", "fixed-point"):
-        found, statistics = chained.decode_groups(network, groups, [(side, side)] * 2, 16, Schedule(schedule), 2, lambda _: None)
+        found, statistics = chained.decode_groups(network, groups, [(side, side)] * 2, 16, together, Schedule(schedule), 2, lambda _: None)
         assert all(np.array_equal(a, b) for a, b in zip(found, tiles, strict=True))
         assert all(s.share < 0.5 for s in statistics)
