@@ -233,10 +233,10 @@ def _machine(threads: int) -> dict[str, Any]:
 
         known: Any = imagecodecs.version(dict)
         versions |= {library: known.get(library) for library in LIBRARIES}
-    return {"processor": _processor(), "threads": threads, "versions": versions}
+    return {"processor": processor(), "threads": threads, "versions": versions}
 
 
-def _processor() -> str:
+def processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

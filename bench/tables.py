@@ -18,7 +18,7 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def rows_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose first column is text and whose others are numbers."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -59,7 +59,7 @@ def _sizes(result: dict[str, Any]) -> str:
         f"Versions: {versions}.",
     ]
     head = ["codec", "bpsp", "to jxl9", *(title for _, _, title in columns)]
-    return f"{_rows(head, rows)}\n\n" + "\n".join(f"- {note}" for note in notes)
+    return f"{rows_of(head, rows)}\n\n" + "\n".join(f"- {note}" for note in notes)
 
 
 def _command_line(result: dict[str, Any]) -> str:
@@ -71,12 +71,12 @@ def _command_line(result: dict[str, Any]) -> str:
     ]
     default = result["images"][0]["codecs"]["presage"]["decode_s"]
     rows.append([f"the same, {result['arithmetic']} arithmetic (chosen here)", SECONDS.format(default)])
-    return _rows([f"Presage ({result['model']}) on {result['first_image']}", "seconds"], rows)
+    return rows_of([f"Presage ({result['model']}) on {result['first_image']}", "seconds"], rows)
 
 
 def _time(result: dict[str, Any]) -> str:
     rows = [[entry["part"], SECONDS.format(entry["seconds"]), f"{entry['share']:.0%}"] for entry in result["time"]]
-    return _rows([f"decoding {result['first_image']}, one thread", "seconds", "share"], rows)
+    return rows_of([f"decoding {result['first_image']}, one thread", "seconds", "share"], rows)
 
 
 def _ladder(ladder: dict[str, Any]) -> str:
@@ -84,11 +84,11 @@ def _ladder(ladder: dict[str, Any]) -> str:
     count = ladder["images"]
     if not count:
         return f"Ladder: {ladder['note']}"
-    text = _rows([f"mean of {count} image{'s' * (count > 1)}", "bpsp", "adds"], rows)
+    text = rows_of([f"mean of {count} image{'s' * (count > 1)}", "bpsp", "adds"], rows)
     return f"{text}\n\n- {ladder['note']}" if ladder["note"] else text
 
 
 def _images(result: dict[str, Any]) -> str:
     names = [name for name, _ in _by_size(result)]
     rows = [[image["name"], *(BPSP.format(image["codecs"][name]["bpsp"]) for name in names)] for image in result["images"]]
-    return _rows(["bpsp", *names], rows)
+    return rows_of(["bpsp", *names], rows)

@@ -178,8 +178,8 @@ def _with_model(picture: Picture, plain: Header, extras: dict[bytes, bytes], mod
     if isinstance(network, ExactPixelCNN):
         pixels = pixels_for(picture, weights.name, network)
         cut = [pixels[top:bottom, left:right] for left, top, right, bottom in boxes]
-        groups, together = chained.encode_tiles(network, cut, settings.thread_count, settings.progress)
-        sections = extras | container.pack_groups(groups, chained.PRECISION, together)
+        groups = chained.encode_tiles(network, cut, settings.thread_count, settings.progress)
+        sections = extras | container.pack_groups(*groups)
     else:
         pixels = rgb_pixels(picture)
         gray = bool((pixels == pixels[..., :1]).all())

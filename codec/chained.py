@@ -23,14 +23,15 @@ from .predictive import Decoder, Members, Statistics
 from .schedule import Schedule
 
 Pixels = NDArray[np.uint8]
-PRECISION = 16  # bits of a quantile
-GROUP_BITS = 1 << 20  # a group is closed when it holds so many
+PRECISION, PRECISION_OF_BITS = 16, 12  # bits of a quantile; of a symbol of two levels
+GROUP_BITS = 1 << 20  # a group of tiles side by side is closed when it holds so many
+GROUP_BITS_IN_TURN = 1 << 16  # if its tiles come one after another: several such groups are decoded as one batch
 ENCODED = 16  # tiles that are evaluated together in encoding
 SIDE_BY_SIDE = 1.0  # bits a symbol from which tiles go side by side
 LOCKSTEP = 128  # tiles that are decoded together
 
 
-def intervals(network: ExactPixelCNN, tiles: Sequence[Pixels], precision: int = PRECISION) -> list[NDArray[np.int32]]:
+def intervals(network: ExactPixelCNN, tiles: Sequence[Pixels], precision: int) -> list[NDArray[np.int32]]:
     """First quantile and number of quantiles of every symbol of tiles (height, width, 1 or 3), in coding order; (2, n) each."""
     c = network.config
     symbols = [conversion.from_pixels(tile, c) for tile in tiles]
@@ -56,22 +57,31 @@ def sequence(network: ExactPixelCNN, sizes: Sequence[tuple[int, int]], together:
 
 
 def encode_tiles(
-    network: ExactPixelCNN, tiles: Sequence[Pixels], threads: int, progress: Progress, together: bool | None = None
-) -> tuple[list[Group], bool]:
-    """The groups of tiles, uint8 (height, width, 1 or 3) each, and whether their tiles go side by side (by default what suits)."""
+    network: ExactPixelCNN,
+    tiles: Sequence[Pixels],
+    threads: int,
+    progress: Progress,
+    together: bool | None = None,
+    precision: int = 0,
+) -> tuple[list[Group], int, bool]:
+    """The groups of tiles, uint8 (height, width, 1 or 3) each, their precision, and whether tiles go side by side.
+
+    By default precision and arrangement are what suits the model and the tiles.
+    """
+    precision = precision or (PRECISION_OF_BITS if network.config.levels == 2 else PRECISION)
 
     def evaluate(part: slice, report: Progress) -> list[NDArray[np.int32]]:
-        return intervals(network, tiles[part])
+        return intervals(network, tiles[part], precision)
 
     workers = threads if network.device.type == "cpu" else 1
     found = spread(evaluate, len(tiles), ENCODED, workers, lambda share: progress(0.9 * share))
-    bits = np.array([PRECISION * part.shape[1] - np.log2(part[1]).sum() for part in found])
+    bits = np.array([precision * part.shape[1] - np.log2(part[1]).sum() for part in found])
     if together is None:
-        together = bool(network.config.slope) and bits.sum() >= SIDE_BY_SIDE * sum(part.shape[1] for part in found)
-    bounds, total = [0], 0.0
+        together = bool(network.config.slope and bits.sum() >= SIDE_BY_SIDE * sum(part.shape[1] for part in found))
+    bounds, total, full = [0], 0.0, GROUP_BITS if together else GROUP_BITS_IN_TURN
     for i, size in enumerate(bits):
         total += size
-        if total >= GROUP_BITS or i == len(bits) - 1:
+        if total >= full or i == len(bits) - 1:
             bounds.append(i + 1)
             total = 0.0
 
@@ -80,14 +90,14 @@ def encode_tiles(
 
     def one(part: slice) -> Group:
         sizes = [conversion.symbol_size(tile.shape[0], tile.shape[1], network.config) for tile in tiles[part]]
-        return _group(found[part], sequence(network, sizes, together))
+        return _group(found[part], sequence(network, sizes, together), precision)
 
-    return spread(close, len(bounds) - 1, 1, workers, lambda share: progress(0.9 + 0.1 * share)), together
+    return spread(close, len(bounds) - 1, 1, workers, lambda share: progress(0.9 + 0.1 * share)), precision, together
 
 
-def _group(parts: Sequence[NDArray[np.int32]], order: NDArray[np.int64]) -> Group:
+def _group(parts: Sequence[NDArray[np.int32]], order: NDArray[np.int64], precision: int) -> Group:
     low, size = np.concatenate(parts, axis=1)[:, order].astype(np.int64)
-    state, first = chain.encode(low, size, PRECISION)
+    state, first = chain.encode(low, size, precision)
     return Group(state.to_bytes(-(-state.bit_length() // 8), "little"), len(parts), first)
 
 

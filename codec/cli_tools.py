@@ -74,3 +74,27 @@ def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> 
     except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(result, indent=1) if as_json else lossless.table(result))
+
+
+@bench.command("calls")
+@click.option("-m", "--model", required=True, help="Model or release, see `presage models`.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Pictures to decode: a folder, or a mosaic of square ones.")
+@click.option("--batches", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in a batch; one packed set each.")
+@click.option("--stochastic", is_flag=True, help="Make pixels white with the probability grey / 255 (seed 0).")
+@click.option("--quick", is_flag=True, help="Without the rows that take nearly as long as the ancestral loop.")
+@click.option("--threads", type=click.IntRange(min=0), default=0, help="For the packed file of all pictures.")
+@click.option("--plot", type=PATH, help="Draw calls against evaluations and precision.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def bench_calls(model: str, data: Path | None, threads: int, plot: Path | None, as_json: bool, **options: Any) -> None:
+    """How often predictive decoding calls a model, for samples and for real pictures."""
+    from ..bench import calls, calls_report
+    from .api import Settings
+
+    try:
+        result = calls.run(model, data, settings=Settings(threads=threads), log=partial(click.echo, err=True), **options)
+        if plot:
+            calls_report.draw(result, plot)
+    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(result, indent=1) if as_json else calls_report.markdown(result))

@@ -66,10 +66,10 @@ def argmax(decoder: Decoder, call: Call) -> Tensor:
 
 
 class Learned:
-    """A forecasting module for the next pixels of every image row whose start is known, the fixed point for the others."""
+    """A forecasting module for the symbols that follow the known ones in their image row, the fixed point for all others."""
 
     def __init__(self, decoder: Decoder, kind: str, steps: int) -> None:
-        """Raises PresageError if the model has no such module."""
+        """steps: symbols to forecast. Raises PresageError if the model has no such module."""
         network = decoder.network
         c = network.config
         prefix = f"forecasters.{kind.replace('+', '_')}."
@@ -79,48 +79,47 @@ class Learned:
         inputs = c.seen if kind == "x" else c.width
         self._module = forecast.Forecaster(kind, inputs, c.forecast_steps, c.channels, c.levels, c.outputs, c.forecast_filters)
         self._module.load_state_dict(tensors)
+        self._module.to(network.device)
         self._steps = min(steps, c.forecast_steps * c.channels)
+        self._taps = torch.tensor([dy * decoder.front.stride + dx for dy, dx in forecast.TAPS], device=network.device)
 
     def __call__(self, decoder: Decoder, call: Call) -> Tensor:
-        guess = call.given.clone()
-        front, c = decoder.front, decoder.network.config
-        fresh = ~call.final.all(1)  # pixels that are not wholly known
-        # the first such pixel of each image row: the pixel to its left is known, or there is none
-        first = call.rows[fresh]
-        at = decoder.index_of(call.rows)
-        unknown = torch.zeros(len(front.symbols), dtype=torch.bool, device=first.device)
-        unknown[front.inside & (decoder.rank * c.channels >= call.known[decoder.image])] = True
-        taps = torch.tensor([dy * front.stride + dx for dy, dx in forecast.TAPS], device=first.device)
-        first = first[~unknown[first.unsqueeze(1) + taps].any(1)]
+        guess, front, c = call.given.clone(), decoder.front, decoder.network.config
+        first = call.rows[(call.place <= call.known[call.image].unsqueeze(1)).any(1) & ~call.final.all(1)]  # one pixel an image
         if not len(first):
             return guess
-        kind = self._module.kind
-        near = front.seen_at(first, taps) if kind == "x" else front.representations_at(first, taps)
+        near = (front.seen_at if self._module.kind == "x" else front.representations_at)(first, self._taps)
         targets = first.unsqueeze(1) + torch.arange(c.forecast_steps, device=first.device)
-        present = unknown[targets] & (targets // front.stride == first.unsqueeze(1) // front.stride)
-        noise = None
-        if self._module.noise == 1:
-            quantiles = (decoder.quantiles[targets] + 0.5) / (1 << decoder.precision)
-            noise = (forecast.quantile_feature(quantiles) * present.unsqueeze(2)).unsqueeze(3).float()
-        elif self._module.noise:
-            noise = decoder.gumbel_at(targets) * present[..., None, None]
-        above = None
-        if c.output == "mixture":
-            up = front.symbols[targets - front.stride].float() * c.step
-            above = torch.where(front.inside[targets - front.stride].unsqueeze(2), up, 128.0)
-        tables = forecast.table(self._module(near, noise), above, c.step)
+        in_row = front.inside[targets].cumprod(1).bool()
+        tables = forecast.table(self._module(near, self._noise(decoder, targets, in_row)), self._above(decoder, targets), c.step)
         symbols = decoder.draw(tables, targets)
-        places = torch.arange(targets.shape[1], device=first.device).unsqueeze(1) * c.channels + torch.arange(
-            c.channels, device=first.device
-        )
-        wanted = present.unsqueeze(2) & (places < self._steps) & (at[targets] >= 0).unsqueeze(2)
-        chosen = wanted & (
-            decoder.rank[targets].unsqueeze(2) * c.channels + torch.arange(c.channels, device=first.device)
-            >= call.known[decoder.image[targets]].unsqueeze(2)
-        )
+        channels = torch.arange(c.channels, device=first.device)
+        place = decoder.rank[targets].unsqueeze(2) * c.channels + channels
+        known = call.known[decoder.image[first]].reshape(-1, 1, 1)
+        ahead = torch.arange(targets.shape[1], device=first.device).unsqueeze(1) * c.channels + channels - known % c.channels
+        index = decoder.index_of(call.rows)[targets].unsqueeze(2)
+        chosen = in_row.unsqueeze(2) & (place >= known) & (ahead < self._steps) & (index >= 0)
         i, t, channel = chosen.nonzero(as_tuple=True)
-        guess[at[targets[i, t]], channel] = symbols[i, t, channel].to(guess.dtype)
+        guess[index[i, t, 0], channel] = symbols[i, t, channel].to(guess.dtype)
         return guess
+
+    def _noise(self, decoder: Decoder, targets: Tensor, present: Tensor) -> Tensor | None:
+        """The noise of pixels (n, steps) as the module was trained with it; float32 (n, steps, channels, numbers)."""
+        if not self._module.noise:
+            return None
+        if self._module.kind == "h+gumbel":
+            return decoder.gumbel_at(targets) * present[..., None, None]
+        quantiles = (decoder.quantiles[targets] + 0.5) / (1 << decoder.precision)
+        return (forecast.quantile_feature(quantiles) * present.unsqueeze(2)).unsqueeze(3).float()
+
+    @staticmethod
+    def _above(decoder: Decoder, targets: Tensor) -> Tensor | None:
+        """Grey levels above pixels (n, steps), around which a mixture is forecast; float32 (n, steps, channels)."""
+        c, front = decoder.network.config, decoder.front
+        if c.output != "mixture":
+            return None
+        levels = front.symbols[targets - front.stride].float() * c.step
+        return torch.where(front.inside[targets - front.stride].unsqueeze(2), levels, 128.0)
 
 
 def make(decoder: Decoder) -> Forecaster:

@@ -91,7 +91,7 @@ class Decoder:
         gumbel: Gumbel | None = None,
     ) -> None:
         """sizes: height and width of every image. groups: all images are in one of them."""
-        self.network, self.precision, self.schedule = network, precision, schedule.decided(network.config.slope)
+        self.network, self.precision, self.schedule = network, precision, schedule.decided(network.config.slope, network.config.levels)
         self.front = Evaluator(network, sizes)
         self._gumbel = gumbel
         self._sure = self.schedule.name in SURE

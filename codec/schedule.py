@@ -28,11 +28,15 @@ class Schedule:
     steps: int = 20
     module: str = "h"
 
-    def decided(self, slope: int) -> "Schedule":
-        """The same with `auto` decided for a model of this slope. Raises PresageError for a schedule that it does not allow."""
+    def decided(self, slope: int, levels: int) -> "Schedule":
+        """The same with `auto` decided for a model. Raises PresageError for a schedule that the model does not allow.
+
+        The wavefront evaluates every pixel once, and nothing beats that where symbols have many levels: the fixed point
+        needs nearly as many calls. With two levels most guesses are right, and the fixed point needs half the calls.
+        """
         if self.name not in SCHEDULES:
             raise PresageError(f"no schedule called {self.name!r}; there are {', '.join(SCHEDULES)}")
         if self.name == "wavefront" and not slope:
             raise PresageError("this model has no wavefront: its reach to the right is not bounded; use fixed-point")
-        name = self.name if self.name != "auto" else "wavefront" if slope else "fixed-point"
+        name = self.name if self.name != "auto" else "wavefront" if slope and levels > 2 else "fixed-point"
         return replace(self, name=name, in_turn=self.in_turn or name in SURE)

@@ -86,12 +86,12 @@ def pack(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, setting
         crc = zlib.crc32(picture.image.tobytes(), crc)
         boxes = container.tile_boxes(*picture.image.size, side)
         cut += [pixels[top:bottom, left:right] for left, top, right, bottom in boxes]
-    groups, together = chained.encode_tiles(network, cut, settings.thread_count, settings.progress)
+    groups = chained.encode_tiles(network, cut, settings.thread_count, settings.progress)
     sizes = [[*size, len(list(same))] for size, same in groupby(picture.image.size for _, picture in pictures)]
     listed = {"names": number_runs([name for name, _ in pictures]), "sizes": sizes}
     content = zlib.compress(json.dumps(listed, separators=(",", ":"), ensure_ascii=False).encode(), 9)
     header = Header(0, 0, mode, Coding.SET, crc, side, weights.name, weights.hash)
-    return container.write(header, {Tag.LIST: content} | container.pack_groups(groups, chained.PRECISION, together))
+    return container.write(header, {Tag.LIST: content} | container.pack_groups(*groups))
 
 
 def contents(data: bytes | mmap, header: Header) -> list[tuple[str, tuple[int, int]]]:

@@ -45,10 +45,11 @@ def schedules(network: ExactPixelCNN) -> list[Schedule]:
 def test_all_schedules_decode_the_same(network: ExactPixelCNN, together: bool) -> None:
     images = pictures(network)
     groups = [g for part in (images[:2], images[2:]) for g in chained.encode_tiles(network, part, 1, lambda _: None, together)[0]]
+    precision = 12 if network.config.levels == 2 else 16
     sizes = [image.shape[:2] for image in images]
     calls = {}
     for schedule in schedules(network):
-        found, statistics = chained.decode_groups(network, groups, sizes, 16, together, schedule, 1, lambda _: None)
+        found, statistics = chained.decode_groups(network, groups, sizes, precision, together, schedule, 1, lambda _: None)
         assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True)), schedule
         calls[schedule] = [s.share for s in statistics]
         assert all(0 < share <= 1 for share in calls[schedule])
@@ -59,12 +60,15 @@ def test_all_schedules_decode_the_same(network: ExactPixelCNN, together: bool) -
 def test_batches_and_threads(network: ExactPixelCNN, monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(network) * 3
     monkeypatch.setattr(chained, "GROUP_BITS", 300)
-    groups, together = chained.encode_tiles(network, images, 1, lambda _: None)
+    monkeypatch.setattr(chained, "GROUP_BITS_IN_TURN", 60)
+    groups, precision, together = chained.encode_tiles(network, images, 1, lambda _: None)
     assert len(groups) > 2
-    assert chained.encode_tiles(network, images, 2, lambda _: None) == (groups, together)
+    assert chained.encode_tiles(network, images, 2, lambda _: None) == (groups, precision, together)
     for threads, lockstep in ((1, 1), (2, 3), (1, 128)):
         monkeypatch.setattr(chained, "LOCKSTEP", lockstep)
-        found, _ = chained.decode_groups(network, groups, [i.shape[:2] for i in images], 16, together, Schedule(), threads, lambda _: None)
+        found, _ = chained.decode_groups(
+            network, groups, [i.shape[:2] for i in images], precision, together, Schedule(), threads, lambda _: None
+        )
         assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))
 
 
@@ -77,21 +81,21 @@ def test_arithmetic(network: ExactPixelCNN, arithmetic: str) -> None:
 
 def test_bits_are_the_models_own(network: ExactPixelCNN) -> None:
     images = pictures(network) * 4
-    ideal = sum((16 - np.log2(part[1])).sum() for part in chained.intervals(network, images))
-    groups, _together = chained.encode_tiles(network, images, 1, lambda _: None)
+    groups, precision, _ = chained.encode_tiles(network, images, 1, lambda _: None)
+    ideal = sum((precision - np.log2(part[1])).sum() for part in chained.intervals(network, images, precision))
     assert sum(8 * len(g.stream) for g in groups) <= ideal + 24 * len(groups)
 
 
 def test_wrong_bits_are_reported(network: ExactPixelCNN) -> None:
     images = pictures(network)
-    (group,), together = chained.encode_tiles(network, images, 1, lambda _: None)
+    (group,), precision, together = chained.encode_tiles(network, images, 1, lambda _: None)
     sizes = [image.shape[:2] for image in images]
     for i in range(0, len(group.stream), max(1, len(group.stream) // 8)):
         wrong = bytearray(group.stream)
         wrong[i] ^= 0x10
         changed = chained.Group(bytes(wrong), group.tiles, group.first)
         try:
-            found, _ = chained.decode_groups(network, [changed], sizes, 16, together, Schedule(), 1, lambda _: None)
+            found, _ = chained.decode_groups(network, [changed], sizes, precision, together, Schedule(), 1, lambda _: None)
         except DamagedFile:
             continue
         assert not all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))  # the file's checksums are there for this
@@ -116,9 +120,9 @@ def test_gumbel_samples(network: ExactPixelCNN) -> None:
 
 def test_what_a_model_cannot_do_is_said(network: ExactPixelCNN) -> None:
     with pytest.raises(PresageError, match="no schedule"):
-        Schedule("backwards").decided(2)
+        Schedule("backwards").decided(2, 256)
     with pytest.raises(PresageError, match="no wavefront"):
-        Schedule("wavefront").decided(0)
+        Schedule("wavefront").decided(0, 256)
     with pytest.raises(PresageError, match="no forecasting module"):
         sampling.draw(network, 1, (4, 4), 0, Schedule("forecast", module="tea leaves"))
 
@@ -242,8 +246,10 @@ def test_shipped_models(weights: store.Weights) -> None:
     image = mosaic if network.relative else mosaic[..., :1]
     image = chained.conversion.quantised(image, network.config)
     tiles = [image[:, :side], image[:, side:]]
-    groups, together = chained.encode_tiles(network, tiles, 2, lambda _: None)
+    groups, precision, together = chained.encode_tiles(network, tiles, 2, lambda _: None)
     for schedule in ("auto", "fixed-point"):
-        found, statistics = chained.decode_groups(network, groups, [(side, side)] * 2, 16, together, Schedule(schedule), 2, lambda _: None)
+        found, statistics = chained.decode_groups(
+            network, groups, [(side, side)] * 2, precision, together, Schedule(schedule), 2, lambda _: None
+        )
         assert all(np.array_equal(a, b) for a, b in zip(found, tiles, strict=True))
         assert all(s.share < 0.5 for s in statistics)

@@ -1,0 +1,259 @@
+"""How often predictive decoding calls the model: Tables 1 and 3 of Wiggers and Hoogeboom (2020) for this project.
+
+Once for sampling, and once for decoding real pictures; shares of the calls of the ancestral loop, one for every symbol,
+counted for each image by itself. A call evaluates the network once at every pixel that is asked for and has changed; in
+turn, the heads of a pixel's channels then follow one another within the call.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..codec import api, chained, container, images, sampling, sets
+from ..codec.chained import Pixels
+from ..codec.predictive import Statistics
+from ..codec.schedule import Schedule
+from ..models import symbols
+from ..models.evaluator import Evaluator
+from ..models.exact_pixelcnn import ExactPixelCNN
+from .lossless import processor
+
+WINDOWS = (8, 16, 32, 64, 128, 256, 0)
+PRECISIONS = (10, 12, 14, 16, 20, 24)
+TIMED = 64  # images of the comparison of times
+PROBES = 3  # full forward passes that are timed
+FULL = "full forward a symbol"
+Log = Callable[[str], None]
+
+
+def methods(network: ExactPixelCNN) -> dict[str, Schedule]:
+    """The rows of the tables."""
+    c = network.config
+    rows = {
+        "ancestral": Schedule("ancestral"),
+        "zeros": Schedule("zeros", in_turn=False),
+        "last": Schedule("last", in_turn=False),
+        "argmax, no noise": Schedule("argmax", in_turn=False),
+        "fixed point, at once": Schedule("fixed-point", in_turn=False),
+    }
+    for steps in (1, 5, 20):
+        rows[f"+ forecasting, T = {steps}"] = Schedule("forecast", in_turn=False, steps=steps)
+    rows["+ forecasting, T = 20, not shared"] = Schedule("forecast", in_turn=False, module="x")
+    rows["+ forecasting, T = 20, noise"] = Schedule("forecast", in_turn=False, module="h+quantile")
+    rows["fixed point, in turn"] = Schedule("fixed-point")
+    if c.slope:
+        rows["wavefront"] = Schedule("wavefront")
+    kinds = {"x": "not shared", "h+quantile": "noise"}
+    return {name: s for name, s in rows.items() if s.name != "forecast" or s.module in c.forecasters or s.module not in kinds}
+
+
+def load(path: Path, side: int, network: ExactPixelCNN, stochastic: bool) -> list[Pixels]:
+    """Pictures of a folder, or the tiles of a mosaic, as a model takes them; stochastic: white with probability grey / 255."""
+    channels = symbols.image_channels(network.config)
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".webp")) if path.is_dir() else [path]
+    random = np.random.default_rng(0)
+    found = []
+    for file in files:
+        pixels = np.asarray(images.read(file.read_bytes(), str(file)).image.convert("RGB"))[..., :channels]
+        for left, top, right, bottom in container.tile_boxes(pixels.shape[1], pixels.shape[0], side):
+            tile = pixels[top:bottom, left:right]
+            if stochastic:
+                tile = np.where(random.random(tile.shape) * 255 < tile, np.uint8(255), np.uint8(0))
+            found.append(symbols.quantised(tile, network.config))
+    return found
+
+
+def run(
+    model: str,
+    data: Path | None,
+    batches: int,
+    batch: int,
+    stochastic: bool,
+    quick: bool,
+    settings: api.Settings,
+    log: Log,
+) -> dict[str, Any]:
+    """Measure a model. data: pictures to decode. quick: without the rows that take nearly as long as the ancestral loop."""
+    weights, network = api.symbol_model(model, settings)
+    side = int(weights.metadata.get("side", "32"))
+    tiles = load(data, side, network, stochastic) if data else []
+    rows = methods(network)
+    if quick:
+        slow = ("zeros", "last", "argmax", "forecast")
+        rows = {name: s for name, s in rows.items() if s.name not in slow or (network.config.levels == 2 and s.name != "argmax")}
+    result: dict[str, Any] = {
+        "model": weights.name,
+        "weights": weights.hash.hex(),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "batches": batches,
+        "batch": batch,
+        "symbols": side * side * symbols.image_channels(network.config),
+        "stochastic": stochastic,
+    }
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        result["sampling"] = _table(rows, network, batches, log, lambda s, b: _sampled(network, s, b, batch, side))
+        if network.config.levels <= 32:
+            row = {"fixed point, Gumbel noise": Schedule("fixed-point", in_turn=False)}
+            result["sampling"] |= _table(row, network, batches, log, lambda s, b: _sampled(network, s, b, batch, side, gumbel=True))
+        result["sampling"][FULL] = _full(network, [(side, side)] * batch, log)
+        if not tiles:
+            return result
+        parts = [tiles[b * batch : (b + 1) * batch] for b in range(min(batches, len(tiles) // batch))]
+        packed = [chained.encode_tiles(network, part, 1, _quiet) for part in parts]
+        result["decoding"] = _table(rows, network, len(parts), log, lambda s, b: _decoded(network, s, parts[b], *packed[b]))
+        timed = tiles[:TIMED]
+        timed_groups = chained.encode_tiles(network, timed, 1, _quiet)
+        result["windows"] = [
+            {"window": w} | _summary([_decoded(network, Schedule("fixed-point", window=w), timed, *timed_groups)]) for w in WINDOWS
+        ]
+        result["precision"] = [_precision(network, timed, p, log) for p in PRECISIONS if 1 << p > 2 * network.config.levels]
+        result["times"] = _times(network, timed, timed_groups, log)
+    result["packed"] = _packed(weights.name, network, tiles, settings, log)
+    return result
+
+
+def _quiet(_: float) -> None:
+    pass
+
+
+Outcome = tuple[list[Statistics], float]
+
+
+def _sampled(network: ExactPixelCNN, schedule: Schedule, seed: int, batch: int, side: int, gumbel: bool = False) -> Outcome:
+    started = time.perf_counter()
+    drawn = sampling.draw(network, batch, (side, side), seed, schedule, gumbel=gumbel, batch=batch)
+    return [s.statistics for s in drawn], time.perf_counter() - started
+
+
+def _decoded(
+    network: ExactPixelCNN, schedule: Schedule, tiles: Sequence[Pixels], groups: list[container.Group], precision: int, together: bool
+) -> Outcome:
+    sizes = [(tile.shape[0], tile.shape[1]) for tile in tiles]
+    started = time.perf_counter()
+    found, statistics = chained.decode_groups(network, groups, sizes, precision, together, schedule, 1, _quiet)
+    seconds = time.perf_counter() - started
+    if not all(np.array_equal(a, b) for a, b in zip(found, tiles, strict=True)):
+        raise RuntimeError(f"{schedule}: the decoded pictures differ")
+    return statistics, seconds
+
+
+def _summary(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    """Mean and Bessel-corrected deviation over batches."""
+    outcomes = list(outcomes)
+    shares = [float(np.mean([s.share for s in statistics])) for statistics, _ in outcomes]
+    evaluations = [float(np.mean([s.heads / s.pixels for s in statistics])) for statistics, _ in outcomes]
+    seconds = [spent for _, spent in outcomes]
+
+    def spread(values: list[float]) -> float:
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    return {
+        "share": float(np.mean(shares)),
+        "share_deviation": spread(shares),
+        "evaluations": float(np.mean(evaluations)),
+        "seconds": float(np.mean(seconds)),
+        "seconds_deviation": spread(seconds),
+    }
+
+
+def _table(
+    rows: dict[str, Schedule], network: ExactPixelCNN, batches: int, log: Log, one: Callable[[Schedule, int], Outcome]
+) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for name, schedule in rows.items():
+        table[name] = _summary(one(schedule, b) for b in range(batches))
+        log(f"{name:34} {table[name]['share']:8.2%} of the calls  {table[name]['seconds']:8.2f} s")
+    return table
+
+
+def _full(network: ExactPixelCNN, sizes: list[tuple[int, int]], log: Log) -> dict[str, float]:
+    """A forward pass over whole images for every symbol, from the time of a few of them."""
+    patches = [symbols.symbol_size(*size, network.config) for size in sizes]
+    times = []
+    for _ in range(PROBES):
+        front = Evaluator(network, patches)
+        rows = torch.cat(front.pixels)
+        started = time.perf_counter()
+        front.put(rows, front.symbols[rows], watch=False)
+        front.evaluate(rows)
+        head_sums = front.head_sums(rows)
+        for channel in range(network.config.channels):
+            front.distribution(head_sums, rows, channel, front.symbols[rows], chained.PRECISION).find(torch.zeros_like(rows))
+        times.append(time.perf_counter() - started)
+    calls = patches[0][0] * patches[0][1] * network.config.channels
+    seconds = float(np.median(times)) * calls
+    log(f"{FULL:34} {1:8.2%} of the calls  {seconds:8.2f} s ({calls} x the median of {PROBES})")
+    return {"share": 1.0, "share_deviation": 0.0, "evaluations": float(calls), "seconds": seconds, "seconds_deviation": 0.0}
+
+
+def _precision(network: ExactPixelCNN, tiles: Sequence[Pixels], precision: int, log: Log) -> dict[str, float]:
+    """What the bits of a quantile cost in size and in calls."""
+    packed = chained.encode_tiles(network, tiles, 1, _quiet, precision=precision)
+    summary = _summary([_decoded(network, Schedule("fixed-point"), tiles, *packed)])
+    bits = sum(8 * len(g.stream) for g in packed[0]) / sum(tile.size for tile in tiles)
+    log(f"precision {precision}: {bits:.4f} bits/dim, {summary['share']:.2%} of the calls")
+    return {"precision": precision, "bits": bits} | summary
+
+
+def _times(network: ExactPixelCNN, tiles: Sequence[Pixels], packed: tuple[list[container.Group], int, bool], log: Log) -> dict[str, Any]:
+    """Seconds to decode the same packed images in different ways."""
+    ways = {"ancestral, cached": Schedule("ancestral"), "fixed point": Schedule("fixed-point")}
+    ways |= {f"fixed point, window {w}": Schedule("fixed-point", window=w) for w in (32, 64)}
+    ways |= {"wavefront": Schedule("wavefront")} if network.config.slope else {}
+    ways["auto"] = Schedule("auto")
+    found: dict[str, Any] = {"images": len(tiles), FULL: _full(network, [(t.shape[0], t.shape[1]) for t in tiles], log)["seconds"]}
+    for name, schedule in ways.items():
+        found[name] = min(_decoded(network, schedule, tiles, *packed)[1] for _ in range(1 if name.startswith("anc") else 2))
+        log(f"{len(tiles)} images, {name:28} {found[name]:8.2f} s")
+    return found
+
+
+def _packed(name: str, network: ExactPixelCNN, tiles: Sequence[Pixels], settings: api.Settings, log: Log) -> dict[str, Any]:
+    """Real bytes of a packed file of all pictures beside the model's own code length, and decoding it."""
+    mode = "RGB" if tiles[0].shape[2] == 3 else "1" if network.config.levels == 2 else "L"
+    named = [
+        (f"{i:05}.png", images.from_pillow(Image.fromarray(t if mode == "RGB" else t[..., 0]).convert(mode))) for i, t in enumerate(tiles)
+    ]
+    started = time.perf_counter()
+    data = sets.pack(named, name, 0, settings)
+    spent = time.perf_counter() - started
+    header = container.read_header(data)
+    streams = container.GroupStreams(data, header, len(tiles))
+    precision = streams.precision
+    with torch.inference_mode():
+        ideal = sum(
+            float((precision - np.log2(part[1])).sum())
+            for start in range(0, len(tiles), chained.ENCODED)
+            for part in chained.intervals(network, tiles[start : start + chained.ENCODED], precision)
+        )
+    stream = sum(len(streams[i].stream) for i in range(len(streams)))
+    values = sum(tile.size for tile in tiles)
+    found: dict[str, Any] = {
+        "images": len(tiles),
+        "bytes": len(data),
+        "bits_per_dimension": 8 * len(data) / values,
+        "model_bits_per_dimension": ideal / values,
+        "groups": len(streams),
+        "bits_over_the_model_a_group": (8 * stream - ideal) / len(streams),
+        "container_bytes": len(data) - stream,
+        "encode_seconds": spent,
+    }
+    for label, schedule in (("auto", Schedule()), ("fixed_point", Schedule("fixed-point", window=32 if network.config.levels > 2 else 0))):
+        statistics: list[Statistics] = []
+        used = api.Settings(threads=settings.threads, model_path=settings.model_path, schedule=schedule, statistics=statistics)
+        started = time.perf_counter()
+        back, _ = sets.unpack(data, None, False, used)
+        found[label] = _summary([(statistics, time.perf_counter() - started)])
+        if any(a.tobytes() != b.image.tobytes() for (_, a), (_, b) in zip(back, named, strict=True)):
+            raise RuntimeError("the unpacked pictures differ")
+    log(f"{len(tiles)} packed images: {found['bits_per_dimension']:.4f} bits/dim, {found['fixed_point']['share']:.2%} of the calls")
+    return found
