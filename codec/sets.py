@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .images import Picture
 
 MAX_LIST = 1 << 26  # bytes of a list
+MAX_IMAGES = 1 << 20
 LAST_NUMBER = re.compile(r"(?s)(.*?)([0-9]{1,15})([^0-9]*)")
 
 
@@ -64,8 +65,8 @@ def pack(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, setting
     """A set of named pictures of one mode. Raises ImageRefused and WeightsError."""
     from . import chained
 
-    if not pictures:
-        raise ImageRefused("there are no pictures to pack")
+    if not 0 < len(pictures) <= MAX_IMAGES:
+        raise ImageRefused(f"a set has 1 to {MAX_IMAGES:,} pictures, not {len(pictures)}")
     weights, network = api.symbol_model(model, settings)
     side = tile or api.DEFAULT_TILES["pixelcnn"]
     mode = pictures[0][1].mode
@@ -103,9 +104,9 @@ def contents(data: bytes | mmap, header: Header) -> list[tuple[str, tuple[int, i
         if not inflater.eof:
             raise ValueError("too long")
         listed = json.loads(text)
-        total = sum(count for _, _, count in listed["sizes"])
         runs = listed["names"]
-        if total != sum(1 if isinstance(run, str) else run[4] for run in runs) or not 0 < total <= container.MAX_PIXELS:
+        counts = [count for _, _, count in listed["sizes"]]
+        if min(counts) < 1 or sum(counts) != sum(1 if isinstance(run, str) else run[4] for run in runs) or sum(counts) > MAX_IMAGES:
             raise ValueError("names and sizes do not match")
         sizes = [(width, height) for width, height, count in listed["sizes"] for _ in range(count)]
         if (
@@ -113,12 +114,12 @@ def contents(data: bytes | mmap, header: Header) -> list[tuple[str, tuple[int, i
             or sum(w * h for w, h in sizes) > container.MAX_PIXELS
         ):
             raise ValueError("sizes that this format does not allow")
-        names = list(names_of(runs))
-        for name in names:
+        found = list(zip(names_of(runs), sizes, strict=True))
+        for name, _ in found:
             check_name(name)
     except (zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
         raise DamagedFile(f"the list of images is damaged: {error}") from None
-    return list(zip(names, sizes, strict=True))
+    return found
 
 
 def unpack(

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 import presage
+from presage.codec import api, images, sets
 
 HERE = Path(__file__).resolve().parent
 
@@ -17,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 def main(source: str) -> None:
     pixels = np.asarray(Image.open(source).convert("RGB"))[200:261, 300:383]
     rgb = Image.fromarray(pixels)
-    images = {
+    kinds = {
         "rgb": rgb,
         "rgba": Image.fromarray(np.dstack([pixels, np.tile(np.arange(83, dtype=np.uint8), (61, 1))])),
         "gray_alpha": Image.fromarray(np.dstack([pixels[..., 1], 255 - pixels[..., 1] // 128 * 9])),
@@ -26,11 +27,19 @@ def main(source: str) -> None:
         "palette": rgb.quantize(16),
         "bilevel": rgb.convert("1"),
     }
-    for name, image in images.items():
+    for name, image in kinds.items():
         image.save(HERE / "golden" / f"{name}.png")
         data = presage.encode(image, model="tiny", tile=32, model_path=[HERE / "data"])
         (HERE / "golden" / f"{name}.psg").write_bytes(data)
         print(name, len(data), presage.info(data)["coding"])
+    settings = api.Settings(model_path=[HERE / "data"])
+    small = rgb.crop((0, 0, 21, 13))
+    small.save(HERE / "golden" / "chain.png")
+    (HERE / "golden" / "chain.psg").write_bytes(presage.encode(small, model="tiny-chain", tile=12, model_path=[HERE / "data"]))
+    parts = [rgb.crop((20 * i, 3, 20 * i + 9 + i, 14)) for i in range(3)]
+    for name, model, mode in (("set-colour", "tiny-chain", "RGB"), ("set-bits", "tiny-bits", "1")):
+        named = [(f"part-{8 + i:02}.png", images.from_pillow(part.convert(mode))) for i, part in enumerate(parts)]
+        (HERE / "golden" / f"{name}.psg").write_bytes(sets.pack(named, model, 0, settings))
 
 
 if __name__ == "__main__":

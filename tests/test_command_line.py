@@ -140,3 +140,53 @@ def test_light_commands_import_neither_torch_nor_numpy(arguments: list[str]) -> 
 def test_models_are_listed() -> None:
     facts = [json.loads(line) for line in run("models", "--json").stdout.splitlines()]
     assert {"tiny-1"} <= {f["name"] for f in facts}
+
+
+def test_pack_and_unpack(tmp_path: Path) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    for i in range(3):
+        Image.fromarray(noise(12, 10, i)).save(tmp_path / "in" / ("deep" if i else ".") / f"{i}.png")
+    done = run("pack", tmp_path / "in", "-m", "tiny-chain", "-o", tmp_path / "x.psg", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == 3
+    assert b"deep/1.png" in run("info", tmp_path / "x.psg").stdout
+    done = run("unpack", tmp_path / "x.psg", "--out-dir", tmp_path / "out", "--stats", "--schedule", "fixed-point")
+    assert done.returncode == 0, done.stderr
+    assert b"calls of the model" in done.stderr
+    for i, name in enumerate(("0.png", "deep/1.png", "deep/2.png")):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / name)), noise(12, 10, i))
+    assert run("unpack", tmp_path / "x.psg", "--out-dir", tmp_path / "out").returncode == 1  # they exist
+    assert run("unpack", tmp_path / "x.psg", "--out-dir", tmp_path / "one", "-n", "deep/2.png").returncode == 0
+    assert sorted(p.name for p in (tmp_path / "one").rglob("*.png")) == ["2.png"]
+    assert run("decode", tmp_path / "x.psg").returncode == 1
+    whole = bytearray((tmp_path / "x.psg").read_bytes())
+    whole[-2] ^= 1
+    (tmp_path / "bad.psg").write_bytes(whole)
+    done = run("unpack", tmp_path / "bad.psg", "--out-dir", tmp_path / "bad")
+    assert (done.returncode, list(tmp_path.glob("bad/*"))) == (3, [])
+    done = run("unpack", tmp_path / "bad.psg", "--out-dir", tmp_path / "bad", "--recover")
+    assert done.returncode == 3
+    assert b"lost 0.png" in done.stderr
+
+
+def test_quantise_is_said_and_done(tmp_path: Path) -> None:
+    Image.fromarray(noise(9, 9)[..., 0]).save(tmp_path / "gray.png")
+    done = run("encode", tmp_path / "gray.png", "-m", "tiny-bits")
+    assert done.returncode == 1
+    assert b"--quantise" in done.stderr
+    assert run("encode", tmp_path / "gray.png", "-m", "tiny-bits", "--quantise").returncode == 0
+    assert run("decode", tmp_path / "gray.psg", "-o", tmp_path / "back.png", "--schedule", "last").returncode == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "back.png")), (noise(9, 9)[..., 0] >= 128) * 255)
+
+
+def test_samples(tmp_path: Path) -> None:
+    options = ["-m", "tiny-chain", "-n", "2", "--size", "5x4", "--seed", "3"]
+    maps = ["--mistakes", tmp_path / "m.png", "--convergence", tmp_path / "c.png"]
+    done = run("sample", *options, *maps, "-o", tmp_path / "a.png", "--stats", "--schedule", "fixed-point")
+    assert done.returncode == 0, done.stderr
+    assert b"calls of the model" in done.stderr
+    assert run("sample", *options, "-o", tmp_path / "b.png", "--schedule", "zeros", "--batch", "1", "--threads", "1").returncode == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert Image.open(tmp_path / "m.png").size == Image.open(tmp_path / "c.png").size == Image.open(tmp_path / "a.png").size
+    assert run("sample", *options, "-o", tmp_path / "a.png").returncode == 1  # it exists
+    assert run("sample", "-m", "tiny", "-o", tmp_path / "d.png").returncode == 1  # not a model that samples
