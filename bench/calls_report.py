@@ -1,7 +1,12 @@
-"""Tables and figure of what `calls.run` measured. `python -m presage.bench.calls_report RESULT.json [OUT.png]`"""
+"""Tables and figure of what `calls.run` measured.
+
+`python -m presage.bench.calls_report RESULT.json... [OUT.png]`: all tables of one result, or a summary of several; the figure is of
+the first.
+"""
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +18,8 @@ def markdown(result: dict[str, Any]) -> str:
     """All tables of a result, with what has to be known to read them."""
     count, symbols = result["batches"], result["symbols"]
     parts = [
-        f"{result['model']}: means and deviations over {count} batches of {result['batch']}; calls in percent of {symbols}, one for every "
-        f"symbol, counted image by image; one thread of {result['processor']}."
+        f"{result['model']}: means and deviations over up to {count} batches of {result['batch']}; calls in percent of {symbols}, one for "
+        f"every symbol, counted image by image; one thread of {result['processor']}."
     ]
     for phase in ("sampling", "decoding"):
         if phase in result:
@@ -24,18 +29,46 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def summary(results: Sequence[dict[str, Any]]) -> str:
+    """One row for every model: real bytes of all pictures in one file, and calls."""
+
+    def calls(table: dict[str, Any], name: str) -> str:
+        return f"{100 * table[name]['share']:.2f}" if name in table else "-"
+
+    rows = []
+    for result in results:
+        packed, sampling = result["packed"], result["sampling"]
+        rows.append(
+            [
+                result["model"],
+                f"{packed['bits_per_dimension']:.4f}",
+                f"{packed['model_bits_per_dimension']:.4f}",
+                f"{packed['bits_over_the_model_a_group']:.1f}",
+                f"{100 * packed['fixed_point']['share']:.2f}",
+                f"{100 * packed['at_once']['share']:.2f}",
+                calls(result["decoding"], "fixed point, in turn"),
+                calls(sampling, "fixed point, in turn"),
+                calls(sampling, "fixed point, at once"),
+            ]
+        )
+    head = ["model", "file, bits/dim", "model's own", "bits over it a group"]
+    head += ["packed: calls %", "packed, at once", "a batch: calls %", "sampling: calls %", "sampling, at once"]
+    return rows_of(head, rows)
+
+
 def _calls(phase: str, table: dict[str, Any], full: float) -> str:
     rows = [
         [
             name,
             f"{100 * row['share']:.2f} ± {100 * row['share_deviation']:.2f}",
+            f"{row['batches']}",
             f"{row['evaluations']:.1f}",
             f"{row['seconds']:.2f} ± {row['seconds_deviation']:.2f}",
             f"{full / row['seconds']:.1f}",
         ]
         for name, row in table.items()
     ]
-    return rows_of([phase, "calls %", "evaluations a pixel", "seconds a batch", "times as fast as full forwards"], rows)
+    return rows_of([phase, "calls %", "batches", "evaluations a pixel", "seconds a batch", "times as fast as full forwards"], rows)
 
 
 def _packed(packed: dict[str, Any]) -> str:
@@ -49,7 +82,7 @@ def _packed(packed: dict[str, Any]) -> str:
         ["bytes of the container", f"{packed['container_bytes']}"],
         ["encoding, seconds", f"{packed['encode_seconds']:.1f}"],
     ]
-    for label in ("fixed_point", "auto"):
+    for label in ("fixed_point", "at_once", "auto"):
         found = packed[label]
         rows.append([f"decoding, {label.replace('_', ' ')}", f"{found['share']:.2%} of the calls, {found['seconds']:.1f} s"])
     return rows_of(["all pictures in one file", ""], rows)
@@ -105,7 +138,7 @@ def draw(result: dict[str, Any], target: Path) -> None:
 
 
 if __name__ == "__main__":
-    found = json.loads(Path(sys.argv[1]).read_text())
-    print(markdown(found))
-    if len(sys.argv) > 2:
-        draw(found, Path(sys.argv[2]))
+    found = [json.loads(Path(name).read_text()) for name in sys.argv[1:] if name.endswith(".json")]
+    print(markdown(found[0]) if len(found) == 1 else summary(found))
+    if sys.argv[-1].endswith(".png"):
+        draw(found[0], Path(sys.argv[-1]))

@@ -5,7 +5,10 @@
 
 import sys
 from dataclasses import dataclass
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,7 @@ class DataConfig:
     folder: str
     pattern: str = "*"  # of file names in the folder and below
     mosaic: int = 0  # side of the square pictures that a file is a mosaic of; 0: a file is one picture
+    torchvision: str = ""  # instead of files: the training part of this class of torchvision.datasets, in the folder
     hold_out: int = 24  # every n-th picture is kept for validation
     crop: int = 128
     augment: float = 0.5  # share of the crops that are rescaled, made brighter or darker, or noisy
@@ -39,15 +43,7 @@ class Pictures:
 
     def __init__(self, config: DataConfig) -> None:
         root = Path(config.folder).expanduser()
-        files = sorted(p for p in root.rglob(config.pattern) if p.suffix.lower() in SUFFIXES)
-        if not files:
-            raise FileNotFoundError(f"no images named {config.pattern} in {root}")
-        Image.MAX_IMAGE_PIXELS = None
-        pictures: list[Pixels] = []
-        for file in files:
-            with Image.open(file) as image:
-                pixels = np.asarray(image.convert("RGB"))
-            pictures.extend(tiles(pixels, config.mosaic) if config.mosaic else [pixels])
+        pictures = _from_torchvision(config.torchvision, root) if config.torchvision else _from_files(config, root)
         pictures = [p for p in pictures if min(p.shape[:2]) >= config.crop]
         self.config = config
         self.validation = pictures[:: config.hold_out]
@@ -96,6 +92,34 @@ class Pictures:
         if varied and random.random() < 0.7:
             crop = brightness_and_noise(crop, random)
         return crop
+
+
+def _from_files(config: DataConfig, root: Path) -> list[Pixels]:
+    files = sorted(p for p in root.rglob(config.pattern) if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"no images named {config.pattern} in {root}")
+    Image.MAX_IMAGE_PIXELS = None
+    pictures: list[Pixels] = []
+    for file in files:
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        pictures.extend(tiles(pixels, config.mosaic) if config.mosaic else [pixels])
+    return pictures
+
+
+def _from_torchvision(name: str, root: Path) -> list[Pixels]:
+    try:
+        datasets: Any = import_module("torchvision.datasets")
+    except ImportError:
+        raise ValueError(f"the data set {name} is read with torchvision: pip install presage[train]") from None
+    kind = getattr(datasets, name, None)
+    if kind is None:
+        raise ValueError(f"torchvision has no data set called {name!r}")
+    split: dict[str, Any] = {"split": "train"} if "split" in signature(kind).parameters else {"train": True}
+    try:
+        return [np.asarray(image.convert("RGB")) for image, _ in kind(str(root), **split)]
+    except RuntimeError as error:
+        raise FileNotFoundError(f"{root}: {error}") from None
 
 
 def brightness_and_noise(crop: Pixels, random: np.random.Generator) -> Pixels:

@@ -1,5 +1,7 @@
 """A run from pictures to weights that encode, on a network and data of the test's own."""
 
+import sys
+import types
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +11,8 @@ from conftest import noise
 from PIL import Image
 
 import presage
-from presage.models import store, train
+from presage.codec import api, images, sets
+from presage.models import data, store, train
 
 RUN = """
 [run]
@@ -55,9 +58,9 @@ def test_train_resume_export_encode(run: Path, tmp_path: Path) -> None:
     assert weights is not None
     assert store.read(weights).metadata["model"] == "photo"
     pixels = noise(33, 40, 99)
-    data = presage.encode(np.vstack([pixels, pixels[::-1]] * 4), model="mine", model_path=[tmp_path / "out"])
-    assert presage.info(data)["coding"] in ("model", "stored")
-    assert np.array_equal(np.asarray(presage.decode(data, model_path=[tmp_path / "out"]))[:33], pixels)
+    file = presage.encode(np.vstack([pixels, pixels[::-1]] * 4), model="mine", model_path=[tmp_path / "out"])
+    assert presage.info(file)["coding"] in ("model", "stored")
+    assert np.array_equal(np.asarray(presage.decode(file, model_path=[tmp_path / "out"]))[:33], pixels)
 
 
 def test_unfinished_run_is_not_exported(run: Path, tmp_path: Path) -> None:
@@ -79,3 +82,67 @@ def test_learning_rate_falls_to_nothing(run: Path) -> None:
     assert max(rates) == pytest.approx(config.rate, rel=0.01)
     assert rates[-1] < config.rate / 1000
     assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+SYMBOLS = """
+[run]
+model = "pixelcnn"
+name = "mine"
+steps = 12
+batch = 2
+warm_up = 2
+compile = false
+save_every = 12
+[model]
+channels = 4
+levels = 2
+patch = 2
+width = 8
+blocks = 1
+head = 8
+embedding = 2
+forecasters = ["h", "x", "h+quantile", "h+gumbel"]
+forecast_steps = 2
+[data]
+folder = "{folder}"
+crop = 16
+hold_out = 4
+symmetries = "mirror"
+channels = 1
+levels = 2
+patch = 2
+binarise = "sample"
+"""
+
+
+def test_a_model_of_symbols_trains_packs_and_samples(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "symbols.toml"
+    path.write_text(SYMBOLS.format(folder=tmp_path / "pictures"))
+    lines: list[str] = []
+    train.run(path, [], tmp_path / "out", False, "cpu", lines.append)
+    assert train.export(path, [], tmp_path / "out") == tmp_path / "out" / "mine.safetensors"
+    train.run(path, [f"run.start={tmp_path / 'out' / 'mine.checkpoint'}"], tmp_path / "again", False, "cpu", lines.append)
+    settings = api.Settings(model_path=[tmp_path / "out"])
+    image = Image.fromarray(noise(20, 18)).convert("1")
+    packed = sets.pack([("a.png", images.from_pillow(image))], "mine", 0, settings)
+    ((_, back),), _ = sets.unpack(packed, None, False, settings)
+    assert back.tobytes() == image.tobytes()
+
+
+def test_data_sets_of_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class SVHN:
+        def __init__(self, root: str, split: str = "train") -> None:
+            if root != str(tmp_path):
+                raise RuntimeError("not found")
+            self.pictures = [(Image.fromarray(noise(32, 32, i)), i) for i in range(4)]
+
+        def __getitem__(self, i: int) -> tuple[Image.Image, int]:
+            return self.pictures[i]
+
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", types.SimpleNamespace(SVHN=SVHN))
+    found = data.Pictures(data.DataConfig(str(tmp_path), torchvision="SVHN", hold_out=2, crop=32))
+    assert np.array_equal(found.training[0], noise(32, 32, 1))
+    with pytest.raises(FileNotFoundError, match="not found"):
+        data.Pictures(data.DataConfig("nowhere", torchvision="SVHN"))
+    with pytest.raises(ValueError, match="no data set"):
+        data.Pictures(data.DataConfig("nowhere", torchvision="MNISTY"))
