@@ -227,7 +227,7 @@ def _packed(name: str, network: ExactPixelCNN, tiles: Sequence[Pixels], settings
         (f"{i:05}.png", images.from_pillow(Image.fromarray(t if mode == "RGB" else t[..., 0]).convert(mode))) for i, t in enumerate(tiles)
     ]
     started = time.perf_counter()
-    data = sets.pack(named, name, 0, settings)
+    data = sets.pack_pictures(named, name, 0, settings)
     spent = time.perf_counter() - started
     header = container.read_header(data)
     streams = container.GroupStreams(data, header, len(tiles))
@@ -256,7 +256,7 @@ def _packed(name: str, network: ExactPixelCNN, tiles: Sequence[Pixels], settings
         statistics: list[Statistics] = []
         used = api.Settings(threads=settings.threads, model_path=settings.model_path, schedule=schedule, statistics=statistics)
         started = time.perf_counter()
-        back, _ = sets.unpack(data, None, False, used)
+        back, _ = sets.unpack_images(data, None, False, used)
         found[label] = _summary([(statistics, time.perf_counter() - started)])
         if any(a.tobytes() != b.image.tobytes() for (_, a), (_, b) in zip(back, named, strict=True)):
             raise RuntimeError("the unpacked pictures differ")

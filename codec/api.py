@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .predictive import Statistics
 
     Network = ExactPhoto | ExactPixelCNN
+    Source = Image.Image | NDArray[Any] | Path | str | bytes
 
 DEFAULT_MODEL = "photo"
 DEFAULT_TILES = {"photo": 128, "pixelcnn": 32}
@@ -115,10 +116,11 @@ def encode(image: Image.Image | NDArray[Any] | Path | str | bytes, *, model: str
     tile: the side of the independent tiles; 0: what suits the model. settings: see `Settings`. Raises ImageRefused and
     WeightsError.
     """
-    return encode_picture(_picture(image), model, tile, Settings(**settings))
+    return encode_picture(picture_of(image), model, tile, Settings(**settings))
 
 
-def _picture(image: Image.Image | NDArray[Any] | Path | str | bytes) -> Picture:
+def picture_of(image: Source) -> Picture:
+    """An image as `encode` takes it, checked. Raises ImageRefused."""
     from PIL import Image
 
     from . import images

@@ -76,7 +76,7 @@ def pack(paths: tuple[Path, ...], model: str, output: Path, tile: int | None, qu
             picture = images.read(content, str(path))
             pictures.append((name, api.quantised(picture, model, settings) if quantise else picture))
         started = time.monotonic()
-        data = sets.pack(pictures, model, tile or 0, settings)
+        data = sets.pack_pictures(pictures, model, tile or 0, settings)
         files.write(output, data, force)
         facts = api.info(data) | {"output": str(output), "source_bytes": source, "seconds": round(time.monotonic() - started, 3)}
         del facts["names"]
@@ -109,7 +109,7 @@ def unpack(path: Path, names: tuple[str, ...], out_dir: Path, recover: bool, for
         settings = api.Settings(**work.settings(path.name), schedule=schedule, statistics=statistics)
         started = time.monotonic()
         with files.mapped(path) as data:
-            found, lost = sets.unpack(data, names or None, recover, settings)
+            found, lost = sets.unpack_images(data, names or None, recover, settings)
         seconds = round(time.monotonic() - started, 3)
         targets = [(out_dir / Path(name)).with_suffix(".png") for name, _ in found]
         for target in targets:

@@ -29,6 +29,7 @@ from .parallel import Progress
 from .schedule import SURE, Schedule
 
 Symbols = NDArray[np.uint8]
+BEYOND = 1 << 40  # more symbols than there are
 
 
 @dataclass
@@ -37,8 +38,8 @@ class Statistics:
 
     calls: passes of the model in which any of its pixels was evaluated; an ancestral decoder makes one for every symbol.
     heads: of how many pixels the distributions were evaluated, all calls together. mistakes, converged: for every symbol
-    (pixels in coding order, their channels), how often the first wrong guess of a call was there, and the call in which it
-    took its final value.
+    (pixels in coding order, their channels), how often it was among the first wrong guesses of a call (those of one wavefront
+    step), and the call in which it took its final value.
     """
 
     symbols: int
@@ -108,6 +109,10 @@ class Decoder:
         self.image[self._order] = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(pixels)).to(device)
         self.rank = torch.zeros(rows, dtype=torch.int64, device=device)
         self.rank[self._order] = torch.cat([torch.arange(n) for n in pixels]).to(device)
+        # pixels of a row's image that are coded before the end of its wavefront step; without a slope a pixel is a step
+        self._after = self.rank + 1
+        if network.config.slope:
+            self._after[self._order] = torch.cat([_step_ends(network.config.steps(h, w)) for h, w in sizes]).to(device)
         self.quantiles = torch.zeros((rows, c), dtype=torch.int64, device=device)
         self._low = torch.zeros((rows, c), dtype=torch.int64, device=device)
         self._size = torch.ones((rows, c), dtype=torch.int64, device=device)
@@ -115,18 +120,11 @@ class Decoder:
         # of every image: the first symbol that may still change, and the end of the block
         self._first = torch.zeros(len(sizes), dtype=torch.int64, device=device)
         self._end = torch.zeros(len(sizes), dtype=torch.int64, device=device)
-        steps = self.schedule.name == "wavefront"
-        self._steps = [self._step_ends(h, w) if steps else np.zeros(0, np.int64) for h, w in sizes]
+        self._ends = self._after[self._order].tolist() if self.schedule.name == "wavefront" else []
         self.probable = torch.zeros((rows if self.schedule.name == "argmax" else 0, c), dtype=torch.uint8, device=device)
         self._forecast = forecasters.make(self)
         self.statistics = [Statistics(n, n // c, mistakes=np.zeros(n, np.int32), converged=np.zeros(n, np.int32)) for n in counts]
         self._total = sum(counts)
-
-    def _step_ends(self, height: int, width: int) -> NDArray[np.int64]:
-        """The number of pixels before the end of each wavefront step."""
-        y, x = np.mgrid[:height, :width]
-        ends: NDArray[np.int64] = np.cumsum(np.bincount((x + self.network.config.slope * y).ravel()))
-        return ends
 
     def run(self, progress: Progress) -> list[Symbols]:
         """Decode everything; uint8 (height, width, channels) of every image in raster order. Raises DamagedFile."""
@@ -182,9 +180,7 @@ class Decoder:
             if self.schedule.name == "ancestral":
                 end = first + 1
             elif self.schedule.name == "wavefront":
-                ends = self._steps[image]
-                pixel = first // self._channels
-                end = min(end, int(ends[np.searchsorted(ends, pixel, side="right")]) * self._channels)
+                end = min(end, self._ends[self._start[image] + first // self._channels] * self._channels)
             elif self.schedule.window:
                 end = min(end, first - first % self._channels + self.schedule.window * self._channels)
             windows.append((image, first, end))
@@ -212,19 +208,21 @@ class Decoder:
         open_ = (place >= self._first[image].unsqueeze(1)) & (place < limit[image].unsqueeze(1))
         given = torch.where(open_, given, fed)
         wrong = given != fed
-        beyond = 1 << 40
-        candidates = torch.where(wrong, place, beyond).amin(1)
-        mistake = torch.full_like(self._first, beyond).scatter_reduce_(0, image, candidates, "amin")  # the first one of each image
-        known = mistake + 1
+        after = torch.where(wrong.any(1), self._after[rows], BEYOND)
+        after = torch.full_like(self._first, BEYOND).scatter_reduce_(0, image, after, "amin")  # the step of an image's first mistake
         if self.schedule.in_turn:
-            known = (mistake // c + 1) * c
+            known = after * c  # all pixels of that step are right now
+        else:
+            mistake = torch.where(wrong, place, BEYOND).amin(1)
+            known = torch.full_like(self._first, BEYOND).scatter_reduce_(0, image, mistake, "amin") + 1
         known = torch.minimum(known, limit)  # nothing before this changes any more
         if sure:
             guess, known = given, limit
         else:
             guess = self._forecast(self, Call(rows, given, fed, place, image, known))
             guess = torch.where(open_, guess, fed)
-        self._count(images, mistake, place, guess != fed, image)
+        first_wrong = wrong & (wrong.cumsum(1) == 1) & (self._after[rows] == after[image]).unsqueeze(1)
+        self._count(first_wrong, place, guess != fed, image)
         changed = (guess != fed).any(1) if self._watch else torch.ones_like(rows, dtype=torch.bool)
         self.front.put(rows[changed], guess[changed], watch=self._watch)
         self._first[images] = known[images]
@@ -287,12 +285,19 @@ class Decoder:
         quantiles = (self.quantiles[rows] + 0.5) / (1 << self.precision)
         return (tables.cumsum(-1)[..., :-1] <= quantiles.unsqueeze(-1)).sum(-1)
 
-    def _count(self, images: list[int], mistake: Tensor, place: Tensor, changed: Tensor, image: Tensor) -> None:
-        first = mistake.tolist()
-        for i in images:
-            if first[i] < self.statistics[i].symbols:
-                self.statistics[i].mistakes[first[i]] += 1
-        where, channel = changed.nonzero(as_tuple=True)
-        places, owners = place[where, channel].cpu().numpy(), image[where].cpu().numpy()
-        for i in np.unique(owners):
-            self.statistics[i].converged[places[owners == i]] = self.statistics[i].calls
+    def _count(self, mistakes: Tensor, place: Tensor, changed: Tensor, image: Tensor) -> None:
+        """Note which symbols were the first that were wrong, and which have changed in this call."""
+        for kind, mask in (("mistakes", mistakes), ("converged", changed)):
+            where, channel = mask.nonzero(as_tuple=True)
+            places, owners = place[where, channel].cpu().numpy(), image[where].cpu().numpy()
+            for i in np.unique(owners):
+                found = self.statistics[i]
+                if kind == "mistakes":
+                    found.mistakes[places[owners == i]] += 1
+                else:
+                    found.converged[places[owners == i]] = found.calls
+
+
+def _step_ends(steps: Tensor) -> Tensor:
+    """For the ascending steps of an image's pixels, how many pixels there are up to the end of each one's step."""
+    return torch.searchsorted(steps, steps, right=True)

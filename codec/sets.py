@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from mmap import mmap
 from pathlib import PurePosixPath
@@ -61,7 +61,21 @@ def check_name(name: str) -> None:
         raise ValueError(f"{name!r} is not the name of a file in a folder")
 
 
-def pack(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: api.Settings) -> bytes:
+def pack(pictures: Mapping[str, api.Source], *, model: str, tile: int = 0, **settings: Any) -> bytes:
+    """Compress many images without loss to one file; returns the .psg file.
+
+    pictures: the images by their names, of one mode; as `presage.encode` takes them. tile: the side of the independent
+    tiles; 0: what suits the model. settings: see `api.Settings`. Raises ImageRefused and WeightsError.
+    """
+    return pack_pictures([(name, api.picture_of(image)) for name, image in pictures.items()], model, tile, api.Settings(**settings))
+
+
+def unpack(data: bytes | mmap, names: Sequence[str] | None = None, **settings: Any) -> dict[str, Image.Image]:
+    """The images of a set by their names, or only the named ones. Raises DamagedFile, ImageRefused and WeightsError."""
+    return dict(unpack_images(data, names, False, api.Settings(**settings))[0])
+
+
+def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: api.Settings) -> bytes:
     """A set of named pictures of one mode. Raises ImageRefused and WeightsError."""
     from . import chained
 
@@ -122,7 +136,7 @@ def contents(data: bytes | mmap, header: Header) -> list[tuple[str, tuple[int, i
     return found
 
 
-def unpack(
+def unpack_images(
     data: bytes | mmap, wanted: Sequence[str] | None, recovering: bool, settings: api.Settings
 ) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """The wanted images of a set (None: all), and the names of those that are lost. Raises DamagedFile and ImageRefused.

@@ -3,16 +3,21 @@
 from presage.codec.api import decode, encode, info, recover
 from presage.codec.errors import DamagedFile, ImageRefused, PresageError, WeightsError
 from presage.codec.pillow import register_pillow
+from presage.codec.schedule import Schedule
+from presage.codec.sets import pack, unpack
 
 __version__ = "0.1.0"
 __all__ = [
     "DamagedFile",
     "ImageRefused",
     "PresageError",
+    "Schedule",
     "WeightsError",
     "decode",
     "encode",
     "info",
+    "pack",
     "recover",
     "register_pillow",
+    "unpack",
 ]

@@ -39,7 +39,7 @@ def main(source: str) -> None:
     parts = [rgb.crop((20 * i, 3, 20 * i + 9 + i, 14)) for i in range(3)]
     for name, model, mode in (("set-colour", "tiny-chain", "RGB"), ("set-bits", "tiny-bits", "1")):
         named = [(f"part-{8 + i:02}.png", images.from_pillow(part.convert(mode))) for i, part in enumerate(parts)]
-        (HERE / "golden" / f"{name}.psg").write_bytes(sets.pack(named, model, 0, settings))
+        (HERE / "golden" / f"{name}.psg").write_bytes(sets.pack_pictures(named, model, 0, settings))
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ def test_the_page_is_enough_for_chains(name: str) -> None:
     else:
         listed = json.loads(zlib.decompress(found[b"LIST"]))
         pixel_sizes = [(h, w) for w, h, count in listed["sizes"] for _ in range(count)]
-        unpacked, _ = sets.unpack(data, None, False, api.Settings())
+        unpacked, _ = sets.unpack_images(data, None, False, api.Settings())
         images = [np.asarray(image.convert("L" if name == "set-bits" else "RGB")) for _, image in unpacked]
     tiles, whole = [], []
     for image, (h, w) in zip(images, pixel_sizes, strict=True):

@@ -20,7 +20,7 @@ def same(a: Image.Image, b: Image.Image) -> bool:
 
 def by_model(image: Image.Image | np.ndarray, tile: int = 16) -> bytes:
     """A file in which the model coded the pixels, even where the stored form would be smaller."""
-    picture = api._picture(image)
+    picture = api.picture_of(image)
     plain = container.Header(
         picture.image.width, picture.image.height, picture.mode, container.Coding.STORED, api.zlib.crc32(picture.image.tobytes())
     )

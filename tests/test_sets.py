@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import presage
 from presage.codec import api, chained, container, images, sets
 from presage.codec.container import Tag
 from presage.codec.errors import DamagedFile, ImageRefused, WeightsError
@@ -24,7 +25,7 @@ def named(count: int = 7) -> list[tuple[str, images.Picture]]:
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.setattr(chained, "GROUP_BITS", 1500)
-    packed = sets.pack(named(), "tiny-chain", 0, SETTINGS)
+    packed = sets.pack_pictures(named(), "tiny-chain", 0, SETTINGS)
     assert len(container.GroupStreams(packed, container.read_header(packed), 7)) > 2
     return packed
 
@@ -34,9 +35,17 @@ def equal(found: list[tuple[str, Image.Image]], expected: list[tuple[str, images
 
 
 def test_round_trip(data: bytes) -> None:
-    found, lost = sets.unpack(data, None, False, SETTINGS)
+    found, lost = sets.unpack_images(data, None, False, SETTINGS)
     assert equal(found, named())
     assert not lost
+
+
+def test_as_a_library() -> None:
+    pictures = {f"{i}.png": Image.fromarray(noise(9, 8, i)) for i in range(3)}
+    data = presage.pack(pictures, model="tiny-chain", threads=1)
+    assert {name: image.tobytes() for name, image in presage.unpack(data).items()} == {n: i.tobytes() for n, i in pictures.items()}
+    schedule = presage.Schedule("fixed-point")
+    assert list(presage.unpack(data, ["1.png"], schedule=schedule)) == ["1.png"]
 
 
 def test_images_larger_than_a_tile() -> None:
@@ -44,14 +53,14 @@ def test_images_larger_than_a_tile() -> None:
         ("big.png", images.from_pillow(Image.fromarray(noise(35, 50)))),
         ("one.png", images.from_pillow(Image.fromarray(noise(1, 1)))),
     ]
-    found, _ = sets.unpack(sets.pack(pictures, "tiny-chain", 16, SETTINGS), None, False, SETTINGS)
+    found, _ = sets.unpack_images(sets.pack_pictures(pictures, "tiny-chain", 16, SETTINGS), None, False, SETTINGS)
     assert equal(found, pictures)
 
 
 @pytest.mark.parametrize("mode", ["1", "L"])
 def test_black_and_white(mode: str) -> None:
     pictures = [(f"{i}.png", images.from_pillow(Image.fromarray(noise(11, 8 + i, i)).convert("1").convert(mode))) for i in range(3)]
-    found, _ = sets.unpack(sets.pack(pictures, "tiny-bits", 0, SETTINGS), None, False, SETTINGS)
+    found, _ = sets.unpack_images(sets.pack_pictures(pictures, "tiny-bits", 0, SETTINGS), None, False, SETTINGS)
     assert equal(found, pictures)
 
 
@@ -59,11 +68,11 @@ def test_one_image_by_name_decodes_its_group_only(data: bytes, monkeypatch: pyte
     decoded: list[int] = []
     whole = chained.decode_groups
     monkeypatch.setattr(chained, "decode_groups", lambda n, groups, *rest: decoded.append(len(groups)) or whole(n, groups, *rest))
-    found, _ = sets.unpack(data, ["a/103.png"], False, SETTINGS)
+    found, _ = sets.unpack_images(data, ["a/103.png"], False, SETTINGS)
     assert equal(found, named()[5:6])
     assert decoded == [1]
     with pytest.raises(ImageRefused, match="no image called"):
-        sets.unpack(data, ["b"], False, SETTINGS)
+        sets.unpack_images(data, ["b"], False, SETTINGS)
 
 
 def test_a_damaged_group_loses_its_images_only(data: bytes) -> None:
@@ -74,8 +83,8 @@ def test_a_damaged_group_loses_its_images_only(data: bytes) -> None:
     broken = bytearray(data)
     broken[hit] ^= 1
     with pytest.raises(DamagedFile, match="group 1"):
-        sets.unpack(bytes(broken), None, False, SETTINGS)
-    found, lost = sets.unpack(bytes(broken), None, True, SETTINGS)
+        sets.unpack_images(bytes(broken), None, False, SETTINGS)
+    found, lost = sets.unpack_images(bytes(broken), None, True, SETTINGS)
     assert lost == [named()[i][0] for i in streams.tiles[1]]
     assert equal(found, [pair for pair in named() if pair[0] not in lost])
 
@@ -92,13 +101,13 @@ def test_a_stream_that_is_not_the_models_is_found_out(data: bytes) -> None:
     assert listed is not None
     forged = container.write(header, {Tag.LIST: listed} | container.pack_groups(groups, streams.precision, bool(streams.together)))
     with pytest.raises(DamagedFile):
-        sets.unpack(forged, None, False, SETTINGS)
+        sets.unpack_images(forged, None, False, SETTINGS)
 
 
 @pytest.mark.parametrize("cut", [10, 60, 100, -1])
 def test_cut_files(data: bytes, cut: int) -> None:
     with pytest.raises(DamagedFile):
-        sets.unpack(data[:cut], None, False, SETTINGS)
+        sets.unpack_images(data[:cut], None, False, SETTINGS)
 
 
 HOSTILE = [
@@ -121,7 +130,7 @@ def test_hostile_lists(data: bytes, listed: object) -> None:
     parts = {s.tag: data[s.offset : s.offset + s.size] for s in header.sections}
     forged = container.write(header, parts | {Tag.LIST: zlib.compress(json.dumps(listed).encode())})
     with pytest.raises(DamagedFile):
-        sets.unpack(forged, None, False, SETTINGS)
+        sets.unpack_images(forged, None, False, SETTINGS)
     with pytest.raises(DamagedFile):
         api.info(forged)
 
@@ -129,26 +138,26 @@ def test_hostile_lists(data: bytes, listed: object) -> None:
 def test_what_a_set_does_not_take() -> None:
     pictures = named(2)
     with pytest.raises(ImageRefused, match="1 to"):
-        sets.pack([], "tiny-chain", 0, SETTINGS)
+        sets.pack_pictures([], "tiny-chain", 0, SETTINGS)
     with pytest.raises(ImageRefused, match="neither packs"):
-        sets.pack(pictures, "tiny", 0, SETTINGS)
+        sets.pack_pictures(pictures, "tiny", 0, SETTINGS)
     with pytest.raises(WeightsError):
-        sets.pack(pictures, "nobody", 0, SETTINGS)
+        sets.pack_pictures(pictures, "nobody", 0, SETTINGS)
     with pytest.raises(ImageRefused, match="same name"):
-        sets.pack(pictures[:1] * 2, "tiny-chain", 0, SETTINGS)
+        sets.pack_pictures(pictures[:1] * 2, "tiny-chain", 0, SETTINGS)
     with pytest.raises(ImageRefused, match="one mode"):
-        sets.pack([*pictures, ("x", images.from_pillow(Image.new("RGBA", (2, 2))))], "tiny-chain", 0, SETTINGS)
+        sets.pack_pictures([*pictures, ("x", images.from_pillow(Image.new("RGBA", (2, 2))))], "tiny-chain", 0, SETTINGS)
     with pytest.raises(ImageRefused, match="0 and 255"):
-        sets.pack([("x", images.from_pillow(Image.new("L", (4, 4), 7)))], "tiny-bits", 0, SETTINGS)
+        sets.pack_pictures([("x", images.from_pillow(Image.new("L", (4, 4), 7)))], "tiny-bits", 0, SETTINGS)
     with pytest.raises(ImageRefused, match="gray pictures"):
-        sets.pack(pictures, "tiny-bits", 0, SETTINGS)
+        sets.pack_pictures(pictures, "tiny-bits", 0, SETTINGS)
 
 
 def test_single_and_set_are_told_apart(data: bytes) -> None:
     with pytest.raises(ImageRefused, match="unpack"):
         api.decode(data)
     with pytest.raises(ImageRefused, match="decode"):
-        sets.unpack((HERE / "golden" / "chain.psg").read_bytes(), None, False, SETTINGS)
+        sets.unpack_images((HERE / "golden" / "chain.psg").read_bytes(), None, False, SETTINGS)
 
 
 @given(st.lists(st.from_regex(r"[a-z]{0,2}(0{0,2}[0-9]{1,3})?(\.png)?", fullmatch=True).filter(bool), max_size=20))

@@ -124,8 +124,8 @@ def test_a_model_of_symbols_trains_packs_and_samples(run: Path, tmp_path: Path) 
     train.run(path, [f"run.start={tmp_path / 'out' / 'mine.checkpoint'}"], tmp_path / "again", False, "cpu", lines.append)
     settings = api.Settings(model_path=[tmp_path / "out"])
     image = Image.fromarray(noise(20, 18)).convert("1")
-    packed = sets.pack([("a.png", images.from_pillow(image))], "mine", 0, settings)
-    ((_, back),), _ = sets.unpack(packed, None, False, settings)
+    packed = sets.pack_pictures([("a.png", images.from_pillow(image))], "mine", 0, settings)
+    ((_, back),), _ = sets.unpack_images(packed, None, False, settings)
     assert back.tobytes() == image.tobytes()
 
 
