@@ -28,7 +28,6 @@ WINDOWS = (8, 16, 32, 64, 128, 256, 0)
 PRECISIONS = (10, 12, 14, 16, 20, 24)
 TIMED = 64  # images of the comparison of times
 SLOW = ("ancestral", "zeros", "last", "argmax", "forecast")  # nearly a call a symbol where symbols have many values
-SLOW_BATCHES = 3  # of these, with many values
 PROBES = 3  # full forward passes that are timed
 FULL = "full forward a symbol"
 Log = Callable[[str], None]
@@ -77,17 +76,19 @@ def run(
     batches: int,
     batch: int,
     stochastic: bool,
-    quick: bool,
+    slow_batches: int,
     settings: api.Settings,
     log: Log,
 ) -> dict[str, Any]:
-    """Measure a model. data: pictures to decode. quick: without the rows that take nearly as long as the ancestral loop."""
+    """Measure a model. data: pictures to decode. slow_batches: for the rows that make nearly a call a symbol, unless
+    symbols have two levels only; 0: without these rows."""
     weights, network = api.symbol_model(model, settings)
     side = int(weights.metadata.get("side", "32"))
     tiles = load(data, side, network, stochastic) if data else []
     rows = methods(network)
-    if quick:
+    if not slow_batches:
         rows = {name: s for name, s in rows.items() if s.name not in SLOW}
+    fewer = slow_batches if network.config.levels > 2 else batches
     result: dict[str, Any] = {
         "model": weights.name,
         "weights": weights.hash.hex(),
@@ -101,16 +102,16 @@ def run(
     }
     torch.set_num_threads(1)
     with torch.inference_mode():
-        result["sampling"] = _table(rows, network, batches, log, lambda s, b: _sampled(network, s, b, batch, side))
+        result["sampling"] = _table(rows, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, side))
         if network.config.levels <= 32:
             row = {"fixed point, Gumbel noise": Schedule("fixed-point", in_turn=False)}
-            result["sampling"] |= _table(row, network, batches, log, lambda s, b: _sampled(network, s, b, batch, side, gumbel=True))
+            result["sampling"] |= _table(row, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, side, gumbel=True))
         result["sampling"][FULL] = _full(network, [(side, side)] * batch, log)
         if not tiles:
             return result
         parts = [tiles[b * batch : (b + 1) * batch] for b in range(min(batches, len(tiles) // batch))]
         packed = [chained.encode_tiles(network, part, 1, _quiet) for part in parts]
-        result["decoding"] = _table(rows, network, len(parts), log, lambda s, b: _decoded(network, s, parts[b], *packed[b]))
+        result["decoding"] = _table(rows, len(parts), fewer, log, lambda s, b: _decoded(network, s, parts[b], *packed[b]))
         timed = tiles[:TIMED]
         timed_groups = chained.encode_tiles(network, timed, 1, _quiet)
         result["windows"] = [
@@ -167,13 +168,10 @@ def _summary(outcomes: Iterable[Outcome]) -> dict[str, float]:
     }
 
 
-def _table(
-    rows: dict[str, Schedule], network: ExactPixelCNN, batches: int, log: Log, one: Callable[[Schedule, int], Outcome]
-) -> dict[str, Any]:
+def _table(rows: dict[str, Schedule], batches: int, fewer: int, log: Log, one: Callable[[Schedule, int], Outcome]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for name, schedule in rows.items():
-        slow = network.config.levels > 2 and schedule.name in SLOW
-        table[name] = _summary(one(schedule, b) for b in range(min(batches, SLOW_BATCHES) if slow else batches))
+        table[name] = _summary(one(schedule, b) for b in range(min(batches, fewer) if schedule.name in SLOW else batches))
         log(f"{name:34} {table[name]['share']:8.2%} of the calls  {table[name]['seconds']:8.2f} s")
     return table
 

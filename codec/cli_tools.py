@@ -82,7 +82,9 @@ def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> 
 @click.option("--batches", type=click.IntRange(min=1), default=10, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in a batch; one packed set each.")
 @click.option("--stochastic", is_flag=True, help="Make pixels white with the probability grey / 255 (seed 0).")
-@click.option("--quick", is_flag=True, help="Without the rows that take nearly as long as the ancestral loop.")
+@click.option(
+    "--slow-batches", type=click.IntRange(min=0), default=3, show_default=True, help="For rows with nearly a call a symbol; 0: without."
+)
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="For the packed file of all pictures.")
 @click.option("--plot", type=PATH, help="Draw calls against evaluations and precision.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")

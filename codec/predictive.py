@@ -92,7 +92,10 @@ class Decoder:
         gumbel: Gumbel | None = None,
     ) -> None:
         """sizes: height and width of every image. groups: all images are in one of them."""
-        self.network, self.precision, self.schedule = network, precision, schedule.decided(network.config.slope, network.config.levels)
+        self.network, self.precision = network, precision
+        # symbols of two levels take few bits: a group's block holds few of its images, and they are easy to guess
+        few_calls = network.config.levels == 2 and any(len(group.images) > 1 for group in groups)
+        self.schedule = schedule.decided(network.config.slope, few_calls)
         self.front = Evaluator(network, sizes)
         self._gumbel = gumbel
         self._sure = self.schedule.name in SURE

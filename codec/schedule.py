@@ -28,15 +28,15 @@ class Schedule:
     steps: int = 20
     module: str = "h"
 
-    def decided(self, slope: int, levels: int) -> "Schedule":
+    def decided(self, slope: int, few_calls: bool) -> "Schedule":
         """The same with `auto` decided for a model. Raises PresageError for a schedule that the model does not allow.
 
-        The wavefront evaluates every pixel once, and nothing beats that where symbols have many levels: the fixed point
-        needs nearly as many calls. With two levels most guesses are right, and the fixed point needs half the calls.
+        The wavefront evaluates every pixel once, and mostly nothing beats that. few_calls: the batch is small and most
+        guesses will be right, so that the number of calls decides; the fixed point needs fewer.
         """
         if self.name not in SCHEDULES:
             raise PresageError(f"no schedule called {self.name!r}; there are {', '.join(SCHEDULES)}")
         if self.name == "wavefront" and not slope:
             raise PresageError("this model has no wavefront: its reach to the right is not bounded; use fixed-point")
-        name = self.name if self.name != "auto" else "wavefront" if slope and levels > 2 else "fixed-point"
+        name = self.name if self.name != "auto" else "wavefront" if slope and not few_calls else "fixed-point"
         return replace(self, name=name, in_turn=self.in_turn or name in SURE)

@@ -8,7 +8,8 @@ import pytest
 from conftest import HERE
 from PIL import Image
 
-from presage.bench import lossless
+from presage.bench import calls, calls_report, lossless
+from presage.codec import api
 
 CHECKPOINT = HERE.parent / "models" / "runs" / "photo.checkpoint"
 
@@ -42,3 +43,20 @@ def test_wrong_requests(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(ValueError, match="image"):
         lossless.run(folder / "empty", ["png"], threads=1, repeats=1, limit=None, ladder=False, checkpoint=None)
+
+
+def test_calls(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    mosaic = np.hstack([np.kron(random.integers(0, 256, (7, 7)), np.ones((4, 4))) for _ in range(3)]).astype(np.uint8)
+    Image.fromarray(mosaic).save(tmp_path / "mosaic.png")
+    lines: list[str] = []
+    result = calls.run("tiny-bits", tmp_path / "mosaic.png", 2, 1, False, 1, api.Settings(threads=1), lines.append)
+    assert result["packed"]["images"] == 3
+    assert result["packed"]["bits_over_the_model_a_group"] <= 24
+    assert result["sampling"]["ancestral"]["share"] == result["decoding"]["ancestral"]["share"] == 1
+    assert result["decoding"]["fixed point, at once"]["share"] <= result["decoding"]["zeros"]["share"]
+    assert json.loads(json.dumps(result)) == result
+    assert "fixed point" in calls_report.markdown(result)
+    assert "tiny-bits-1" in calls_report.summary([result, result])
+    calls_report.draw(result, tmp_path / "figure.png")
+    assert Image.open(tmp_path / "figure.png").width > 800

@@ -121,9 +121,9 @@ def test_gumbel_samples(network: ExactPixelCNN) -> None:
 
 def test_what_a_model_cannot_do_is_said(network: ExactPixelCNN) -> None:
     with pytest.raises(PresageError, match="no schedule"):
-        Schedule("backwards").decided(2, 256)
+        Schedule("backwards").decided(2, False)
     with pytest.raises(PresageError, match="no wavefront"):
-        Schedule("wavefront").decided(0, 256)
+        Schedule("wavefront").decided(0, False)
     with pytest.raises(PresageError, match="no forecasting module"):
         sampling.draw(network, 1, (4, 4), 0, Schedule("forecast", module="tea leaves"))
 
