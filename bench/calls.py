@@ -30,6 +30,7 @@ TIMED = 64  # images of the comparison of times
 SLOW = ("ancestral", "zeros", "last", "argmax", "forecast")  # nearly a call a symbol where symbols have many values
 PROBES = 3  # full forward passes that are timed
 FULL = "full forward a symbol"
+PARTS = ("sampling", "decoding", "windows", "precision", "times", "packed")
 Log = Callable[[str], None]
 
 
@@ -77,11 +78,12 @@ def run(
     batch: int,
     stochastic: bool,
     slow_batches: int,
+    parts: Sequence[str],
     settings: api.Settings,
     log: Log,
 ) -> dict[str, Any]:
     """Measure a model. data: pictures to decode. slow_batches: for the rows that make nearly a call a symbol, unless
-    symbols have two levels only; 0: without these rows."""
+    symbols have two levels only; 0: without these rows. parts: of PARTS; by default all."""
     weights, network = api.symbol_model(model, settings)
     side = int(weights.metadata.get("side", "32"))
     tiles = load(data, side, network, stochastic) if data else []
@@ -101,25 +103,29 @@ def run(
         "stochastic": stochastic,
     }
     torch.set_num_threads(1)
+    chosen = [part for part in (parts or PARTS) if tiles or part == "sampling"]
+    timed = tiles[:TIMED]
     with torch.inference_mode():
-        result["sampling"] = _table(rows, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, side))
-        if network.config.levels <= 32:
-            row = {"fixed point, Gumbel noise": Schedule("fixed-point", in_turn=False)}
-            result["sampling"] |= _table(row, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, side, gumbel=True))
-        result["sampling"][FULL] = _full(network, [(side, side)] * batch, log)
-        if not tiles:
-            return result
-        parts = [tiles[b * batch : (b + 1) * batch] for b in range(min(batches, len(tiles) // batch))]
-        packed = [chained.encode_tiles(network, part, 1, _quiet) for part in parts]
-        result["decoding"] = _table(rows, len(parts), fewer, log, lambda s, b: _decoded(network, s, parts[b], *packed[b]))
-        timed = tiles[:TIMED]
-        timed_groups = chained.encode_tiles(network, timed, 1, _quiet)
-        result["windows"] = [
-            {"window": w} | _summary([_decoded(network, Schedule("fixed-point", window=w), timed, *timed_groups)]) for w in WINDOWS
-        ]
-        result["precision"] = [_precision(network, timed, p, log) for p in PRECISIONS if 1 << p > 2 * network.config.levels]
-        result["times"] = _times(network, timed, timed_groups, log)
-    result["packed"] = _packed(weights.name, network, tiles, settings, log)
+        if "sampling" in chosen:
+            result["sampling"] = _table(rows, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, side))
+            if network.config.levels <= 32:
+                row = {"fixed point, Gumbel noise": Schedule("fixed-point", in_turn=False)}
+                result["sampling"] |= _table(row, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, side, gumbel=True))
+            result["sampling"][FULL] = _full(network, [(side, side)] * batch, log)
+        if "decoding" in chosen:
+            cut = [tiles[b * batch : (b + 1) * batch] for b in range(min(batches, len(tiles) // batch))]
+            packed = [chained.encode_tiles(network, part, 1, _quiet) for part in cut]
+            result["decoding"] = _table(rows, len(cut), fewer, log, lambda s, b: _decoded(network, s, cut[b], *packed[b]))
+        groups = chained.encode_tiles(network, timed, 1, _quiet) if {"windows", "times"} & set(chosen) else ([], 0, False)
+        if "windows" in chosen:
+            fixed = [Schedule("fixed-point", window=w) for w in WINDOWS]
+            result["windows"] = [{"window": s.window} | _summary([_decoded(network, s, timed, *groups)]) for s in fixed]
+        if "precision" in chosen:
+            result["precision"] = [_precision(network, timed, p, log) for p in PRECISIONS if 1 << p > 2 * network.config.levels]
+        if "times" in chosen:
+            result["times"] = _times(network, timed, groups, log)
+    if "packed" in chosen:
+        result["packed"] = _packed(weights.name, network, tiles, settings, log)
     return result
 
 
@@ -199,7 +205,7 @@ def _full(network: ExactPixelCNN, sizes: list[tuple[int, int]], log: Log) -> dic
 def _precision(network: ExactPixelCNN, tiles: Sequence[Pixels], precision: int, log: Log) -> dict[str, float]:
     """What the bits of a quantile cost in size and in calls."""
     packed = chained.encode_tiles(network, tiles, 1, _quiet, precision=precision)
-    summary = _summary([_decoded(network, Schedule("fixed-point"), tiles, *packed)])
+    summary = _summary([_decoded(network, Schedule("fixed-point", window=_window(network)), tiles, *packed)])
     bits = sum(8 * len(g.stream) for g in packed[0]) / sum(tile.size for tile in tiles)
     log(f"precision {precision}: {bits:.4f} bits/dim, {summary['share']:.2%} of the calls")
     return {"precision": precision, "bits": bits} | summary
@@ -216,6 +222,11 @@ def _times(network: ExactPixelCNN, tiles: Sequence[Pixels], packed: tuple[list[c
         found[name] = min(_decoded(network, schedule, tiles, *packed)[1] for _ in range(1 if name.startswith("anc") else 2))
         log(f"{len(tiles)} images, {name:28} {found[name]:8.2f} s")
     return found
+
+
+def _window(network: ExactPixelCNN) -> int:
+    """Pixels that are guessed ahead where the window is not what is measured."""
+    return 64 if network.config.levels > 2 else 0
 
 
 def _packed(name: str, network: ExactPixelCNN, tiles: Sequence[Pixels], settings: api.Settings, log: Log) -> dict[str, Any]:
@@ -248,7 +259,7 @@ def _packed(name: str, network: ExactPixelCNN, tiles: Sequence[Pixels], settings
         "container_bytes": len(data) - stream,
         "encode_seconds": spent,
     }
-    window = 64 if network.config.levels > 2 else 0
+    window = _window(network)
     ways = {"fixed_point": Schedule("fixed-point", window=window), "at_once": Schedule("fixed-point", False, window), "auto": Schedule()}
     for label, schedule in ways.items():
         statistics: list[Statistics] = []

@@ -21,11 +21,11 @@ def markdown(result: dict[str, Any]) -> str:
         f"{result['model']}: means and deviations over up to {count} batches of {result['batch']}; calls in percent of {symbols}, one for "
         f"every symbol, counted image by image; one thread of {result['processor']}."
     ]
-    for phase in ("sampling", "decoding"):
-        if phase in result:
-            parts.append(_calls(phase, result[phase], result["sampling"][FULL]["seconds"]))
-    if "packed" in result:
-        parts += [_packed(result["packed"]), _times(result["times"]), _windows(result), _precision(result)]
+    full = result["sampling"][FULL]["seconds"] if "sampling" in result else 0.0
+    parts += [_calls(phase, result[phase], full) for phase in ("sampling", "decoding") if phase in result]
+    for name, table in (("packed", _packed), ("times", _times), ("windows", _windows), ("precision", _precision)):
+        if name in result:
+            parts.append(table(result[name]))
     return "\n\n".join(parts)
 
 
@@ -95,13 +95,13 @@ def _times(times: dict[str, Any]) -> str:
     return rows_of([f"{times['images']} packed images", "seconds", "times as fast as full forwards", "as the cached ancestral"], rows)
 
 
-def _windows(result: dict[str, Any]) -> str:
-    rows = [[str(w["window"] or "all"), f"{w['share']:.2%}", f"{w['evaluations']:.1f}", f"{w['seconds']:.2f}"] for w in result["windows"]]
+def _windows(windows: list[dict[str, Any]]) -> str:
+    rows = [[str(w["window"] or "all"), f"{w['share']:.2%}", f"{w['evaluations']:.1f}", f"{w['seconds']:.2f}"] for w in windows]
     return rows_of(["window, pixels", "calls", "evaluations a pixel", "seconds"], rows)
 
 
-def _precision(result: dict[str, Any]) -> str:
-    rows = [[str(p["precision"]), f"{p['bits']:.4f}", f"{p['share']:.2%}"] for p in result["precision"]]
+def _precision(precisions: list[dict[str, Any]]) -> str:
+    rows = [[str(p["precision"]), f"{p['bits']:.4f}", f"{p['share']:.2%}"] for p in precisions]
     return rows_of(["P", "bits a dimension", "calls"], rows)
 
 
@@ -113,7 +113,7 @@ def draw(result: dict[str, Any], target: Path) -> None:
     except ImportError:
         raise ImportError("the figure needs matplotlib: pip install presage[bench]") from None
 
-    if "windows" not in result:
+    if "windows" not in result or "precision" not in result:
         raise ValueError("the figure needs pictures to decode; name some with --data")
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -133,7 +133,7 @@ def draw(result: dict[str, Any], target: Path) -> None:
         axis.grid(alpha=0.25)
         axis.margins(0.12)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{result['model']}: fixed-point decoding of {result['times']['images']} packed images", fontsize=10)
+    figure.suptitle(f"{result['model']}: fixed-point decoding of packed images", fontsize=10)
     figure.savefig(target, dpi=150)
 
 

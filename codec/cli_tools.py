@@ -85,6 +85,7 @@ def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> 
 @click.option(
     "--slow-batches", type=click.IntRange(min=0), default=3, show_default=True, help="For rows with nearly a call a symbol; 0: without."
 )
+@click.option("--part", "parts", multiple=True, help="sampling, decoding, windows, precision, times or packed; by default all.")
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="For the packed file of all pictures.")
 @click.option("--plot", type=PATH, help="Draw calls against evaluations and precision.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
