@@ -132,6 +132,7 @@ def draw(result: dict[str, Any], target: Path) -> None:
         axis.set_ylabel("calls, % of one a symbol")
         axis.grid(alpha=0.25)
         axis.margins(0.12)
+        axis.set_ylim(0, None)
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{result['model']}: fixed-point decoding of packed images", fontsize=10)
     figure.savefig(target, dpi=150)
