@@ -166,6 +166,14 @@ def verify(paths: tuple[Path, ...], jobs: int, **options: Any) -> None:
 def _verify(work: Work, path: Path) -> dict[str, Any]:
     from . import api
 
+    from .container import Coding, read_header
+
+    settings = work.settings(path.name)
     with files.mapped(path) as data:
-        image = api.decode(data, **work.settings(path.name))
+        if read_header(data).coding == Coding.SET:
+            from . import sets
+
+            found, _ = sets.unpack_images(data, None, False, api.Settings(**settings))
+            return {"ok": True, "images": len(found), "text": f"{path}: ok, {len(found)} images"}
+        image = api.decode(data, **settings)
     return {"ok": True, "width": image.width, "height": image.height, "text": f"{path}: ok, {image.width}x{image.height} {image.mode}"}
