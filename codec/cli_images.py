@@ -165,7 +165,6 @@ def verify(paths: tuple[Path, ...], jobs: int, **options: Any) -> None:
 
 def _verify(work: Work, path: Path) -> dict[str, Any]:
     from . import api
-
     from .container import Coding, read_header
 
     settings = work.settings(path.name)
