@@ -190,13 +190,15 @@ def schedule_of(options: dict[str, Any]) -> Schedule:
 
 
 def calls(statistics: Sequence[Any]) -> dict[str, Any]:
-    """Mean ARM calls an image, as facts."""
+    """ARM calls, means and of every tile, as facts."""
     count = len(statistics)
     return {
         "tiles": count,
         "calls": round(sum(s.calls for s in statistics) / count, 2),
         "share_of_ancestral": round(sum(s.share for s in statistics) / count, 5),
         "evaluations_a_pixel": round(sum(s.heads / s.pixels for s in statistics) / count, 3),
+        "calls_of_tiles": [s.calls for s in statistics],
+        "evaluations_of_tiles": [s.heads for s in statistics],
     }
 
 

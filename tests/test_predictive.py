@@ -114,7 +114,8 @@ def test_samples_do_not_depend_on_how_they_are_drawn(network: ExactPixelCNN) -> 
 
 def test_gumbel_samples(network: ExactPixelCNN) -> None:
     reference = [s.pixels for s in sampling.draw(network, 3, (6, 4), 7, Schedule("ancestral"), gumbel=True)]
-    for schedule in (Schedule("fixed-point"), Schedule("fixed-point", in_turn=False), Schedule("last")):
+    modules = [Schedule("forecast", module="h+gumbel")] if "h+gumbel" in network.config.forecasters else []
+    for schedule in (Schedule("fixed-point"), Schedule("fixed-point", in_turn=False), Schedule("last"), *modules):
         drawn = sampling.draw(network, 3, (6, 4), 7, schedule, gumbel=True, batch=2)
         assert all(np.array_equal(s.pixels, r) for s, r in zip(drawn, reference, strict=True))
 
