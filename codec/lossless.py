@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..models.context import SLOPE
 from ..models.exact_photo import ExactPhoto, Wavefront
+from ..models.symbols import TO_CODED
 from . import entropy
 from .entropy import Nibbles, Weights
 from .errors import DamagedFile
@@ -21,7 +22,6 @@ from .parallel import Progress, spread
 
 Pixels = NDArray[np.uint8]
 BATCH = 48  # tiles that are walked through together
-TO_CODED = [1, 0, 2]  # RGB <-> the coded order G, R, B
 
 
 class Coder(Protocol):

@@ -118,6 +118,23 @@ class Grid(nn.Module):
         return straight_through((x * unit + 0.5).floor() / unit, x)
 
 
+def choose_grids(network: nn.Module, sample: Tensor) -> None:
+    """Choose the grids of all activations from what the network does with sample images."""
+    grids = [module for module in network.modules() if isinstance(module, Grid)]
+    for grid in grids:
+        grid.measuring = True
+    with torch.no_grad():
+        network(sample)
+    for grid in grids:
+        grid.measuring = False
+        grid.choose()
+
+
+def multiplications(network: nn.Module) -> int:
+    """Multiplications a pixel."""
+    return sum(layer.weight.numel() for layer in network.modules() if isinstance(layer, Linear))
+
+
 class Photo(nn.Module):
     """Float network; `forward` gives nats per sub-pixel for whole images."""
 
@@ -146,14 +163,7 @@ class Photo(nn.Module):
 
     def quantise(self, sample: Tensor) -> None:
         """From now on weights and activations are on their grids, which are chosen from uint8 sample images (B, H, W, 3)."""
-        all_grids = [module for module in self.modules() if isinstance(module, Grid)]
-        for grid in all_grids:
-            grid.measuring = True
-        with torch.no_grad():
-            self(sample)
-        for grid in all_grids:
-            grid.measuring = False
-            grid.choose()
+        choose_grids(self, sample)
         causal = (context.INPUTS, INPUT_BITS)
         first, second = (int(grid.bits) for grid in self.cell_grids)
         self.cell[0].choose(causal, (context.CHANNELS, INPUT_BITS))
@@ -169,7 +179,7 @@ class Photo(nn.Module):
 
     def macs(self) -> int:
         """Multiplications a pixel."""
-        return sum(layer.weight.numel() for layer in self.modules() if isinstance(layer, Linear))
+        return multiplications(self)
 
     def outputs(self, inputs: Tensor, residuals: Tensor) -> Tensor:
         """Mixture parameters, float32 (3, B, H, W, 3 mixtures)."""

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import context, forecast, logistic
-from .photo import HINTS, INPUT_BITS, Grid, Linear, module_list, straight_through
+from .photo import HINTS, INPUT_BITS, Grid, Linear, choose_grids, module_list, multiplications, straight_through
 
 Taps = Sequence[tuple[int, int]]
 STREAM_BITS = 3  # the residual streams are so much finer than the finest activation
@@ -186,14 +186,7 @@ class PixelCNN(nn.Module):
 
     def quantise(self, sample: Tensor) -> None:
         """From now on everything is on its grid; the grids are chosen from uint8 sample symbols (B, H, W, C)."""
-        grids = [module for module in self.modules() if isinstance(module, Grid)]
-        for grid in grids:
-            grid.measuring = True
-        with torch.no_grad():
-            self(sample)
-        for grid in grids:
-            grid.measuring = False
-            grid.choose()
+        choose_grids(self, sample)
         c = self.config
         ups, lefts = [int(g.bits) for g in self.up_grids], [int(g.bits) for g in self.left_grids]
         self.stream_bits.fill_(max(ups + lefts) + STREAM_BITS)
@@ -219,7 +212,7 @@ class PixelCNN(nn.Module):
 
     def macs(self) -> int:
         """Multiplications a pixel."""
-        return sum(layer.weight.numel() for layer in self.modules() if isinstance(layer, Linear))
+        return multiplications(self)
 
     def embedded(self) -> Tensor:
         """The embedding tables (channels, levels, numbers), on their grid when quantised."""
