@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..codec import api, chained, container, images, sampling, sets
+from ..codec import chained, container, images, latents, networks, sampling, sets
 from ..codec.chained import Pixels
 from ..codec.predictive import Statistics
 from ..codec.schedule import Schedule
 from ..models import symbols
 from ..models.evaluator import Evaluator
+from ..models.exact_latent import ExactLatent
 from ..models.exact_pixelcnn import ExactPixelCNN
 from .lossless import processor
 
@@ -57,7 +58,7 @@ def methods(network: ExactPixelCNN) -> dict[str, Schedule]:
 
 def load(path: Path, side: int, network: ExactPixelCNN, stochastic: bool) -> list[Pixels]:
     """Pictures of a folder, or the tiles of a mosaic, as a model takes them; stochastic: white with probability grey / 255."""
-    channels = symbols.image_channels(network.config)
+    channels = 3 if network.config.latents else symbols.image_channels(network.config)
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".webp")) if path.is_dir() else [path]
     random = np.random.default_rng(0)
     found = []
@@ -67,7 +68,7 @@ def load(path: Path, side: int, network: ExactPixelCNN, stochastic: bool) -> lis
             tile = pixels[top:bottom, left:right]
             if stochastic:
                 tile = np.where(random.random(tile.shape) * 255 < tile, np.uint8(255), np.uint8(0))
-            found.append(symbols.quantised(tile, network.config))
+            found.append(tile if network.config.latents else symbols.quantised(tile, network.config))
     return found
 
 
@@ -79,14 +80,24 @@ def run(
     stochastic: bool,
     slow_batches: int,
     parts: Sequence[str],
-    settings: api.Settings,
+    settings: networks.Settings,
     log: Log,
 ) -> dict[str, Any]:
     """Measure a model. data: pictures to decode. slow_batches: for the rows that make nearly a call a symbol, unless
     symbols have two levels only; 0: without these rows. parts: of PARTS; by default all."""
-    weights, network = api.symbol_model(model, settings)
+    weights, whole = networks.generative_model(model, settings)
     side = int(weights.metadata.get("side", "32"))
-    tiles = load(data, side, network, stochastic) if data else []
+    network = whole.prior if isinstance(whole, ExactLatent) else whole
+    pictures = load(data, side, network, stochastic) if data else []
+    tiles = pictures  # what is coded
+    drawn = (side, side)  # the size of what is drawn
+    if isinstance(whole, ExactLatent):
+        if whole.qualities > 1:
+            raise ValueError(f"{weights.name} has many qualities; the calls of models with one are measured")
+        tiles, drawn = (
+            latents.latents_of(whole, [images.from_pillow(Image.fromarray(p)) for p in pictures], settings),
+            whole.size(side, side),
+        )
     rows = methods(network)
     if not slow_batches:
         rows = {name: s for name, s in rows.items() if s.name not in SLOW}
@@ -99,7 +110,7 @@ def run(
         "cores": os.cpu_count(),
         "batches": batches,
         "batch": batch,
-        "symbols": side * side * symbols.image_channels(network.config),
+        "symbols": drawn[0] * drawn[1] * symbols.image_channels(network.config),
         "stochastic": stochastic,
     }
     torch.set_num_threads(1)
@@ -107,11 +118,11 @@ def run(
     timed = tiles[:TIMED]
     with torch.inference_mode():
         if "sampling" in chosen:
-            result["sampling"] = _table(rows, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, side))
+            result["sampling"] = _table(rows, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, drawn))
             if network.config.levels <= 32:
                 row = {"fixed point, Gumbel noise": Schedule("fixed-point", in_turn=False)}
-                result["sampling"] |= _table(row, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, side, gumbel=True))
-            result["sampling"][FULL] = _full(network, [(side, side)] * batch, log)
+                result["sampling"] |= _table(row, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, drawn, gumbel=True))
+            result["sampling"][FULL] = _full(network, [drawn] * batch, log)
         if "decoding" in chosen:
             cut = [tiles[b * batch : (b + 1) * batch] for b in range(min(batches, len(tiles) // batch))]
             packed = [chained.encode_tiles(network, part, 1, _quiet) for part in cut]
@@ -125,7 +136,7 @@ def run(
         if "times" in chosen:
             result["times"] = _times(network, timed, groups, log)
     if "packed" in chosen:
-        result["packed"] = _packed(weights.name, network, tiles, settings, log)
+        result["packed"] = _packed(weights.name, network, pictures, tiles, settings, log)
     return result
 
 
@@ -136,10 +147,10 @@ def _quiet(_: float) -> None:
 Outcome = tuple[list[Statistics], float]
 
 
-def _sampled(network: ExactPixelCNN, schedule: Schedule, seed: int, batch: int, side: int, gumbel: bool = False) -> Outcome:
+def _sampled(network: ExactPixelCNN, schedule: Schedule, seed: int, batch: int, size: tuple[int, int], gumbel: bool = False) -> Outcome:
     started = time.perf_counter()
-    drawn = sampling.draw(network, batch, (side, side), seed, schedule, gumbel=gumbel, batch=batch)
-    return [s.statistics for s in drawn], time.perf_counter() - started
+    found = sampling.draw(network, batch, size, seed, schedule, gumbel=gumbel, batch=batch)
+    return [s.statistics for s in found], time.perf_counter() - started
 
 
 def _decoded(
@@ -229,11 +240,14 @@ def _window(network: ExactPixelCNN) -> int:
     return 64 if network.config.levels > 2 else 0
 
 
-def _packed(name: str, network: ExactPixelCNN, tiles: Sequence[Pixels], settings: api.Settings, log: Log) -> dict[str, Any]:
-    """Real bytes of a packed file of all pictures beside the model's own code length, and decoding it."""
-    mode = "RGB" if tiles[0].shape[2] == 3 else "1" if network.config.levels == 2 else "L"
+def _packed(
+    name: str, network: ExactPixelCNN, pictures: Sequence[Pixels], tiles: Sequence[Pixels], settings: networks.Settings, log: Log
+) -> dict[str, Any]:
+    """Real bytes of a packed file of all pictures beside the model's own code length, and decoding it. tiles: what is coded."""
+    mode = "RGB" if pictures[0].shape[2] == 3 else "1" if network.config.levels == 2 else "L"
     named = [
-        (f"{i:05}.png", images.from_pillow(Image.fromarray(t if mode == "RGB" else t[..., 0]).convert(mode))) for i, t in enumerate(tiles)
+        (f"{i:05}.png", images.from_pillow(Image.fromarray(p if mode == "RGB" else p[..., 0]).convert(mode)))
+        for i, p in enumerate(pictures)
     ]
     started = time.perf_counter()
     data = sets.pack_pictures(named, name, 0, settings)
@@ -248,7 +262,7 @@ def _packed(name: str, network: ExactPixelCNN, tiles: Sequence[Pixels], settings
             for part in chained.intervals(network, tiles[start : start + chained.ENCODED], precision)
         )
     stream = sum(len(streams[i].stream) for i in range(len(streams)))
-    values = sum(tile.size for tile in tiles)
+    values = sum(picture.size for picture in pictures)
     found: dict[str, Any] = {
         "images": len(tiles),
         "bytes": len(data),
@@ -263,11 +277,14 @@ def _packed(name: str, network: ExactPixelCNN, tiles: Sequence[Pixels], settings
     ways = {"fixed_point": Schedule("fixed-point", window=window), "at_once": Schedule("fixed-point", False, window), "auto": Schedule()}
     for label, schedule in ways.items():
         statistics: list[Statistics] = []
-        used = api.Settings(threads=settings.threads, model_path=settings.model_path, schedule=schedule, statistics=statistics)
+        used = networks.Settings(threads=settings.threads, model_path=settings.model_path, schedule=schedule, statistics=statistics)
         started = time.perf_counter()
         back, _ = sets.unpack_images(data, None, False, used)
         found[label] = _summary([(statistics, time.perf_counter() - started)])
-        if any(a.tobytes() != b.image.tobytes() for (_, a), (_, b) in zip(back, named, strict=True)):
+        if network.config.latents:  # that the latents are those that were coded is checked in unpacking
+            errors = [np.square(np.asarray(a) / 127.5 - p / 127.5).mean() for (_, a), p in zip(back, pictures, strict=True)]
+            found["squared_error"] = float(np.mean(errors))  # of pixels in -1..1, as in the paper
+        elif any(a.tobytes() != b.image.tobytes() for (_, a), (_, b) in zip(back, named, strict=True)):
             raise RuntimeError("the unpacked pictures differ")
     log(f"{len(tiles)} packed images: {found['bits_per_dimension']:.4f} bits/dim, {found['fixed_point']['share']:.2%} of the calls")
     return found

@@ -82,6 +82,8 @@ def _packed(packed: dict[str, Any]) -> str:
         ["bytes of the container", f"{packed['container_bytes']}"],
         ["encoding, seconds", f"{packed['encode_seconds']:.1f}"],
     ]
+    if "squared_error" in packed:
+        rows.append(["mean squared error, pixels in -1..1", f"{packed['squared_error']:.5f}"])
     for label in ("fixed_point", "at_once", "auto"):
         found = packed[label]
         rows.append([f"decoding, {label.replace('_', ' ')}", f"{found['share']:.2%} of the calls, {found['seconds']:.1f} s"])

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..models import store
 from . import container
 from .container import Box, Coding, Header, Mode, Tag
-from .errors import DamagedFile, ImageRefused, WeightsError
-from .schedule import Schedule
+from .errors import DamagedFile, ImageRefused
+from .networks import Settings, find_weights, load_model, network_of
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -23,87 +19,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from ..models.exact_photo import ExactPhoto
     from ..models.exact_pixelcnn import ExactPixelCNN
     from .images import Picture
-    from .predictive import Statistics
 
-    Network = ExactPhoto | ExactPixelCNN
     Source = Image.Image | NDArray[Any] | Path | str | bytes
 
 DEFAULT_MODEL = "photo"
 DEFAULT_TILES = {"photo": 128, "pixelcnn": 32}
 SMALL = 1 << 14  # pixels below which both codings are tried
 DAMAGED_FILL = 128
-
-
-def _quiet(_: float) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the work is done. Nothing here changes a byte of a file or a pixel of an image.
-
-    threads: 0 means one for each processor. arithmetic: int8, float32 or float64; by default the first that passes its
-    known-answer test. device: a torch device. model_path: more folders to look for weights. schedule: of predictive decoding.
-    statistics: a list that gets what every predictively decoded tile took. progress: called with 0..1.
-    """
-
-    threads: int = 0
-    arithmetic: str | None = None
-    device: str = "cpu"
-    model_path: Sequence[Path] = ()
-    schedule: Schedule = field(default_factory=Schedule)
-    statistics: list[Statistics] | None = None
-    progress: Callable[[float], None] = field(default=_quiet)
-
-    @property
-    def thread_count(self) -> int:
-        return self.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.threads or os.cpu_count() or 1
-
-
-@lru_cache(maxsize=4)
-def _network(path: Path, digest: bytes, kind: str, arithmetic: str | None, device: str) -> Network:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from ..models.exact_photo import ExactPhoto
-    from ..models.exact_pixelcnn import ExactPixelCNN
-
-    kinds: dict[str, type[ExactPhoto] | type[ExactPixelCNN]] = {"photo": ExactPhoto, "pixelcnn": ExactPixelCNN}
-    try:
-        return kinds[kind](load_file(path), arithmetic, device)
-    except (KeyError, ValueError, OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: {error}") from None
-
-
-def _load(weights: store.Weights, settings: Settings) -> Network:
-    return _network(weights.path, weights.hash, weights.metadata.get("model", "photo"), settings.arithmetic, settings.device)
-
-
-def find_weights(name: str, settings: Settings) -> store.Weights:
-    """The weights of a model's name or release. Raises WeightsError."""
-    try:
-        return store.find(name, settings.model_path)
-    except store.WeightsNotFound as error:
-        raise WeightsError(str(error)) from None
-
-
-def load_model(name: str, settings: Settings) -> tuple[store.Weights, Network]:
-    """The weights of a model's name or release, and its network. Raises WeightsError."""
-    weights = find_weights(name, settings)
-    return weights, _load(weights, settings)
-
-
-def symbol_model(name: str, settings: Settings) -> tuple[store.Weights, ExactPixelCNN]:
-    """A model that packs sets and draws samples. Raises WeightsError and ImageRefused."""
-    from ..models.exact_pixelcnn import ExactPixelCNN
-
-    weights, network = load_model(name, settings)
-    if not isinstance(network, ExactPixelCNN):
-        raise ImageRefused(f"the model {weights.name} neither packs sets nor draws samples; `presage models` lists those that do")
-    return weights, network
 
 
 # ---------------------------------------------------------------------------------------------------------- encoding
@@ -148,8 +72,7 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) 
     if tile and tile not in container.TILE_SIDES:
         raise ImageRefused(f"the side of a tile is {container.TILE_SIDES.start} to {container.TILE_SIDES.stop - 1}, not {tile}")
     image = picture.image
-    if image.width * image.height > container.MAX_PIXELS or max(image.size) > container.MAX_SIDE:
-        raise ImageRefused(f"{image.width} x {image.height} pixels are more than the format allows")
+    check_size(image)
     kept = {Tag.ICC: picture.icc, Tag.EXIF: picture.exif, Tag.META: picture.meta_bytes}
     extras = {tag: content for tag, content in kept.items() if content}
     plain = Header(image.width, image.height, picture.mode, Coding.STORED, zlib.crc32(image.tobytes()))
@@ -168,11 +91,20 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) 
     return min(candidates, key=len)
 
 
+def check_size(image: Image.Image) -> None:
+    """Raises ImageRefused."""
+    if image.width * image.height > container.MAX_PIXELS or max(image.size) > container.MAX_SIDE:
+        raise ImageRefused(f"{image.width} x {image.height} pixels are more than the format allows")
+
+
 def _with_model(picture: Picture, plain: Header, extras: dict[bytes, bytes], model: str, tile: int, settings: Settings) -> bytes:
+    from ..models.exact_latent import ExactLatent
     from ..models.exact_pixelcnn import ExactPixelCNN
     from . import chained, lossless, stored, tiles
 
     weights, network = load_model(model, settings)
+    if isinstance(network, ExactLatent):
+        raise ImageRefused(f"the model {weights.name} codes with loss; use --lossy, or `presage.encode_lossy`")
     image = picture.image
     side = tile or DEFAULT_TILES[weights.metadata.get("model", "photo")]
     boxes = container.tile_boxes(image.width, image.height, side)
@@ -278,7 +210,7 @@ def recover(data: bytes | mmap, *, crop: Box | None = None, **settings: Any) -> 
 
 def _decode(data: bytes | mmap, crop: Box | None, recovering: bool, settings: Settings) -> tuple[Image.Image, list[Box]]:
     header = container.read_header(data, partial=recovering)
-    if header.coding == Coding.SET:
+    if header.coding in container.SETS:
         raise ImageRefused("the file is a set of many images; use `presage unpack`")
     size = (header.width, header.height)
     area = _area(crop, size)
@@ -287,6 +219,11 @@ def _decode(data: bytes | mmap, crop: Box | None, recovering: bool, settings: Se
         image = _stored_image(data, header)
         if zlib.crc32(image.tobytes()) != header.pixel_crc:
             raise DamagedFile("the decoded pixels are not those that were encoded")
+        image = image.crop(area) if crop else image
+    elif header.coding == Coding.LATENT:
+        from . import latents
+
+        image, lost = latents.decode_image(data, header, recovering, settings)
         image = image.crop(area) if crop else image
     else:
         image, lost = _tiled_image(data, header, area, recovering, settings)
@@ -337,9 +274,12 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
     import numpy as np
     from PIL import Image
 
-    from . import stored, tiles
+    from ..models.exact_latent import ExactLatent
+    from . import tiles
 
     network = network_of(header, settings)
+    if isinstance(network, ExactLatent):
+        raise DamagedFile(f"the model {header.model} does not go with the file's coding")
     boxes = container.tile_boxes(header.width, header.height, header.tile)
     left, top, right, bottom = area
     wanted = [i for i, (x0, y0, x1, y1) in enumerate(boxes) if x0 < right and x1 > left and y0 < bottom and y1 > top]
@@ -359,25 +299,23 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
     if header.mode == Mode.BILEVEL:
         image = image.convert("1", dither=Image.Dither.NONE)
     if header.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
-        alpha = _extra(data, header, Tag.ALPHA, recovering)
-        if alpha is None and not recovering:
-            raise DamagedFile("the alpha channel is missing")
-        size = (header.width, header.height)
-        image.putalpha(stored.decode(alpha, "L", size).crop(area) if alpha else 255)
+        put_alpha(image, data, header, area, recovering)
     return image, lost
+
+
+def put_alpha(image: Image.Image, data: bytes | mmap, header: Header, area: Box, recovering: bool) -> None:
+    """Give an area of an image its alpha channel; with `recovering` an opaque one if it is lost. Raises DamagedFile."""
+    from . import stored
+
+    alpha = _extra(data, header, Tag.ALPHA, recovering)
+    if alpha is None and not recovering:
+        raise DamagedFile("the alpha channel is missing")
+    size = (header.width, header.height)
+    image.putalpha(stored.decode(alpha, "L", size).crop(area) if alpha else 255)
 
 
 def _span(box: Box) -> Box:
     return box[0], box[1], box[2] - box[0], box[3] - box[1]
-
-
-def network_of(header: Header, settings: Settings) -> Network:
-    """The network of a file. Raises WeightsError."""
-    try:
-        weights = store.find_hash(header.model, header.weights, settings.model_path)
-    except store.WeightsNotFound as error:
-        raise WeightsError(str(error)) from None
-    return _load(weights, settings)
 
 
 # ------------------------------------------------------------------------------------------------------- information
@@ -387,7 +325,7 @@ def info(data: bytes | mmap) -> dict[str, Any]:
     """What a file says of itself; needs neither torch nor weights. Raises DamagedFile."""
     header = container.read_header(data)
     mode = container.PIL_MODES[header.mode]
-    if header.coding == Coding.SET:
+    if header.coding in container.SETS:
         from . import sets
 
         return sets.info(data, header)
@@ -396,13 +334,16 @@ def info(data: bytes | mmap) -> dict[str, Any]:
         "width": header.width,
         "height": header.height,
         "mode": mode,
-        "coding": {Coding.STORED: "stored", Coding.CHAIN: "chain"}.get(header.coding, "model"),
+        "coding": {Coding.STORED: "stored", Coding.CHAIN: "chain", Coding.LATENT: "lossy"}.get(header.coding, "model"),
         "bytes": header.size,
         "bits_per_sample": round(header.size * 8 / samples, 4),
+        "bits_per_pixel": round(header.size * 8 / (header.width * header.height), 4),
         "version": container.VERSION,
     }
+    if latents := header.section(Tag.LATENTS):
+        facts["quality"] = round(data[latents.offset] / 2.55, 1)
     if header.coding != Coding.STORED:
-        facts |= {"model": header.model, "weights": header.weights.hex(), "tile": header.tile}
+        facts |= {"model": header.model, "weights": header.weights.hex(), "tile": header.tile}  # with loss in latents
     elif header.section(Tag.SOURCE):
         facts["note"] = "16 bits a channel, kept as the source PNG file"
     else:

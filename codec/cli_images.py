@@ -17,7 +17,12 @@ from .schedule import Schedule
 
 @click.command()
 @outputs
-@click.option("-m", "--model", default="photo", show_default=True, help="Model or release, see `presage models`.")
+@click.option("-m", "--model", help="Model or release, see `presage models`; by default photo, or latent with --lossy.")
+@click.option("--lossy", is_flag=True, help="With loss, to a file of a fraction of the size.")
+@click.option("--quality", type=click.FloatRange(0, 100), help="With --lossy: 0 to 100; 50 if nothing else is said.")
+@click.option("--bpp", type=click.FloatRange(min=0), help="With --lossy: at most so many bits a pixel.")
+@click.option("--bytes", "size", type=click.IntRange(min=1), help="With --lossy: at most so many bytes.")
+@click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
 @jobs
@@ -28,39 +33,60 @@ def encode(
     out_dir: Path | None,
     force: bool,
     jobs: int,
-    model: str,
+    model: str | None,
+    lossy: bool,
     tile: int | None,
     quantise: bool,
+    quality: float | None,
+    bpp: float | None,
+    size: int | None,
+    psnr: float | None,
     **options: Any,
 ) -> None:
-    """Compress images without loss to .psg files."""
+    """Compress images to .psg files, without loss or with it."""
     work = Work(**options).beside(jobs)
     check_outputs(paths, output, out_dir, work.as_json)
-    each(paths, partial(_encode, work, output, out_dir, force, model, tile or 0, quantise), work, jobs)
+    wanted = {k: v for k, v in {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr}.items() if v is not None}
+    if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
+        raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
+    target = (wanted or {"quality": 50.0}) if lossy else None
+    each(paths, partial(_encode, work, output, out_dir, force, model, tile or 0, quantise, target), work, jobs)
 
 
 def _encode(
-    work: Work, output: Path | None, folder: Path | None, force: bool, model: str, tile: int, quantise: bool, path: Path
+    work: Work,
+    output: Path | None,
+    folder: Path | None,
+    force: bool,
+    model: str | None,
+    tile: int,
+    quantise: bool,
+    target: dict[str, Any] | None,
+    path: Path,
 ) -> dict[str, Any]:
-    target = files.output_of(path, output, folder, ".psg")
-    files.check_output(target, force)
+    destination = files.output_of(path, output, folder, ".psg")
+    files.check_output(destination, force)
     source = files.read(path)
-    from . import api, images
+    from . import api, images, networks
 
     picture = images.read(source, str(path))
-    if picture.lossy_source:
+    if picture.lossy_source and not target:
         work.say(
             f"presage: {path}: a {picture.lossy_source} file holds fewer bytes than its pixels; the .psg will be larger than this file"
         )
     started = time.monotonic()
-    settings = api.Settings(**work.settings(path.name))
-    picture = api.quantised(picture, model, settings) if quantise else picture
-    data = api.encode_picture(picture, model, tile, settings)
-    files.write(target, data, force)
-    facts = api.info(data) | {"output": str(target), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
-    facts["text"] = (
-        f"{path} -> {target}  {len(source):,} -> {len(data):,} bytes  {facts['bits_per_sample']:.3f} bits/sample  {facts['seconds']:.1f} s"
-    )
+    settings = networks.Settings(**work.settings(path.name))
+    if target:
+        from . import latents, lossy
+
+        data = latents.encode_picture(picture, model or lossy.DEFAULT_MODEL, lossy.Target(**target), tile, settings)
+    else:
+        model = model or api.DEFAULT_MODEL
+        data = api.encode_picture(api.quantised(picture, model, settings) if quantise else picture, model, tile, settings)
+    files.write(destination, data, force)
+    facts = api.info(data) | {"output": str(destination), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
+    rate = f"{facts['bits_per_pixel']:.3f} bits/pixel" if target else f"{facts['bits_per_sample']:.3f} bits/sample"
+    facts["text"] = f"{path} -> {destination}  {len(source):,} -> {len(data):,} bytes  {rate}  {facts['seconds']:.1f} s"
     return facts
 
 
@@ -164,15 +190,15 @@ def verify(paths: tuple[Path, ...], jobs: int, **options: Any) -> None:
 
 
 def _verify(work: Work, path: Path) -> dict[str, Any]:
-    from . import api
-    from .container import Coding, read_header
+    from . import api, networks
+    from .container import SETS, read_header
 
     settings = work.settings(path.name)
     with files.mapped(path) as data:
-        if read_header(data).coding == Coding.SET:
+        if read_header(data).coding in SETS:
             from . import sets
 
-            found, _ = sets.unpack_images(data, None, False, api.Settings(**settings))
+            found, _ = sets.unpack_images(data, None, False, networks.Settings(**settings))
             return {"ok": True, "images": len(found), "text": f"{path}: ok, {len(found)} images"}
         image = api.decode(data, **settings)
     return {"ok": True, "width": image.width, "height": image.height, "text": f"{path}: ok, {image.width}x{image.height} {image.mode}"}

@@ -55,18 +55,22 @@ def _pictures_in(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 @click.option("-o", "--output", type=PATH, required=True, help="The set; - for standard output.")
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--quantise", is_flag=True, help="Bring the pictures to the grey levels that the model has, with loss.")
+@click.option("--lossy", is_flag=True, help="With loss, for models that do so.")
 @FORCE
 @common
-def pack(paths: tuple[Path, ...], model: str, output: Path, tile: int | None, quantise: bool, force: bool, **options: Any) -> None:
+def pack(
+    paths: tuple[Path, ...], model: str, output: Path, tile: int | None, quantise: bool, lossy: bool, force: bool, **options: Any
+) -> None:
     """Compress many images to one .psg file; for small ones."""
     work = Work(**options)
 
     def act() -> dict[str, Any]:
         files.check_output(output, force)
         named = _pictures_in(paths)
-        from . import api, images, sets
+        from . import api, images, networks, sets
 
-        settings = api.Settings(**work.settings(output.name))
+        settings = networks.Settings(**work.settings(output.name))
+        networks.check_loss(model, lossy, settings)
         pictures, source = [], 0
         for name, path in named:
             content = files.read(path)
@@ -101,10 +105,10 @@ def unpack(path: Path, names: tuple[str, ...], out_dir: Path, recover: bool, for
     work = Work(**options)
 
     def act() -> dict[str, Any]:
-        from . import api, images, sets
+        from . import images, networks, sets
 
         statistics: list[Any] = []
-        settings = api.Settings(**work.settings(path.name), schedule=schedule, statistics=statistics)
+        settings = networks.Settings(**work.settings(path.name), schedule=schedule, statistics=statistics)
         started = time.monotonic()
         with files.mapped(path) as data:
             found, lost = sets.unpack_images(data, names or None, recover, settings)
@@ -149,6 +153,7 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option("--mistakes", type=PATH, help="Picture of where guesses were wrong first.")
 @click.option("--convergence", type=PATH, help="Picture of the call in which each pixel took its final value.")
 @click.option("--noise", type=click.Choice(["quantile", "gumbel"]), default="quantile", show_default=True)
+@click.option("--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="Of pictures that a lossy model draws.")
 @click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Samples drawn together.")
 @scheduled
 @FORCE
@@ -162,6 +167,7 @@ def sample(
     mistakes: Path | None,
     convergence: Path | None,
     noise: str,
+    quality: float,
     batch: int,
     stats: bool,
     force: bool,
@@ -174,15 +180,19 @@ def sample(
     def act() -> dict[str, Any]:
         for target in filter(None, (output, mistakes, convergence)):
             files.check_output(target, force)
-        from . import api, images, pictures, sampling
+        from ..models.exact_latent import ExactLatent
+        from . import images, networks, pictures, sampling
 
-        settings = api.Settings(**work.settings(output.name))
-        weights, network = api.symbol_model(model, settings)
+        settings = networks.Settings(**work.settings(output.name))
+        weights, network = networks.generative_model(model, settings)
         width, height = size or (int(weights.metadata.get("side", "32")),) * 2
         started = time.monotonic()
-        drawn = sampling.draw(
-            network, count, (height, width), seed, schedule, settings.thread_count, noise == "gumbel", batch, settings.progress
-        )
+        how: dict[str, Any] = {"threads": settings.thread_count, "gumbel": noise == "gumbel", "batch": batch, "progress": settings.progress}
+        if isinstance(network, ExactLatent):
+            place = round(quality * (network.qualities - 1) / 100)
+            drawn = sampling.draw_pictures(network, place, count, (height, width), seed, schedule, **how)
+        else:
+            drawn = sampling.draw(network, count, (height, width), seed, schedule, **how)
         seconds = round(time.monotonic() - started, 3)
         sheets = {output: [s.pixels for s in drawn]}
         if mistakes:

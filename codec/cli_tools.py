@@ -76,6 +76,26 @@ def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> 
     click.echo(json.dumps(result, indent=1) if as_json else lossless.table(result))
 
 
+@bench.command("lossy")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
+@click.option("--codecs", default="", help="Comma-separated; by default all that are installed.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first images.")
+@click.option("--plot", type=PATH, help="Draw the curves.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def bench_lossy(folder: Path, codecs: str, plot: Path | None, as_json: bool, **options: Any) -> None:
+    """PSNR and MS-SSIM against real bytes on the images of a folder."""
+    from ..bench import lossy, lossy_report
+
+    try:
+        result = lossy.run(folder, [c for c in codecs.split(",") if c], log=partial(click.echo, err=True), **options)
+        if plot:
+            lossy_report.draw(result, plot)
+    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(result, indent=1) if as_json else lossy_report.markdown(result))
+
+
 @bench.command("calls")
 @click.option("-m", "--model", required=True, help="Model or release, see `presage models`.")
 @click.option("--data", type=click.Path(path_type=Path, exists=True), help="Pictures to decode: a folder, or a mosaic of square ones.")
@@ -92,7 +112,7 @@ def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> 
 def bench_calls(model: str, data: Path | None, threads: int, plot: Path | None, as_json: bool, **options: Any) -> None:
     """How often predictive decoding calls a model, for samples and for real pictures."""
     from ..bench import calls, calls_report
-    from .api import Settings
+    from .networks import Settings
 
     try:
         result = calls.run(model, data, settings=Settings(threads=threads), log=partial(click.echo, err=True), **options)

@@ -64,6 +64,8 @@ class Coding(IntEnum):
     GRAY = 2  # the same, of G alone: R = B = G
     CHAIN = 3  # a model's symbols in groups of tiles, one chain stream a group
     SET = 4  # many images in such groups
+    LATENT = 5  # latents of an autoencoder, with loss: in tiles as 1, or in groups as 3
+    LATENT_SET = 6  # many images, with loss, in groups
 
 
 CODED_MODES = {
@@ -72,7 +74,11 @@ CODED_MODES = {
     Coding.GRAY: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.CHAIN: (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.SET: (Mode.BILEVEL, Mode.GRAY, Mode.RGB),
+    Coding.LATENT: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.LATENT_SET: (Mode.GRAY, Mode.RGB),
 }
+SETS = (Coding.SET, Coding.LATENT_SET)
+LOSSY = (Coding.LATENT, Coding.LATENT_SET)
 
 
 class Tag:
@@ -84,6 +90,7 @@ class Tag:
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
     GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
     GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
+    LATENTS = b"LATN"  # the quality, and what every channel of the latents holds
     LIST = b"LIST"  # zlib: JSON with the names, sizes and checksums of a set's images
     ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
     ICC = b"ICCP"
@@ -109,8 +116,8 @@ class Header:
     height: int
     mode: Mode
     coding: Coding
-    pixel_crc: int  # of the decoded pixels as Pillow's Image.tobytes() gives them
-    tile: int = 0  # side of a tile
+    pixel_crc: int  # of the decoded pixels as Pillow's Image.tobytes() gives them; with loss: of the latents
+    tile: int = 0  # side of a tile, with loss in latents
     model: str = ""
     weights: bytes = bytes(16)  # start of the SHA-256 of the model's tensors
     sections: tuple[Section, ...] = ()
@@ -155,7 +162,7 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
         raise DamagedFile("cut short in the header")
     if CRC.unpack_from(data, length - CRC.size)[0] != zlib.crc32(data[: length - CRC.size]):
         raise DamagedFile("the header is damaged")
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS) and coding != Coding.SET:
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS) and coding not in SETS:
         raise DamagedFile(f"the header asks for {width} x {height} pixels, more than this format allows")
     try:
         model = data[FIXED.size : FIXED.size + name_size].decode("ascii")
@@ -187,6 +194,24 @@ def read_section(data: bytes | mmap, header: Header, tag: bytes) -> bytes | None
     return content
 
 
+def pack_latents(quality: int, spans: Sequence[int]) -> dict[bytes, bytes]:
+    """The section that says the quality and, in two bits each from the lowest, what the channels hold."""
+    bits = sum(span << (2 * i) for i, span in enumerate(spans))
+    return {Tag.LATENTS: bytes([quality]) + bits.to_bytes(-(-len(spans) // 4), "little")}
+
+
+def read_latents(data: bytes | mmap, header: Header, channels: int) -> tuple[int, list[int]]:
+    """Quality and what the channels hold. Raises DamagedFile."""
+    content = read_section(data, header, Tag.LATENTS)
+    if content is None or len(content) != 1 + -(-channels // 4):
+        raise DamagedFile("the section LATN is not what this format allows")
+    bits = int.from_bytes(content[1:], "little")
+    spans = [bits >> (2 * i) & 3 for i in range(channels)]
+    if bits >> (2 * channels) or 3 in spans:
+        raise DamagedFile("the section LATN is not what this format allows")
+    return content[0], spans
+
+
 def pack_tiles(streams: Sequence[bytes]) -> dict[bytes, bytes]:
     """The two sections that hold the tiles' streams."""
     index = b"".join(TILE_ENTRY.pack(len(s), zlib.crc32(s)) for s in streams)
@@ -196,11 +221,10 @@ def pack_tiles(streams: Sequence[bytes]) -> dict[bytes, bytes]:
 class TileStreams:
     """Access to single tiles' streams."""
 
-    def __init__(self, data: bytes | mmap, header: Header) -> None:
-        """Raises DamagedFile if the index does not fit the image."""
+    def __init__(self, data: bytes | mmap, header: Header, count: int) -> None:
+        """Raises DamagedFile if the index does not fit so many tiles."""
         index, tiles = read_section(data, header, Tag.TILE_INDEX), header.section(Tag.TILES)
-        expected = -(-header.width // header.tile) * -(-header.height // header.tile)
-        if index is None or tiles is None or len(index) != expected * TILE_ENTRY.size:
+        if index is None or tiles is None or len(index) != count * TILE_ENTRY.size:
             raise DamagedFile("the index of tiles is damaged")
         entries = list(TILE_ENTRY.iter_unpack(index))
         ends = list(accumulate((size for size, _ in entries), initial=tiles.offset))

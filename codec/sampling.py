@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..models import symbols as conversion
+from ..models.exact_latent import ExactLatent
 from ..models.exact_pixelcnn import ExactPixelCNN
 from .chained import PRECISION, Pixels
 from .errors import ImageRefused
@@ -58,6 +61,22 @@ def draw(
         return [_sample(s, statistics, network, size) for s, statistics in zip(found, decoder.statistics, strict=True)]
 
     return spread(work, count, batch, threads if network.device.type == "cpu" else 1, progress)
+
+
+def draw_pictures(
+    network: ExactLatent, quality: int, count: int, size: tuple[int, int], seed: int, schedule: Schedule, **options: Any
+) -> list[Sample]:
+    """Draw latents from a prior and decode them; as `draw`, but maps show the latents, each as large as its pixels."""
+    drawn = draw(network.prior_at(quality), count, network.size(*size), seed, schedule, **options)
+    side = network.config.side
+    found = []
+    with torch.inference_mode():
+        for sample in drawn:
+            symbols = sample.pixels[None]
+            pixels = network.synthesise(symbols, (0, symbols.shape[1], 0, symbols.shape[2]), quality)[0, : size[0], : size[1]]
+            maps = [values.repeat(side, 0).repeat(side, 1)[: size[0], : size[1]] for values in (sample.mistakes, sample.converged)]
+            found.append(Sample(pixels, sample.statistics, *maps))
+    return found
 
 
 def _sample(symbols: Pixels, statistics: Statistics, network: ExactPixelCNN, size: tuple[int, int]) -> Sample:

@@ -15,11 +15,13 @@ from mmap import mmap
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from . import api, container
+from . import api, container, networks
 from .container import Box, Coding, Header, Mode, Tag
 from .errors import DamagedFile, ImageRefused
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
     from .images import Picture
@@ -62,51 +64,67 @@ def check_name(name: str) -> None:
 
 
 def pack(pictures: Mapping[str, api.Source], *, model: str, tile: int = 0, **settings: Any) -> bytes:
-    """Compress many images without loss to one file; returns the .psg file.
+    """Compress many images to one file, without loss unless the model is a lossy one; returns the .psg file.
 
     pictures: the images by their names, of one mode; as `presage.encode` takes them. tile: the side of the independent
-    tiles; 0: what suits the model. settings: see `api.Settings`. Raises ImageRefused and WeightsError.
+    tiles; 0: what suits the model. settings: see `networks.Settings`. Raises ImageRefused and WeightsError.
     """
-    return pack_pictures([(name, api.picture_of(image)) for name, image in pictures.items()], model, tile, api.Settings(**settings))
+    return pack_pictures([(name, api.picture_of(image)) for name, image in pictures.items()], model, tile, networks.Settings(**settings))
 
 
 def unpack(data: bytes | mmap, names: Sequence[str] | None = None, **settings: Any) -> dict[str, Image.Image]:
     """The images of a set by their names, or only the named ones. Raises DamagedFile, ImageRefused and WeightsError."""
-    return dict(unpack_images(data, names, False, api.Settings(**settings))[0])
+    return dict(unpack_images(data, names, False, networks.Settings(**settings))[0])
 
 
-def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: api.Settings) -> bytes:
+def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: networks.Settings) -> bytes:
     """A set of named pictures of one mode. Raises ImageRefused and WeightsError."""
+    from ..models.exact_latent import ExactLatent
+    from ..models.exact_pixelcnn import ExactPixelCNN
     from . import chained
 
     if not 0 < len(pictures) <= MAX_IMAGES:
         raise ImageRefused(f"a set has 1 to {MAX_IMAGES:,} pictures, not {len(pictures)}")
-    weights, network = api.symbol_model(model, settings)
+    weights, network = networks.load_model(model, settings)
+    if not isinstance(network, ExactPixelCNN | ExactLatent) or (isinstance(network, ExactLatent) and network.qualities > 1):
+        raise ImageRefused(f"the model {weights.name} does not pack sets; `presage models` lists those that do")
     side = tile or api.DEFAULT_TILES["pixelcnn"]
     mode = pictures[0][1].mode
+    coding = Coding.LATENT_SET if isinstance(network, ExactLatent) else Coding.SET
+    values: list[NDArray[np.uint8]] = []
     if len({name for name, _ in pictures}) < len(pictures):
         raise ImageRefused("two pictures have the same name")
-    cut, crc = [], 0
     for name, picture in pictures:
-        if picture.mode != mode or mode not in container.CODED_MODES[Coding.SET]:
-            kinds = ", ".join(container.PIL_MODES[m] for m in container.CODED_MODES[Coding.SET])
+        if picture.mode != mode or mode not in container.CODED_MODES[coding]:
+            kinds = ", ".join(container.PIL_MODES[m] for m in container.CODED_MODES[coding])
             raise ImageRefused(
                 f"{name}: the pictures of a set have one mode of {kinds}, and this one is {container.PIL_MODES[picture.mode]}"
             )
         try:
             check_name(name)
-            pixels = api.pixels_for(picture, weights.name, network)
+            if isinstance(network, ExactPixelCNN):
+                values.append(api.pixels_for(picture, weights.name, network))
         except (ValueError, ImageRefused) as error:
             raise ImageRefused(f"{name}: {error}") from None
-        crc = zlib.crc32(picture.image.tobytes(), crc)
-        boxes = container.tile_boxes(*picture.image.size, side)
-        cut += [pixels[top:bottom, left:right] for left, top, right, bottom in boxes]
-    groups = chained.encode_tiles(network, cut, settings.thread_count, settings.progress)
+    if isinstance(network, ExactLatent):
+        from . import latents
+
+        values, prior = latents.latents_of(network, [picture for _, picture in pictures], settings), network.prior
+        parts = [symbols.tobytes() for symbols in values]
+    else:
+        prior = network
+        parts = [picture.image.tobytes() for _, picture in pictures]
+    crc, cut = 0, []
+    for content, array in zip(parts, values, strict=True):
+        crc = zlib.crc32(content, crc)
+        boxes = container.tile_boxes(array.shape[1], array.shape[0], side)
+        cut += [array[top:bottom, left:right] for left, top, right, bottom in boxes]
+    groups = chained.encode_tiles(prior, cut, settings.thread_count, settings.progress)
     sizes = [[*size, len(list(same))] for size, same in groupby(picture.image.size for _, picture in pictures)]
     listed = {"names": number_runs([name for name, _ in pictures]), "sizes": sizes}
-    content = zlib.compress(json.dumps(listed, separators=(",", ":"), ensure_ascii=False).encode(), 9)
-    header = Header(0, 0, mode, Coding.SET, crc, side, weights.name, weights.hash)
-    return container.write(header, {Tag.LIST: content} | container.pack_groups(*groups))
+    names = zlib.compress(json.dumps(listed, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+    header = Header(0, 0, mode, coding, crc, side, weights.name, weights.hash)
+    return container.write(header, {Tag.LIST: names} | container.pack_groups(*groups))
 
 
 def contents(data: bytes | mmap, header: Header) -> list[tuple[str, tuple[int, int]]]:
@@ -137,57 +155,75 @@ def contents(data: bytes | mmap, header: Header) -> list[tuple[str, tuple[int, i
 
 
 def unpack_images(
-    data: bytes | mmap, wanted: Sequence[str] | None, recovering: bool, settings: api.Settings
+    data: bytes | mmap, wanted: Sequence[str] | None, recovering: bool, settings: networks.Settings
 ) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """The wanted images of a set (None: all), and the names of those that are lost. Raises DamagedFile and ImageRefused.
 
     Only the groups of wanted images are decoded.
     """
     import numpy as np
-    from PIL import Image
 
+    from ..models.exact_latent import ExactLatent
     from . import tiles
 
     header = container.read_header(data, partial=recovering)
-    if header.coding != Coding.SET:
+    if header.coding not in container.SETS:
         raise ImageRefused("the file is a single image; use `presage decode`")
     listed = contents(data, header)
     missing = set(wanted or ()) - {name for name, _ in listed}
     if missing:
         raise ImageRefused(f"the set has no image called {sorted(missing)[0]!r}; `presage info` lists what there is")
-    network = api.network_of(header, settings)
+    network = networks.network_of(header, settings)
+    if isinstance(network, ExactLatent) != (header.coding == Coding.LATENT_SET):
+        raise DamagedFile(f"the model {header.model} does not go with the file's coding")
+    model = network.prior if isinstance(network, ExactLatent) else network
+    shapes = [(h, w) for _, (w, h) in listed]
+    if isinstance(network, ExactLatent):
+        shapes = [network.size(*shape) for shape in shapes]
     boxes: list[Box] = []
     owners: list[int] = []
     places: list[int] = []
-    for image, (name, size) in enumerate(listed):
-        cut = container.tile_boxes(*size, header.tile)
+    for image, ((name, _), (height, width)) in enumerate(zip(listed, shapes, strict=True)):
+        cut = container.tile_boxes(width, height, header.tile)
         if wanted is None or name in wanted:
             places += range(len(boxes), len(boxes) + len(cut))
         owners += [image] * len(cut)
         boxes += cut
-    pixels: dict[int, Any] = {}
+    values: dict[int, Any] = {}
     lost: set[int] = set()
-    for number, tile in tiles.read(data, header, network, boxes, places, recovering, settings):
+    for number, tile in tiles.read(data, header, model, boxes, places, recovering, settings):
         image = owners[number]
         if tile is None:
             lost.add(image)
             continue
-        width, height = listed[image][1]
-        canvas = pixels.setdefault(image, np.empty((height, width, tile.shape[2]), np.uint8))
+        canvas = values.setdefault(image, np.empty((*shapes[image], tile.shape[2]), np.uint8))
         left, top, right, bottom = boxes[number]
         canvas[top:bottom, left:right] = tile
-    found = []
-    for image in sorted(pixels.keys() - lost):
-        picture = Image.fromarray(pixels[image][..., 0] if header.mode != Mode.RGB else pixels[image])
-        picture = picture.convert("1", dither=Image.Dither.NONE) if header.mode == Mode.BILEVEL else picture
-        found.append((listed[image][0], picture))
+    whole = sorted(values.keys() - lost)
+    if isinstance(network, ExactLatent):
+        from . import latents
+
+        parts = [values[image].tobytes() for image in whole]
+        sizes = [listed[image][1] for image in whole]
+        made = latents.images_of(network, [values[image] for image in whole], sizes, header.mode == Mode.GRAY, settings)
+    else:
+        made = [_picture(values[image], header.mode) for image in whole]
+        parts = [picture.tobytes() for picture in made]
     if wanted is None and not recovering:
         crc = 0
-        for _, picture in found:
-            crc = zlib.crc32(picture.tobytes(), crc)
+        for content in parts:
+            crc = zlib.crc32(content, crc)
         if crc != header.pixel_crc:
-            raise DamagedFile("the decoded pixels are not those that were encoded")
+            raise DamagedFile("what was decoded is not what was encoded")
+    found = [(listed[image][0], picture) for image, picture in zip(whole, made, strict=True)]
     return found, [listed[image][0] for image in sorted(lost)]
+
+
+def _picture(pixels: NDArray[np.uint8], mode: Mode) -> Image.Image:
+    from PIL import Image
+
+    picture = Image.fromarray(pixels[..., 0] if mode != Mode.RGB else pixels)
+    return picture.convert("1", dither=Image.Dither.NONE) if mode == Mode.BILEVEL else picture
 
 
 def info(data: bytes | mmap, header: Header) -> dict[str, Any]:
@@ -198,7 +234,7 @@ def info(data: bytes | mmap, header: Header) -> dict[str, Any]:
     return {
         "images": len(listed),
         "mode": container.PIL_MODES[header.mode],
-        "coding": "set",
+        "coding": "lossy set" if header.coding == Coding.LATENT_SET else "set",
         "bytes": header.size,
         "bits_per_sample": round(header.size * 8 / samples, 4),
         "version": container.VERSION,

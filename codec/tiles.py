@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from mmap import mmap
 from typing import TYPE_CHECKING
 
 from ..models.exact_photo import ExactPhoto
 from ..models.exact_pixelcnn import ExactPixelCNN
-from . import chained, container, lossless
-from .container import Box, Coding, Header
+from . import chained, container, lossless, wavefront
+from .container import Box, Coding, Header, Tag
 from .errors import DamagedFile
+from .parallel import Progress
+from .wavefront import Span
 
 if TYPE_CHECKING:
-    from .api import Settings
     from .chained import Pixels
+    from .networks import Settings
 
 CHUNK_TILES = 192  # tiles that are held at once
 Found = Iterator[tuple[int, "Pixels | None"]]
@@ -30,12 +32,30 @@ def read(
     recovering: bool,
     settings: Settings,
 ) -> Found:
-    """The wanted tiles, uint8 (height, width, 1 or 3); with `recovering` None for damaged ones. Raises DamagedFile."""
-    if (header.coding in (Coding.CHAIN, Coding.SET)) != isinstance(network, ExactPixelCNN):
+    """The wanted tiles, uint8 (height, width, 1 or 3), or of latents (h, w, channels); with `recovering` None for damaged ones.
+
+    network: of latents the prior. Raises DamagedFile.
+    """
+    if (header.coding in (Coding.COLOUR, Coding.GRAY)) == isinstance(network, ExactPixelCNN):
         raise DamagedFile(f"the model {header.model} does not go with the file's coding")
-    if isinstance(network, ExactPixelCNN):
+    if isinstance(network, ExactPixelCNN) and (header.coding != Coding.LATENT or header.section(Tag.GROUP_INDEX)):
         return _from_groups(data, header, network, boxes, wanted, recovering, settings)
-    return _from_streams(data, header, network, boxes, wanted, recovering, settings)
+    return _from_streams(data, header, _decoder(data, header, network, settings), boxes, wanted, recovering, settings)
+
+
+Decode = Callable[[list[bytes], list[tuple[int, int]], Progress], "list[Pixels]"]
+"""(streams, sizes, progress) -> tiles"""
+
+
+def _decoder(data: bytes | mmap, header: Header, network: ExactPhoto | ExactPixelCNN, settings: Settings) -> Decode:
+    threads = settings.thread_count
+    if isinstance(network, ExactPhoto):
+        gray = header.coding == Coding.GRAY
+        return lambda streams, sizes, progress: lossless.decode_tiles(network, streams, sizes, gray, threads, progress)
+    if not wavefront.fits(network):
+        raise DamagedFile(f"the model {header.model} does not go with the file's coding")
+    spans = [Span(span) for span in container.read_latents(data, header, network.config.channels)[1]]
+    return lambda streams, sizes, progress: wavefront.decode_tiles(network, streams, sizes, spans, threads, progress)
 
 
 def _size(box: Box) -> tuple[int, int]:
@@ -45,15 +65,14 @@ def _size(box: Box) -> tuple[int, int]:
 def _from_streams(
     data: bytes | mmap,
     header: Header,
-    network: ExactPhoto,
+    decode: Decode,
     boxes: Sequence[Box],
     wanted: Sequence[int],
     recovering: bool,
     settings: Settings,
 ) -> Found:
     """Tiles with a stream each."""
-    gray = header.coding == Coding.GRAY
-    streams = container.TileStreams(data, header)
+    streams = container.TileStreams(data, header, len(boxes))
     for start in range(0, len(wanted), CHUNK_TILES):
         chunk = {}
         for i in wanted[start : start + CHUNK_TILES]:
@@ -68,7 +87,7 @@ def _from_streams(
             settings.progress((start + share * count) / len(wanted))
 
         sizes = [_size(boxes[i]) for i in chunk]
-        tiles = lossless.decode_tiles(network, list(chunk.values()), sizes, gray, settings.thread_count, report)
+        tiles = decode(list(chunk.values()), sizes, report)
         yield from zip(chunk, tiles, strict=True)
 
 

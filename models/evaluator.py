@@ -277,7 +277,9 @@ class Evaluator:
         """The distributions of a channel of pixels, given the symbols (n, channels) of its earlier channels."""
         net = self.network
         if not net.relative:
-            return net.quantiles(net.outputs(head_sums, channel, [symbols[:, i] for i in range(channel)]), None, precision)
+            outputs = net.outputs(head_sums, channel, symbols[:, :channel].unbind(1))
+            centres = torch.full_like(pixels, net.config.zero * PLACE, dtype=torch.int32) if net.config.output == "mixture" else None
+            return net.quantiles(outputs, centres, precision)
         combined = self._combined.tables[1].index_select(0, pixels)
         values = symbols.to(torch.int16) * net.config.step
         earlier = [values[:, i] - (values[:, 0] if i else 0) - context.middle(combined[:, i]) for i in range(channel)]

@@ -5,6 +5,7 @@ What evaluates it over the pixels of many images is `evaluator.py`.
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,13 @@ class ExactPixelCNN:
         together = IntLinear(
             torch.cat([h.weight[:, : c.width] for h in heads]), torch.cat([h.bias for h in heads]), torch.cat([h.shift for h in heads])
         )
-        shapes = [(layer.weight.shape[1], layer.weight.shape[0]) for layer in (*layers.values(), together)]
+        if c.qualities:
+            at = len(c.first_taps()[1]) * c.seen
+            first = layers["first"]
+            self._condition = first.weight[:, at : at + c.own].int()
+            layers["first"] = IntLinear(torch.cat([first.weight[:, :at], first.weight[:, at + c.own :]], 1), first.bias, first.shift)
+        used = [together, *(layer for name, layer in layers.items() if not name.startswith("heads"))]
+        shapes = [(layer.weight.shape[1], layer.weight.shape[0]) for layer in used]
         self.back_end = integer.choose(arithmetic, shapes, KNOWN_ANSWER_ROWS, self.device)
         self.layers = {name: self._prepare(layer) for name, layer in layers.items() if not name.startswith("heads")}
         self.head = self._prepare(together)
@@ -59,22 +66,29 @@ class ExactPixelCNN:
             self.tables = context.Tables(tensors["tables.signed"], tensors["tables.error"])
         if c.output == "mixture":
             self._mixture = DistributionTables(tensors["tables.inverse"], tensors["tables.sigmoid"], tensors["tables.share"])
-        self.hints = [self._hint_tables(h.weight[:, c.width :], i) for i, h in enumerate(heads)]
+        self._told = [self._hint_table(heads, i) for i in range(c.channels - 1)]
+
+    def at_quality(self, quality: int) -> "ExactPixelCNN":
+        """The network under a condition, which is the same for all pixels, so that it only adds to the biases of a layer."""
+        added = (self._condition * self.tensors["conditions"][quality].int()).sum(1, dtype=torch.int32)
+        network = copy(self)
+        first = self.layers["first"]
+        network.layers = self.layers | {"first": Layer(first.weight, first.bias + added, first.shift)}
+        return network
 
     def _prepare(self, layer: IntLinear) -> Layer:
         return Layer(self.back_end.prepare(layer.weight), layer.bias, layer.shift)
 
-    def _hint_tables(self, weight: Tensor, channel: int) -> list[Tensor]:
-        """What the symbol (or residual) of each earlier channel adds to a head's sums; int32 (values, head) each."""
-        if not channel:
-            return []
-        parts = weight.int().unflatten(1, (channel, -1)).unbind(1)
+    def _hint_table(self, heads: Sequence[IntLinear], channel: int) -> Tensor:
+        """What the symbol (or residual) of a channel adds to the sums of all later heads; int32 (values, later * head)."""
         if self.relative:
             residual = torch.arange(-HINT_LIMIT, HINT_LIMIT + 1, device=self.device)
-            values = [torch.stack([self.tables.of_signed(residual), (residual * 8).clamp(-127, 127)], dim=1).int()] * channel
+            values = torch.stack([self.tables.of_signed(residual), (residual * 8).clamp(-127, 127)], dim=1)
         else:
-            values = [self.tensors["embedding"][earlier].int() for earlier in range(channel)]
-        return [(value.unsqueeze(1) * part).sum(2, dtype=torch.int32) for value, part in zip(values, parts, strict=True)]
+            values = self.tensors["embedding"][channel]
+        at = self.width + channel * values.shape[1]
+        weight = torch.cat([head.weight[:, at : at + values.shape[1]] for head in heads[channel + 1 :]])
+        return (values.float() @ weight.float().t()).int()  # exact: a part of a sum that stays below 2^24
 
     def sums(self, x: Tensor, layer: Layer) -> Tensor:
         """(W x + b) >> shift; int32 (n, outputs)."""
@@ -100,13 +114,25 @@ class ExactPixelCNN:
         """The part of all heads' sums that the shared representation y, int8 (n, width), gives; int32 (n, channels * head)."""
         return self.back_end.product(y, self.head.weight).add_(self.head.bias)
 
-    def outputs(self, head_sums: Tensor, channel: int, earlier: Sequence[Tensor]) -> Tensor:
-        """Parameters of a channel's distributions, int32 (n, outputs); `earlier`: symbols (or residuals) of channels before it."""
-        part = slice(channel * self.config.head, (channel + 1) * self.config.head)
+    def tell(self, head_sums: Tensor, channel: int, values: Tensor) -> None:
+        """Add what the symbols (or residuals) of a channel (n) say to the sums of all later heads, in place."""
+        if channel < len(self._told):
+            head_sums[:, (channel + 1) * self.config.head :].add_(self._told[channel].index_select(0, self._place(values)))
+
+    def _place(self, values: Tensor) -> Tensor:
+        return values.clamp(-HINT_LIMIT, HINT_LIMIT).int() + HINT_LIMIT if self.relative else values.int()
+
+    def outputs(self, head_sums: Tensor, channel: int, earlier: Sequence[Tensor] = ()) -> Tensor:
+        """Parameters of a channel's distributions, int32 (n, outputs).
+
+        earlier: symbols (or residuals) of the channels before it, unless the sums have been told of them.
+        """
+        size = self.config.head
+        part = slice(channel * size, (channel + 1) * size)
         sums = head_sums[:, part].clone()
-        for table, values in zip(self.hints[channel], earlier, strict=True):
-            place = values.clamp(-HINT_LIMIT, HINT_LIMIT).int() + HINT_LIMIT if self.relative else values.int()
-            sums.add_(table.index_select(0, place))
+        for i, values in enumerate(earlier):
+            told = self._told[i][:, (channel - 1 - i) * size : (channel - i) * size]
+            sums.add_(told.index_select(0, self._place(values)))
         z = sums.bitwise_right_shift_(self.head.shift[part]).clamp_(0, 127).to(torch.int8)
         return self.sums(z, self.layers[f"outs.{channel}"])
 

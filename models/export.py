@@ -6,7 +6,7 @@ import json
 import torch
 from torch import Tensor
 
-from . import context, frequencies, photo, pixelcnn
+from . import context, frequencies, latent, photo, pixelcnn
 from .integer import IntLinear
 
 
@@ -57,6 +57,11 @@ def _joined(a: IntLinear, b: IntLinear) -> IntLinear:
     return IntLinear(torch.cat([a.weight, b.weight], 1), a.bias + b.bias - half, a.shift)
 
 
+def _inputs(values: Tensor) -> Tensor:
+    """Inputs of the network on their int8 grid."""
+    return (values.detach().cpu() * 2.0**photo.INPUT_BITS).round().clamp(-127, 127).to(torch.int8)
+
+
 def pixelcnn_tensors(network: pixelcnn.PixelCNN) -> dict[str, Tensor]:
     """The tensors of a `pixelcnn` weights file, from a network on its grids. Raises ValueError if a layer cannot be exact.
 
@@ -87,8 +92,20 @@ def pixelcnn_tensors(network: pixelcnn.PixelCNN) -> dict[str, Tensor]:
     if c.context == "relative":
         tensors |= _context_tables()
     else:
-        unit = 2.0**photo.INPUT_BITS
-        tensors["embedding"] = (network.embedding.detach().cpu() * unit).round().clamp(-127, 127).to(torch.int8)
+        tensors["embedding"] = _inputs(network.embedding)
+    if c.qualities:
+        tensors["conditions"] = _inputs(network.conditions(torch.linspace(0, 1, c.qualities, device=network.condition.device)))
     tensors |= _mixture_tables() if c.output == "mixture" else {"tables.category": frequencies.category_table()}
     tensors |= {k: v.detach().cpu().half() for k, v in network.state_dict().items() if k.startswith("forecasters.")}
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def latent_tensors(network: latent.Latent) -> dict[str, Tensor]:
+    """The tensors of a `latent` weights file: the prior's, and the transforms in 16-bit floating point.
+
+    Raises ValueError if a layer of the prior cannot be exact.
+    """
+    tensors = {f"prior.{name}": tensor for name, tensor in pixelcnn_tensors(network.prior).items()}
+    tensors |= {f"transforms.{k}": v.detach().cpu().half().contiguous() for k, v in network.transforms.state_dict().items()}
+    settings = json.dumps(dataclasses.asdict(network.config)).encode()
+    return tensors | {"config": torch.frombuffer(bytearray(settings), dtype=torch.uint8)}

@@ -118,13 +118,13 @@ class Grid(nn.Module):
         return straight_through((x * unit + 0.5).floor() / unit, x)
 
 
-def choose_grids(network: nn.Module, sample: Tensor) -> None:
+def choose_grids(network: nn.Module, *sample: Tensor | None) -> None:
     """Choose the grids of all activations from what the network does with sample images."""
     grids = [module for module in network.modules() if isinstance(module, Grid)]
     for grid in grids:
         grid.measuring = True
     with torch.no_grad():
-        network(sample)
+        network(*sample)
     for grid in grids:
         grid.measuring = False
         grid.choose()

@@ -26,6 +26,7 @@ Taps = Sequence[tuple[int, int]]
 STREAM_BITS = 3  # the residual streams are so much finer than the finest activation
 GATE_BITS, GATE_LEVELS = 4, 8  # a gate's argument counts 1/16, its value 1/256
 LOGIT_BITS = 6  # logits of categorical outputs count 1/64
+CONDITION, KNOTS = 16, 9  # numbers that say what the quality is, at so many qualities; linear between these
 FORECAST_SAMPLES = 48  # pixels whose forecasts are in the loss of a step
 
 
@@ -35,13 +36,16 @@ class Config:
     levels: int = 256  # values of a symbol
     patch: int = 1  # a "pixel" of the network is a patch of so many by so many pixels, whose pixels are channels in turn
     context: str = "embedded"  # what the first layers see: `embedded` symbols, or grey levels `relative` to predictions
-    output: str = "categorical"  # or `mixture` of logistics around the prediction, with relative contexts only
+    output: str = "categorical"  # or `mixture` of logistics around the prediction, with embedded contexts around `zero`
     slope: int = 2
     width: int = 64
     blocks: int = 4
     head: int = 64
     mixtures: int = 5
     embedding: int = 8  # numbers a channel
+    latents: bool = False  # the symbols are latents of an autoencoder, not grey levels
+    zero: int = 0  # the symbol in the middle, where symbols are numbers and not names: mixtures with embedded contexts
+    qualities: int = 0  # values of a condition that the distributions depend on; 0: none
     forecasters: Sequence[str] = ()  # kinds of learned forecasting modules, see forecast.py
     forecast_steps: int = 20  # pixels
     forecast_filters: int = 64
@@ -54,18 +58,18 @@ class Config:
             raise ValueError(f"relative contexts are for {context.CHANNELS} channels and slope {context.SLOPE}")
         if self.channels % self.patch**2 or (self.patch > 1 and self.context == "relative"):
             raise ValueError("channels come in whole patches, and relative contexts know no patches")
-        if self.output == "mixture" and self.context != "relative":
-            raise ValueError("a mixture output needs the predictions of relative contexts")
+        if self.qualities and self.context == "relative":
+            raise ValueError("relative contexts know no qualities")
 
     @property
     def step(self) -> int:
         """Grey levels from one symbol to the next."""
-        return 256 // self.levels
+        return 1 if self.latents else 256 // self.levels
 
     @property
     def own(self) -> int:
-        """Inputs that describe a pixel's surroundings without the pixel."""
-        return context.INPUTS if self.context == "relative" else 0
+        """Inputs that describe a pixel's surroundings without the pixel, or all of the image."""
+        return context.INPUTS if self.context == "relative" else CONDITION * bool(self.qualities)
 
     @property
     def seen(self) -> int:
@@ -152,7 +156,9 @@ class PixelCNN(nn.Module):
         c = self.config = config
         (first_up, first_left), (up, left) = c.first_taps(), c.block_taps()
         if c.context == "embedded":
-            self.embedding = nn.Parameter(torch.randn(c.channels, c.levels, c.embedding))
+            self.embedding = nn.Parameter(_numbers(c) if c.zero else torch.randn(c.channels, c.levels, c.embedding))
+        if c.qualities:
+            self.condition = nn.Parameter(torch.randn(KNOTS, CONDITION))
         self.first_up = TapLinear(first_up, c.seen, c.width, gain=0.7)
         self.first_left = TapLinear(first_left, c.seen, c.width, gain=0.7)
         self.first_own = Linear(c.own + c.width, c.width, gain=0.7)
@@ -184,9 +190,9 @@ class PixelCNN(nn.Module):
         self._nats = torch.compile(logistic.nats)
         self._gated = torch.compile(gated)
 
-    def quantise(self, sample: Tensor) -> None:
+    def quantise(self, sample: Tensor, quality: Tensor | None = None) -> None:
         """From now on everything is on its grid; the grids are chosen from uint8 sample symbols (B, H, W, C)."""
-        choose_grids(self, sample)
+        choose_grids(self, sample, quality)
         c = self.config
         ups, lefts = [int(g.bits) for g in self.up_grids], [int(g.bits) for g in self.left_grids]
         self.stream_bits.fill_(max(ups + lefts) + STREAM_BITS)
@@ -216,17 +222,32 @@ class PixelCNN(nn.Module):
 
     def embedded(self) -> Tensor:
         """The embedding tables (channels, levels, numbers), on their grid when quantised."""
-        unit = 2.0**INPUT_BITS
-        exact = (self.embedding * unit).round().clamp(-127, 127) / unit
-        return straight_through(exact, self.embedding) if self.quantised else self.embedding
+        return self._on_grid(self.embedding) if self.quantised else self.embedding
 
-    def inputs(self, symbols: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
+    @staticmethod
+    def _on_grid(inputs: Tensor) -> Tensor:
+        unit = 2.0**INPUT_BITS
+        return straight_through((inputs * unit).round().clamp(-127, 127) / unit, inputs)
+
+    def conditions(self, quality: Tensor) -> Tensor:
+        """The numbers that say what qualities (B) in 0..1 are, on their grid when quantised; (B, CONDITION)."""
+        place = quality * (KNOTS - 1)
+        low = place.floor().clamp(max=KNOTS - 2)
+        smooth = torch.lerp(self.condition[low.long()], self.condition[low.long() + 1], (place - low).unsqueeze(1))
+        return self._on_grid(smooth) if self.quantised else smooth
+
+    def inputs(self, symbols: Tensor, quality: Tensor | None = None) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
         """Of symbols (B, H, W, C): own inputs, seen inputs, hints (B, H, W, C, hints), centres in grey levels (B, H, W, C)."""
         kind = torch.bfloat16
         if self.config.context == "embedded":
             tables = self.embedded().to(kind)
             hints = torch.stack([tables[i][symbols[..., i].long()] for i in range(self.config.channels)], dim=-2)
-            return None, hints.flatten(-2), hints, None
+            own = None
+            if self.config.qualities:
+                assert quality is not None
+                own = self.conditions(quality).to(kind)[:, None, None].expand(*symbols.shape[:3], -1)
+            centres = torch.full(symbols.shape, float(self.config.zero), device=symbols.device) if self.config.output == "mixture" else None
+            return own, hints.flatten(-2), hints, centres
         with torch.no_grad():
             pixels = symbols * self.config.step
             own, combined, residuals = context.features(pixels, self.tables)
@@ -273,7 +294,8 @@ class PixelCNN(nn.Module):
         if centres is None:
             target = symbols.permute(first).long()
             return F.cross_entropy(outputs.flatten(0, 3), target.flatten(), reduction="none").view(target.shape)
-        values = (symbols[..., [1, 0, 2]] * self.config.step).float()
+        coded = symbols[..., [1, 0, 2]] if self.config.context == "relative" else symbols
+        values = (coded * self.config.step).float()
         return self._nats(outputs, values.permute(first).contiguous(), centres.permute(first).contiguous(), self.config.step)
 
     def forecast_loss(self, symbols: Tensor, y: Tensor, seen: Tensor, outputs: Tensor, centres: Tensor | None) -> Tensor:
@@ -308,18 +330,32 @@ class PixelCNN(nn.Module):
         """Grey levels of the pixel above, 128 in the first row; (B, H, W, C)."""
         return F.pad(symbols[:, :-1] * self.config.step, (0, 0, 0, 0, 1, 0), value=128)
 
-    def forward(self, symbols: Tensor) -> Tensor:
+    def distributions(self, symbols: Tensor, quality: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """What `nats` wants beside the symbols: parameters (C, B, H, W, outputs) and centres (B, H, W, C)."""
+        own, seen, hints, centres = self.inputs(symbols, quality)
+        return self.outputs(self.features(own, seen), hints), centres
+
+    def forward(self, symbols: Tensor, quality: Tensor | None = None) -> Tensor:
         """Nats of every symbol of uint8 images (B, H, W, C); float32 (C, B, H, W), with relative contexts as G, R, B.
 
-        In training mode the weighted loss of the forecasters is added to each.
+        quality: (B) in 0..1, for networks with a condition. In training mode the weighted loss of the forecasters is added to each.
         """
-        own, seen, hints, centres = self.inputs(symbols)
+        own, seen, hints, centres = self.inputs(symbols, quality)
         y = self.features(own, seen)
         outputs = self.outputs(y, hints)
         nats = self.nats(outputs, symbols, centres)
         if self.training and self.forecasters:
             nats = nats + self.config.forecast_weight * self.forecast_loss(symbols, y, seen, outputs, centres)
         return nats
+
+
+def _numbers(config: Config) -> Tensor:
+    """First embeddings of symbols that are numbers: smooth, so that rare symbols resemble their neighbours."""
+    z = torch.arange(config.levels, dtype=torch.float32) - config.zero
+    size = torch.log1p(z.abs())
+    shapes = [torch.tanh(z * 0.7), z.sign() * size * 0.8, size * 0.8, (z / 4).clamp(-4, 4)]
+    first = torch.stack([shapes[i % len(shapes)] for i in range(config.embedding)], 1)
+    return first.repeat(config.channels, 1, 1)
 
 
 def _near(x: Tensor, image: Tensor, row: Tensor, column: Tensor) -> Tensor:

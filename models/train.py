@@ -17,15 +17,27 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from . import photo, pixelcnn
+from . import latent, photo, pixelcnn
 from .data import DataConfig, Pictures
-from .export import photo_tensors, pixelcnn_tensors
+from .export import latent_tensors, photo_tensors, pixelcnn_tensors
 
-MODELS: dict[str, tuple[Any, Any, Any]] = {
-    "photo": (photo.Config, photo.Photo, photo_tensors),
-    "pixelcnn": (pixelcnn.Config, pixelcnn.PixelCNN, pixelcnn_tensors),
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model: its settings, its network, its export, and the unit that its loss is shown in."""
+
+    settings: Any
+    network: Any
+    tensors: Any
+    unit: float = math.log(2)
+    unit_name: str = "bits/dim"
+
+
+MODELS = {
+    "photo": Kind(photo.Config, photo.Photo, photo_tensors),
+    "pixelcnn": Kind(pixelcnn.Config, pixelcnn.PixelCNN, pixelcnn_tensors),
+    "latent": Kind(latent.Config, latent.Latent, latent_tensors, 1.0, "loss"),
 }
-"""The settings, the network and the export of each kind of model."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,8 @@ class RunConfig:
     quantise_from: float = 0.85  # share of the steps after which weights and activations are on their grids
     quantised_rate: float = 0.1  # the learning rate there, relative to `rate`
     ema: float = 0.999
+    clip: float = 0.0  # largest norm of a gradient; 0: any
+    revive_every: int = 0  # steps between revivals of idle categories, up to half of all steps; 0: never. In one process only
     seed: int = 0
     about: str = ""  # a line about the model, kept in the weights file
     compile: bool = True
@@ -85,8 +99,8 @@ def learning_rate(config: RunConfig, step: int) -> float:
 
 def averaged_network(config: RunConfig, state: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> nn.Module:
     """The network of a run in a state, with the averaged weights for its parameters."""
-    settings, kind, _ = MODELS[config.model]
-    network: nn.Module = kind(settings(**config.network)).eval()
+    kind = MODELS[config.model]
+    network: nn.Module = kind.network(kind.settings(**config.network)).eval()
     network.load_state_dict({**state, **average})
     return network
 
@@ -98,12 +112,14 @@ class Trainer:
         self.config, self.out, self.device = config, out, torch.device(device)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(config.seed)
-        settings, network, _ = MODELS[config.model]
-        self.network = network(settings(**config.network)).to(self.device)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.rate, betas=(0.9, 0.99))
+        self.kind = kind = MODELS[config.model]
+        self.network = kind.network(kind.settings(**config.network)).to(self.device)
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(trained, lr=config.rate, betas=(0.9, 0.99))
         if config.start:
             other = torch.load(config.start, map_location=self.device, weights_only=True)
-            self.network.load_state_dict({**other["network"], **other["average"], "quantised": torch.tensor(False)})
+            first = {**other["network"], **other["average"]}
+            self.network.load_state_dict({k: torch.tensor(False) if k.endswith("quantised") else v for k, v in first.items()})
         self.average = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.step = 0
         self.pictures = Pictures(DataConfig(**config.data))
@@ -141,13 +157,15 @@ class Trainer:
         """The network with the averaged weights."""
         return averaged_network(self.config, self.network.state_dict(), self.average).to(self.device)
 
-    def evaluate(self) -> float:
-        """Bits per sub-pixel of the averaged network on the held-out crops."""
+    def evaluate(self) -> str:
+        """What the averaged network does to the held-out crops, in words."""
         network = self.averaged()
-        crops = torch.from_numpy(self.pictures.validation_crops())
+        crops = torch.from_numpy(self.pictures.validation_crops()).to(self.device)
         with torch.no_grad():
-            means = [float(network(batch.to(self.device)).mean()) * len(batch) for batch in crops.split(max(4, self.config.batch))]
-        return sum(means) / len(crops) / math.log(2)
+            if isinstance(network, latent.Latent):
+                return network.describe(crops)
+            means = [float(network(batch).mean()) * len(batch) for batch in crops.split(max(4, self.config.batch))]
+        return f"{sum(means) / len(crops) / self.kind.unit:.4f} {self.kind.unit_name}"
 
     def train(self, log: Callable[[str], None]) -> None:
         """Run to the last step; `log` takes lines of text."""
@@ -166,9 +184,13 @@ class Trainer:
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(config, self.step)
             batch = torch.from_numpy(self.pictures.crops(config.batch, random)).to(self.device)
+            if config.revive_every and self.step % config.revive_every == 0 and self.step < config.steps // 2:
+                self.network.revive(batch)
             loss: Tensor = parallel(batch).mean()
             self.optimiser.zero_grad()
             loss.backward()
+            if config.clip:
+                nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
             self.optimiser.step()
             self.step += 1
             decay = min(config.ema, 1 - 1 / (self.step + 1))
@@ -179,12 +201,12 @@ class Trainer:
             if self.step % config.save_every == 0 or self.step == config.steps:
                 self.save()
                 if not self.rank:
-                    log(f"step {self.step}: held-out {self.evaluate():.4f} bits/dim")
+                    log(f"step {self.step}: held-out {self.evaluate()}")
             if self.step % config.report_every == 0 and not self.rank:
                 spent = time.monotonic() - started
                 left = (config.steps - self.step) * spent / (self.step - first)
                 log(
-                    f"step {self.step}/{config.steps}  {float(total) / count / math.log(2):.4f} bits/dim  "
+                    f"step {self.step}/{config.steps}  {float(total) / count / self.kind.unit:.4f} {self.kind.unit_name}  "
                     f"{pixels / spent / 1e3:.0f} kpixel/s  rate {learning_rate(config, self.step):.1e}  {left / 60:.0f} min left"
                 )
                 total.zero_()
@@ -231,7 +253,7 @@ def export(path: Path, overrides: Sequence[str], out: Path) -> Path | None:
         raise ValueError(f"the checkpoint at step {state['step']} is not on integer grids yet; train to the end first")
     weights = out / f"{config.name}.safetensors"
     metadata = {"model": config.model, "about": config.about, "steps": str(state["step"]), "side": str(config.data.get("crop", 0))}
-    tensors = MODELS[config.model][2](model)
+    tensors = MODELS[config.model].tensors(model)
     save_file(tensors, weights, metadata)
     return weights
 

@@ -2,6 +2,7 @@
 
 from presage.codec.api import decode, encode, info, recover
 from presage.codec.errors import DamagedFile, ImageRefused, PresageError, WeightsError
+from presage.codec.lossy import encode_lossy
 from presage.codec.pillow import register_pillow
 from presage.codec.schedule import Schedule
 from presage.codec.sets import pack, unpack
@@ -15,6 +16,7 @@ __all__ = [
     "WeightsError",
     "decode",
     "encode",
+    "encode_lossy",
     "info",
     "pack",
     "recover",

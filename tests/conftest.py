@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from presage.codec import api
+from presage.codec import networks
 from presage.models import store
 
 HERE = Path(__file__).resolve().parent
@@ -26,7 +26,7 @@ def _tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
 def network():
     """The tiny network."""
     os.environ["PRESAGE_MODELS"] = str(TINY)
-    return api._load(store.find("tiny"), api.Settings())
+    return networks._load(store.find("tiny"), networks.Settings())
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import presage
-from presage.codec import api, images, sets
+from presage.codec import images, networks, sets
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,7 +32,7 @@ def main(source: str) -> None:
         data = presage.encode(image, model="tiny", tile=32, model_path=[HERE / "data"])
         (HERE / "golden" / f"{name}.psg").write_bytes(data)
         print(name, len(data), presage.info(data)["coding"])
-    settings = api.Settings(model_path=[HERE / "data"])
+    settings = networks.Settings(model_path=[HERE / "data"])
     small = rgb.crop((0, 0, 21, 13))
     small.save(HERE / "golden" / "chain.png")
     (HERE / "golden" / "chain.psg").write_bytes(presage.encode(small, model="tiny-chain", tile=12, model_path=[HERE / "data"]))

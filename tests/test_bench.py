@@ -9,7 +9,7 @@ from conftest import HERE
 from PIL import Image
 
 from presage.bench import calls, calls_report, lossless
-from presage.codec import api
+from presage.codec import networks
 
 CHECKPOINT = HERE.parent / "models" / "runs" / "photo.checkpoint"
 
@@ -50,7 +50,7 @@ def test_calls(tmp_path: Path) -> None:
     mosaic = np.hstack([np.kron(random.integers(0, 256, (7, 7)), np.ones((4, 4))) for _ in range(3)]).astype(np.uint8)
     Image.fromarray(mosaic).save(tmp_path / "mosaic.png")
     lines: list[str] = []
-    result = calls.run("tiny-bits", tmp_path / "mosaic.png", 2, 1, False, 1, (), api.Settings(threads=1), lines.append)
+    result = calls.run("tiny-bits", tmp_path / "mosaic.png", 2, 1, False, 1, (), networks.Settings(threads=1), lines.append)
     assert result["packed"]["images"] == 3
     assert result["packed"]["bits_over_the_model_a_group"] <= 24
     assert result["sampling"]["ancestral"]["share"] == result["decoding"]["ancestral"]["share"] == 1

@@ -39,7 +39,7 @@ def test_thousand_random_flips() -> None:
 def test_flipped_streams_with_right_checksums_are_still_found_out() -> None:
     """A stream that was altered on purpose ends elsewhere or gives other pixels than the header's CRC."""
     header = container.read_header(RGB)
-    streams = container.TileStreams(RGB, header)
+    streams = container.TileStreams(RGB, header, len(container.tile_boxes(header.width, header.height, header.tile)))
     random = np.random.default_rng(1)
     for _ in range(20):
         parts = [bytearray(streams[i]) for i in range(len(streams))]

@@ -10,7 +10,7 @@ from conftest import HERE
 from test_format import block
 
 import presage
-from presage.codec import api, sets
+from presage.codec import networks, sets
 
 OUTSIDE = -2048
 KINDS = {"I8": "<i1", "I32": "<i4", "U8": "<u1", "F16": "<f2"}
@@ -231,7 +231,7 @@ def test_the_page_is_enough_for_chains(name: str) -> None:
     else:
         listed = json.loads(zlib.decompress(found[b"LIST"]))
         pixel_sizes = [(h, w) for w, h, count in listed["sizes"] for _ in range(count)]
-        unpacked, _ = sets.unpack_images(data, None, False, api.Settings())
+        unpacked, _ = sets.unpack_images(data, None, False, networks.Settings())
         images = [np.asarray(image.convert("L" if name == "set-bits" else "RGB")) for _, image in unpacked]
     tiles, whole = [], []
     for image, (h, w) in zip(images, pixel_sizes, strict=True):

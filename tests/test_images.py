@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import presage
-from presage.codec import api, container
+from presage.codec import api, container, networks
 
 
 def same(a: Image.Image, b: Image.Image) -> bool:
@@ -24,7 +24,7 @@ def by_model(image: Image.Image | np.ndarray, tile: int = 16) -> bytes:
     plain = container.Header(
         picture.image.width, picture.image.height, picture.mode, container.Coding.STORED, api.zlib.crc32(picture.image.tobytes())
     )
-    return api._with_model(picture, plain, {}, "tiny", tile, api.Settings())
+    return api._with_model(picture, plain, {}, "tiny", tile, networks.Settings())
 
 
 @settings(max_examples=25, deadline=None)

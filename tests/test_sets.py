@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import presage
-from presage.codec import api, chained, container, images, sets
+from presage.codec import api, chained, container, images, networks, sets
 from presage.codec.container import Tag
 from presage.codec.errors import DamagedFile, ImageRefused, WeightsError
 
-SETTINGS = api.Settings(threads=1)
+SETTINGS = networks.Settings(threads=1)
 
 
 def named(count: int = 7) -> list[tuple[str, images.Picture]]:

@@ -11,7 +11,7 @@ from conftest import noise
 from PIL import Image
 
 import presage
-from presage.codec import api, images, sets
+from presage.codec import images, networks, sets
 from presage.models import data, store, train
 
 RUN = """
@@ -122,7 +122,7 @@ def test_a_model_of_symbols_trains_packs_and_samples(run: Path, tmp_path: Path) 
     train.run(path, [], tmp_path / "out", False, "cpu", lines.append)
     assert train.export(path, [], tmp_path / "out") == tmp_path / "out" / "mine.safetensors"
     train.run(path, [f"run.start={tmp_path / 'out' / 'mine.checkpoint'}"], tmp_path / "again", False, "cpu", lines.append)
-    settings = api.Settings(model_path=[tmp_path / "out"])
+    settings = networks.Settings(model_path=[tmp_path / "out"])
     image = Image.fromarray(noise(20, 18)).convert("1")
     packed = sets.pack_pictures([("a.png", images.from_pillow(image))], "mine", 0, settings)
     ((_, back),), _ = sets.unpack_images(packed, None, False, settings)

@@ -1,0 +1,132 @@
+"""Presage beside other lossy codecs: distortion against real bytes. Every file is decoded by its codec, and measured on the pixels.
+
+PSNR is over R, G and B together. MS-SSIM (Wang et al. 2003) is the mean over R, G and B. Curves are means over the images at each
+setting of a codec; between settings they are straight in the logarithm of the rate.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import lossy_codecs
+from .codecs import Pixels
+from .lossless import _machine, _pixels, rgb_files
+from .lossy_codecs import Lossy
+
+RATES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # bits a pixel at which codecs are compared
+SMALLEST = 161  # pixels along a side that MS-SSIM needs
+Log = Callable[[str], None]
+MEASURES = ("psnr", "ms_ssim_db")
+
+
+def run(folder: Path, names: Sequence[str], *, threads: int, limit: int | None, log: Log = lambda _: None) -> dict[str, Any]:
+    """Measure codecs (none named: all that are installed) on the 8-bit RGB images of a folder; a dict for JSON and `lossy_report`.
+
+    Raises ValueError for a folder without images and unknown codecs, ImportError for what is not installed, RuntimeError if a
+    decoded image has another size.
+    """
+    chosen, notes = lossy_codecs.choose(names)
+    ms_ssim = _ms_ssim()
+    found = rgb_files(folder, limit)
+    rows = []
+    for path in found:
+        pixels = _pixels(path)
+        measured = {codec.name: [_point(codec, setting, pixels, threads, ms_ssim) for setting in codec.settings] for codec in chosen}
+        rows.append({"name": path.name, "width": pixels.shape[1], "height": pixels.shape[0], "codecs": measured})
+        log(
+            f"{path.name}  "
+            + "  ".join(f"{name} {at_rate(points, 0.3, 'psnr'):.2f} dB" for name, points in measured.items())
+            + " at 0.3 bpp"
+        )
+    curves = {codec.name: _mean([row["codecs"][codec.name] for row in rows]) for codec in chosen}
+    result: dict[str, Any] = {"machine": _machine(threads), "images": rows, "notes": notes}
+    result["codecs"] = {codec.name: codec.description for codec in chosen}
+    result["curves"] = curves
+    result["at_rates"] = {
+        measure: {name: [at_rate(points, rate, measure) for rate in RATES] for name, points in curves.items()} for measure in MEASURES
+    }
+    if "presage" in curves:
+        others = [name for name in curves if name != "presage"]
+        result["bd_rate"] = {m: {name: bd_rate(curves["presage"], curves[name], m) for name in others} for m in MEASURES}
+        result["images_above"] = {name: _images_above(rows, name) for name in others}
+    return result
+
+
+def _ms_ssim() -> Callable[[Pixels, Pixels], float]:
+    try:
+        from pytorch_msssim import ms_ssim
+    except ImportError:
+        raise ImportError("MS-SSIM needs pytorch-msssim: pip install presage[bench]") from None
+
+    def measure(a: Pixels, b: Pixels) -> float:
+        if min(a.shape[:2]) < SMALLEST:
+            raise ValueError(f"MS-SSIM needs images of at least {SMALLEST} x {SMALLEST} pixels")
+        pair = [torch.from_numpy(np.array(p)).permute(2, 0, 1).unsqueeze(0).float() for p in (a, b)]
+        return float(ms_ssim(*pair, data_range=255))
+
+    return measure
+
+
+def _point(codec: Lossy, setting: float, pixels: Pixels, threads: int, ms_ssim: Callable[[Pixels, Pixels], float]) -> dict[str, float]:
+    """Real bytes and what they show."""
+    started = time.perf_counter()
+    data = codec.encode(pixels, setting, threads)
+    between = time.perf_counter()
+    decoded = codec.decode(data, threads)
+    ended = time.perf_counter()
+    if decoded.shape != pixels.shape:
+        raise RuntimeError(f"{codec.name} gives back {decoded.shape} instead of {pixels.shape}")
+    error = np.square(decoded.astype(np.float64) - pixels).mean()
+    similarity = ms_ssim(pixels, decoded)
+    return {
+        "setting": setting,
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (pixels.shape[0] * pixels.shape[1]),
+        "psnr": float(10 * np.log10(255**2 / max(error, 1e-9))),
+        "ms_ssim": similarity,
+        "ms_ssim_db": float(-10 * np.log10(max(1e-9, 1 - similarity))),
+        "encode_s": between - started,
+        "decode_s": ended - between,
+    }
+
+
+def _mean(curves: Sequence[Sequence[dict[str, float]]]) -> list[dict[str, float]]:
+    """The mean over images at every setting."""
+    return [{key: fmean(point[key] for point in points) for key in points[0]} for points in zip(*curves, strict=True)]
+
+
+def at_rate(points: Sequence[dict[str, float]], rate: float, measure: str) -> float:
+    """The measure of a curve at a rate; NaN outside of what was measured."""
+    rates, values = (np.array([point[key] for point in points]) for key in ("bpp", measure))
+    return float(np.interp(np.log(rate), np.log(rates), values, left=np.nan, right=np.nan))
+
+
+def bd_rate(curve: Sequence[dict[str, float]], other: Sequence[dict[str, float]], measure: str) -> float:
+    """How many more bytes a curve takes than another for the same measure, as a share: the mean of the difference of the logarithms
+    of the rates, over the part that both reach (Bjontegaard 2001, with straight lines for polynomials)."""
+    pairs = [([p[measure] for p in c], np.log([p["bpp"] for p in c])) for c in (curve, other)]
+    low, high = max(min(values) for values, _ in pairs), min(max(values) for values, _ in pairs)
+    places = np.linspace(low, high, 500)
+    first, second = (np.interp(places, *_increasing(values, logs)) for values, logs in pairs)
+    return float(np.expm1((first - second).mean()))
+
+
+def _increasing(values: Sequence[float], logs: Any) -> tuple[Any, Any]:
+    order = np.argsort(values)
+    return np.array(values)[order], np.array(logs)[order]
+
+
+def _images_above(rows: Sequence[dict[str, Any]], name: str) -> dict[str, list[int]]:
+    """Of how many images Presage has the better PSNR at each of RATES, and of how many both curves reach it."""
+    above, both = [], []
+    for rate in RATES:
+        pairs = [[at_rate(row["codecs"][codec], rate, "psnr") for codec in ("presage", name)] for row in rows]
+        pairs = [pair for pair in pairs if not np.isnan(pair).any()]
+        above.append(sum(a > b for a, b in pairs))
+        both.append(len(pairs))
+    return {"above": above, "of": both}
