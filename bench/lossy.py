@@ -4,6 +4,7 @@ PSNR is over R, G and B together. MS-SSIM (Wang et al. 2003) is the mean over R,
 setting of a codec; between settings they are straight in the logarithm of the rate.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,28 +25,37 @@ Log = Callable[[str], None]
 MEASURES = ("psnr", "ms_ssim_db")
 
 
-def run(folder: Path, names: Sequence[str], *, threads: int, limit: int | None, log: Log = lambda _: None) -> dict[str, Any]:
+def run(
+    folder: Path, names: Sequence[str], *, threads: int, limit: int | None, beside: Path | None = None, log: Log = lambda _: None
+) -> dict[str, Any]:
     """Measure codecs (none named: all that are installed) on the 8-bit RGB images of a folder; a dict for JSON and `lossy_report`.
 
-    Raises ValueError for a folder without images and unknown codecs, ImportError for what is not installed, RuntimeError if a
-    decoded image has another size.
+    beside: a result of an earlier run on the same images, whose other codecs are taken over. Raises ValueError for a folder
+    without images and unknown codecs, ImportError for what is not installed, RuntimeError if a decoded image has another size.
     """
     chosen, notes = lossy_codecs.choose(names)
+    earlier = json.loads(beside.read_text()) if beside else {"images": [], "codecs": {}}
+    kept = {name: text for name, text in earlier["codecs"].items() if name not in {codec.name for codec in chosen}}
+    known = {row["name"]: row["codecs"] for row in earlier["images"]}
     ms_ssim = _ms_ssim()
     found = rgb_files(folder, limit)
     rows = []
     for path in found:
         pixels = _pixels(path)
         measured = {codec.name: [_point(codec, setting, pixels, threads, ms_ssim) for setting in codec.settings] for codec in chosen}
+        if kept and path.name not in known:
+            raise ValueError(f"{beside} knows nothing of {path.name}")
+        measured |= {name: known[path.name][name] for name in kept}
         rows.append({"name": path.name, "width": pixels.shape[1], "height": pixels.shape[0], "codecs": measured})
         log(
             f"{path.name}  "
             + "  ".join(f"{name} {at_rate(points, 0.3, 'psnr'):.2f} dB" for name, points in measured.items())
             + " at 0.3 bpp"
         )
-    curves = {codec.name: _mean([row["codecs"][codec.name] for row in rows]) for codec in chosen}
+    described = {codec.name: codec.description for codec in chosen} | kept
+    curves = {name: _mean([row["codecs"][name] for row in rows]) for name in described}
     result: dict[str, Any] = {"machine": _machine(threads), "images": rows, "notes": notes}
-    result["codecs"] = {codec.name: codec.description for codec in chosen}
+    result["codecs"] = described
     result["curves"] = curves
     result["at_rates"] = {
         measure: {name: [at_rate(points, rate, measure) for rate in RATES] for name, points in curves.items()} for measure in MEASURES

@@ -40,6 +40,16 @@ def main(source: str) -> None:
     for name, model, mode in (("set-colour", "tiny-chain", "RGB"), ("set-bits", "tiny-bits", "1")):
         named = [(f"part-{8 + i:02}.png", images.from_pillow(part.convert(mode))) for i, part in enumerate(parts)]
         (HERE / "golden" / f"{name}.psg").write_bytes(sets.pack_pictures(named, model, 0, settings))
+    lossy = rgb.crop((0, 0, 57, 41))
+    for name, image, model in (
+        ("lossy", lossy, "tiny-latent"),
+        ("lossy-alpha", kinds["gray_alpha"].crop((0, 0, 30, 22)), "tiny-categories"),
+    ):
+        data = presage.encode_lossy(image, model=model, quality=80, tile=8 if model == "tiny-categories" else 0, model_path=[HERE / "data"])
+        (HERE / "golden" / f"{name}.psg").write_bytes(data)
+        presage.decode(data, model_path=[HERE / "data"]).save(HERE / "golden" / f"{name}.png")
+    named = [(f"part-{8 + i:02}.png", images.from_pillow(part)) for i, part in enumerate(parts)]
+    (HERE / "golden" / "lossy-set.psg").write_bytes(sets.pack_pictures(named, "tiny-categories", 0, settings))
 
 
 if __name__ == "__main__":

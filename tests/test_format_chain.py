@@ -162,26 +162,30 @@ class Network:
     def y(self, p: tuple[int, int], i: int) -> np.ndarray:
         return self.activation("left", self.h_(p, i), i)
 
-    def cumulative(self, p: tuple[int, int], before: list[int], bits: int) -> np.ndarray:
-        """C_0 ... C_K of the next channel of a pixel."""
-        channel, levels = len(before), self.c["levels"]
-        step = 256 // levels
+    def output(self, p: tuple[int, int], before: list[int]) -> np.ndarray:
+        """The output of the next channel of a pixel."""
+        channel, step = len(before), 256 // self.c["levels"]
         hints = []
         if self.relative:
-            m, q = (self.q(p) + 4) >> 3, self.q(p)
+            m = (self.q(p) + 4) >> 3
             for c, value in enumerate(before):
                 r = np.clip(value * step - (before[0] * step if c else 0) - m[c], -511, 511)
                 hints += [self.compand(r), np.clip(8 * r, -127, 127)]
         else:
             hints = [n for c, value in enumerate(before) for n in self.t["embedding"][c, value]]
         head = np.clip(self.layer(f"heads.{channel}", self.y(p, self.c["blocks"]), np.array(hints, np.int64)), 0, 127)
-        output = self.layer(f"outs.{channel}", head)
+        return self.layer(f"outs.{channel}", head)
+
+    def cumulative(self, p: tuple[int, int], before: list[int], bits: int) -> np.ndarray:
+        """C_0 ... C_K of the next channel of a pixel."""
+        channel, levels = len(before), self.c["levels"]
+        step, output = 256 // levels, self.output(p, before)
         if self.c["output"] == "categorical":
             e = np.concatenate([[0], self.t["tables.category"][np.minimum(output.max() - output, 1024)].cumsum()])
         else:
             o, scale, g = output.reshape(3, -1)
             g = np.clip(g, -256, 256)
-            centre = 4 * np.clip(q[channel] + 8 * (before[0] * step if channel else 0), 0, 2040)
+            centre = 4 * np.clip(self.q(p)[channel] + 8 * (before[0] * step if channel else 0), 0, 2040)
             inverse, share = self.t["tables.inverse"][np.clip(scale, -96, 144) + 96], self.t["tables.share"][g.max() - g]
             edges = 32 * step * np.arange(levels + 1) - 16 * step
             place = np.clip((edges[:, None] * inverse + (1 << 20) - (centre + np.clip(o, -4095, 4095)) * inverse) >> 8, 0, 8191)
