@@ -6,11 +6,11 @@ from typing import IO, Any
 def register_pillow() -> None:
     """Teach Pillow the .psg format: `Image.open("x.psg")` and `image.save("x.psg")` work from now on.
 
-    `save` takes the options of `presage.encode`, such as model=.
+    `save` takes the options of `presage.encode`, such as model=, or with lossy=True those of `presage.encode_lossy`, such as bpp=.
     """
     from PIL import Image, ImageFile
 
-    from . import api, container, errors
+    from . import api, container, errors, lossy
 
     class PresageImage(ImageFile.ImageFile):
         format = "PSG"
@@ -36,7 +36,9 @@ def register_pillow() -> None:
             return Image.Image.load(self)
 
     def save(image: Image.Image, file: IO[bytes], _: str | bytes) -> None:
-        file.write(api.encode(image, **image.encoderinfo))
+        options = dict(image.encoderinfo)
+        encode = lossy.encode_lossy if options.pop("lossy", False) else api.encode
+        file.write(encode(image, **options))
 
     Image.register_open("PSG", PresageImage, lambda prefix: prefix.startswith(container.MAGIC))
     Image.register_save("PSG", save)

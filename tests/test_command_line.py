@@ -195,3 +195,43 @@ def test_samples(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "m.png").size == Image.open(tmp_path / "c.png").size == Image.open(tmp_path / "a.png").size
     assert run("sample", *options, "-o", tmp_path / "a.png").returncode == 1  # it exists
     assert run("sample", "-m", "tiny", "-o", tmp_path / "d.png").returncode == 1  # not a model that samples
+
+
+def test_lossy(tmp_path: Path) -> None:
+    source = (GOLDEN / "rgb.png").read_bytes()
+    encoded = run("encode", "--lossy", "-m", "tiny-latent", "--bytes", "400", "-", input=source)
+    assert encoded.returncode == 0, encoded.stderr
+    assert 380 <= len(encoded.stdout) <= 400
+    decoded = run("decode", "-", "-o", "-", input=encoded.stdout)
+    assert decoded.returncode == 0
+    (tmp_path / "x.png").write_bytes(decoded.stdout)
+    assert Image.open(tmp_path / "x.png").size == (83, 61)
+    (tmp_path / "x.psg").write_bytes(encoded.stdout)
+    shown = json.loads(run("info", "--json", tmp_path / "x.psg").stdout)
+    assert (shown["coding"], shown["model"]) == ("lossy", "tiny-latent-1")
+    assert shown["bits_per_pixel"] == round(8 * len(encoded.stdout) / (83 * 61), 4)
+    assert run("verify", tmp_path / "x.psg").returncode == 0
+    (tmp_path / "x.psg").write_bytes(encoded.stdout[:-3])
+    done = run("decode", tmp_path / "x.psg", "-o", tmp_path / "y.png")
+    assert done.returncode == 3
+    assert not (tmp_path / "y.png").exists()
+
+
+@pytest.mark.parametrize("options", [["--bpp", "1"], ["--lossy", "--bpp", "1", "--psnr", "30"], ["--lossy", "--quantise"]])
+def test_lossy_options_that_do_not_go_together(options: list[str], tmp_path: Path) -> None:
+    assert run("encode", *options, GOLDEN / "rgb.png", "-o", tmp_path / "x.psg").returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_lossy_sets_and_samples(tmp_path: Path) -> None:
+    done = run("pack", "-m", "tiny-categories", GOLDEN / "rgb.png", "-o", tmp_path / "x.psg")
+    assert done.returncode == 1
+    assert b"--lossy" in done.stderr
+    done = run("pack", "--lossy", "-m", "tiny-categories", GOLDEN / "rgb.png", "-o", tmp_path / "x.psg")
+    assert done.returncode == 0, done.stderr
+    assert run("unpack", tmp_path / "x.psg", "--out-dir", tmp_path).returncode == 0
+    assert Image.open(tmp_path / "rgb.png").size == (83, 61)
+    maps = ["--mistakes", tmp_path / "m.png", "--convergence", tmp_path / "c.png"]
+    done = run("sample", "-m", "tiny-latent", "-n", "2", "--size", "32x24", "-o", tmp_path / "s.png", *maps)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "m.png").size == Image.open(tmp_path / "c.png").size == Image.open(tmp_path / "s.png").size
