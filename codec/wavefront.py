@@ -64,7 +64,7 @@ def visit(front: Evaluator, rows: Tensor, spans: Spans, code: Code) -> Tensor:
             distribution = front.distribution(head_sums, rows, channel, symbols[:, :0], precision=0)
             assert isinstance(distribution, Mixtures)
             mixture = distribution.distribution
-            high = code(channel, 0, mixture.nibble()) if span == Span.FULL else torch.full_like(rows, zero >> 4, dtype=torch.int32)
+            high = code(channel, 0, mixture.nibble()) if span == Span.FULL else zero >> 4
             symbols[:, channel] = high * 16 + code(channel, 1, mixture.nibble(high))
         network.tell(head_sums, channel, symbols[:, channel])
     return symbols

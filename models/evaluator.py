@@ -278,8 +278,7 @@ class Evaluator:
         net = self.network
         if not net.relative:
             outputs = net.outputs(head_sums, channel, symbols[:, :channel].unbind(1))
-            centres = torch.full_like(pixels, net.config.zero * PLACE, dtype=torch.int32) if net.config.output == "mixture" else None
-            return net.quantiles(outputs, centres, precision)
+            return net.quantiles(outputs, net.config.zero * PLACE, precision)
         combined = self._combined.tables[1].index_select(0, pixels)
         values = symbols.to(torch.int16) * net.config.step
         earlier = [values[:, i] - (values[:, 0] if i else 0) - context.middle(combined[:, i]) for i in range(channel)]

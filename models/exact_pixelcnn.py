@@ -129,15 +129,15 @@ class ExactPixelCNN:
         """
         size = self.config.head
         part = slice(channel * size, (channel + 1) * size)
-        sums = head_sums[:, part].clone()
+        sums = head_sums[:, part]
         for i, values in enumerate(earlier):
             told = self._told[i][:, (channel - 1 - i) * size : (channel - i) * size]
-            sums.add_(told.index_select(0, self._place(values)))
-        z = sums.bitwise_right_shift_(self.head.shift[part]).clamp_(0, 127).to(torch.int8)
+            sums = sums + told.index_select(0, self._place(values))
+        z = (sums >> self.head.shift[part]).clamp_(0, 127).to(torch.int8)
         return self.sums(z, self.layers[f"outs.{channel}"])
 
-    def quantiles(self, outputs: Tensor, centres: Tensor | None, precision: int) -> Quantiles:
-        """The distributions; centres: int32 (n) in 1/PLACE grey levels, for mixtures."""
-        if centres is None:
+    def quantiles(self, outputs: Tensor, centres: Tensor | int, precision: int) -> Quantiles:
+        """The distributions; centres: int32 (n), or one for all, in 1/PLACE grey levels, for mixtures."""
+        if self.config.output == "categorical":
             return Categories(outputs, self.tensors["tables.category"], precision)
         return Mixtures(Distribution(outputs, centres, self._mixture), self.config.levels, precision)

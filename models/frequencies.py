@@ -59,28 +59,33 @@ def output_bits(mixtures: int) -> Tensor:
     return torch.tensor([PLACE.bit_length() - 1 + int(OFFSET_UNIT).bit_length() - 1] * mixtures + [LEVEL.bit_length() - 1] * 2 * mixtures)
 
 
+def _looked_up(table: Tensor, places: Tensor) -> Tensor:
+    """The entries of a table at int32 places of any shape."""
+    return table.index_select(0, places.flatten()).view_as(places)
+
+
 class Distribution:
     """The distributions of n symbols."""
 
-    def __init__(self, output: Tensor, centres: Tensor, tables: DistributionTables) -> None:
-        """output: int32 (n, 3 K) in units of `output_bits`. centres: int32 (n) in 1/PLACE grey levels."""
+    def __init__(self, output: Tensor, centres: Tensor | int, tables: DistributionTables) -> None:
+        """output: int32 (n, 3 K) in units of `output_bits`. centres: int32 (n), or one for all, in 1/PLACE grey levels."""
         offset, scale, logit = output.t().unflatten(0, (3, -1)).unbind(0)  # each (K, n)
         self.tables = tables
-        self.inverse = tables.inverse[(scale.clamp(SCALE_LOW, SCALE_HIGH) - SCALE_LOW).long()]
+        self.inverse = _looked_up(tables.inverse, scale.clamp(SCALE_LOW, SCALE_HIGH).sub_(SCALE_LOW))
         mean = centres + offset.clamp(-OFFSET_LIMIT, OFFSET_LIMIT)
         self.origin = (REACH * STEPS << INVERSE_BITS) - mean * self.inverse  # where edge 0 falls in the sigmoid's table
         logit = logit.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-        self.share = tables.share[(logit.amax(0) - logit).long()]
+        self.share = _looked_up(tables.share, logit.amax(0) - logit)
 
     def cumulative(self, edges: Tensor) -> Tensor:
         """C at edges (m, n) or (m, 1), which are in 1/PLACE grey levels; int32 (m, n), increasing along m."""
         place = (edges.unsqueeze(1) * self.inverse).add_(self.origin).bitwise_right_shift_(INVERSE_BITS)
         place.clamp_(0, 2 * REACH * STEPS - 1)
-        sigmoid = self.tables.sigmoid.index_select(0, place.flatten()).view_as(place)
+        sigmoid = _looked_up(self.tables.sigmoid, place)
         return sigmoid.mul_(self.share).sum(1, dtype=torch.int32)
 
-    def nibble(self, above: Tensor | None = None) -> Tensor:
-        """Weights of the sixteen values of the high nibble, or of the low one under the high nibbles `above` (n).
+    def nibble(self, above: Tensor | int | None = None) -> Tensor:
+        """Weights of the sixteen values of the high nibble, or of the low one under the high nibbles `above` (n), or one for all.
 
         Integers in float32 (n, 16), each at least 1, with a sum below 2^24. The two end symbols take the tails.
         """
@@ -89,6 +94,10 @@ class Distribution:
             c = self.cumulative(self.tables.edges * (16 * PLACE) - PLACE // 2)
             c[0] = 0
             c[16] = total
+        elif isinstance(above, int):
+            c = self.cumulative((self.tables.edges + 16 * above) * PLACE - PLACE // 2)
+            c[0] = 0 if above == 0 else c[0]
+            c[16] = total if above == 15 else c[16]
         else:
             above = above.int()
             c = self.cumulative((self.tables.edges + 16 * above) * PLACE - PLACE // 2)
