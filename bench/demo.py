@@ -12,7 +12,10 @@ from PIL import Image
 
 import presage
 
-from .codecs import CODECS
+from . import lossy_codecs
+from .codecs import CODECS, Pixels
+
+LOSSY_BPP = 0.3
 
 
 def main(source: Path, folder: Path) -> None:
@@ -36,6 +39,25 @@ def main(source: Path, folder: Path) -> None:
             sizes[codec.description] = len(codec.encode(pixels, 2))
     for name, size in sorted(sizes.items(), key=lambda item: item[1]):
         print(f"{name:36} {size:>9,} bytes  {8 * size / pixels.size:6.3f} bits/sample  {size / len(data) - 1:+7.1%}")
+    _lossy(source, pixels, folder)
+
+
+def _lossy(source: Path, pixels: Pixels, folder: Path) -> None:
+    """The same at LOSSY_BPP bits a pixel, beside JPEG at its smallest setting that is not below."""
+    started = time.monotonic()
+    data = presage.encode_lossy(source, bpp=LOSSY_BPP)
+    encoded = time.monotonic()
+    image = presage.decode(data)
+    decoded = time.monotonic()
+    (folder / f"{source.stem}-lossy.psg").write_bytes(data)
+    image.save(folder / f"{source.stem}-lossy.png")
+    print(f"\nWith loss, encoded in {encoded - started:.1f} s, decoded in {decoded - encoded:.1f} s:")
+    jpeg = lossy_codecs.CODECS["jpeg"]
+    files = (jpeg.encode(pixels, quality, 1) for quality in range(1, 96))
+    other = next(file for file in files if len(file) >= len(data))
+    for name, size, shown in (("Presage", len(data), np.asarray(image)), ("JPEG", len(other), jpeg.decode(other, 1))):
+        error = np.square(shown.astype(float) - pixels).mean()
+        print(f"{name:36} {size:>9,} bytes  {8 * size / pixels[..., 0].size:6.3f} bits/pixel   {10 * np.log10(255**2 / error):7.2f} dB")
 
 
 if __name__ == "__main__":

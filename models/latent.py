@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from . import autoencoder, pixelcnn
 from .photo import straight_through
+from .pixelcnn import KNOTS, between_knots
 
 QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the place between the knots of gains and conditions
-KNOTS = 9
 ZERO = 120  # the symbol of the integer 0; in the middle of the symbols that share its high nibble
 STAGES = ("joint", "autoencoder", "prior")
 
@@ -68,14 +68,6 @@ class Config:
     def weight_of(self, quality: Tensor) -> Tensor:
         """Bits a pixel that a unit of squared error is worth, at qualities 0..1."""
         return self.low * (self.high / self.low) ** quality
-
-
-def between_knots(table: Tensor, quality: Tensor) -> Tensor:
-    """Rows of a table (KNOTS, n) at qualities (B) in 0..1, linear in between; (B, n)."""
-    place = quality * (len(table) - 1)
-    low = place.floor().clamp(max=len(table) - 2)
-    share = (place - low).unsqueeze(1)
-    return torch.lerp(table[low.long()], table[low.long() + 1], share)
 
 
 class Transforms(nn.Module):

@@ -231,9 +231,7 @@ class PixelCNN(nn.Module):
 
     def conditions(self, quality: Tensor) -> Tensor:
         """The numbers that say what qualities (B) in 0..1 are, on their grid when quantised; (B, CONDITION)."""
-        place = quality * (KNOTS - 1)
-        low = place.floor().clamp(max=KNOTS - 2)
-        smooth = torch.lerp(self.condition[low.long()], self.condition[low.long() + 1], (place - low).unsqueeze(1))
+        smooth = between_knots(self.condition, quality)
         return self._on_grid(smooth) if self.quantised else smooth
 
     def inputs(self, symbols: Tensor, quality: Tensor | None = None) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
@@ -347,6 +345,13 @@ class PixelCNN(nn.Module):
         if self.training and self.forecasters:
             nats = nats + self.config.forecast_weight * self.forecast_loss(symbols, y, seen, outputs, centres)
         return nats
+
+
+def between_knots(table: Tensor, quality: Tensor) -> Tensor:
+    """Rows of a table (KNOTS, n) at qualities (B) in 0..1, linear in between; (B, n)."""
+    place = quality * (len(table) - 1)
+    low = place.floor().clamp(max=len(table) - 2)
+    return torch.lerp(table[low.long()], table[low.long() + 1], (place - low).unsqueeze(1))
 
 
 def _numbers(config: Config) -> Tensor:

@@ -13,7 +13,7 @@ from PIL import Image
 import presage
 from presage.codec import lossless
 
-GOLDEN = sorted(path for path in (HERE / "golden").glob("*.psg") if not path.stem.startswith("set-"))
+GOLDEN = sorted(path for path in (HERE / "golden").glob("*.psg") if not path.stem.startswith(("set-", "lossy")))
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,12 @@ INSTRUCTIONS = [
 ]
 FRESH = """
 import sys, hashlib, numpy as np, presage
+from PIL import Image
 data = open(sys.argv[1], "rb").read()
 pixels = np.load(sys.argv[2])
 assert np.array_equal(np.asarray(presage.decode(data)), pixels)
+lossy = np.asarray(presage.decode(open(sys.argv[3] + ".psg", "rb").read())).astype(int)  # latents are checked with a CRC-32
+assert np.abs(lossy - np.asarray(Image.open(sys.argv[3] + ".png"))).max() <= 1
 print(hashlib.sha256(presage.encode(pixels, model="tiny", tile=24)).hexdigest())
 """
 
@@ -58,7 +61,7 @@ print(hashlib.sha256(presage.encode(pixels, model="tiny", tile=24)).hexdigest())
 def test_fresh_process_and_plain_instructions(picture, reference, settings: dict[str, str], tmp_path) -> None:
     (tmp_path / "x.psg").write_bytes(reference)
     np.save(tmp_path / "x.npy", picture)
-    command = [sys.executable, "-c", FRESH, str(tmp_path / "x.psg"), str(tmp_path / "x.npy")]
+    command = [sys.executable, "-c", FRESH, *map(str, (tmp_path / "x.psg", tmp_path / "x.npy", HERE / "golden" / "lossy"))]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, cwd=HERE.parent, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == hashlib.sha256(reference).hexdigest()
