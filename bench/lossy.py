@@ -5,8 +5,11 @@ setting of a codec; between settings they are straight in the logarithm of the r
 """
 
 import json
+import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,32 +29,36 @@ MEASURES = ("psnr", "ms_ssim_db")
 
 
 def run(
-    folder: Path, names: Sequence[str], *, threads: int, limit: int | None, beside: Path | None = None, log: Log = lambda _: None
+    folder: Path,
+    names: Sequence[str],
+    *,
+    threads: int = 2,
+    jobs: int = 1,
+    limit: int | None = None,
+    beside: Path | None = None,
+    log: Log = lambda _: None,
 ) -> dict[str, Any]:
     """Measure codecs (none named: all that are installed) on the 8-bit RGB images of a folder; a dict for JSON and `lossy_report`.
 
-    beside: a result of an earlier run on the same images, whose other codecs are taken over. Raises ValueError for a folder
-    without images and unknown codecs, ImportError for what is not installed, RuntimeError if a decoded image has another size.
+    jobs: images that are worked on at a time, in processes. beside: a result of an earlier run on the same images, whose other
+    codecs are taken over. Raises ValueError for a folder without images and unknown codecs, ImportError for what is not
+    installed, RuntimeError if a decoded image has another size.
     """
     chosen, notes = lossy_codecs.choose(names)
     earlier = json.loads(beside.read_text()) if beside else {"images": [], "codecs": {}}
     kept = {name: text for name, text in earlier["codecs"].items() if name not in {codec.name for codec in chosen}}
     known = {row["name"]: row["codecs"] for row in earlier["images"]}
-    ms_ssim = _ms_ssim()
+    _ms_ssim()
     found = rgb_files(folder, limit)
     rows = []
-    for path in found:
-        pixels = _pixels(path)
-        measured = {codec.name: [_point(codec, setting, pixels, threads, ms_ssim) for setting in codec.settings] for codec in chosen}
-        if kept and path.name not in known:
-            raise ValueError(f"{beside} knows nothing of {path.name}")
-        measured |= {name: known[path.name][name] for name in kept}
-        rows.append({"name": path.name, "width": pixels.shape[1], "height": pixels.shape[0], "codecs": measured})
-        log(
-            f"{path.name}  "
-            + "  ".join(f"{name} {at_rate(points, 0.3, 'psnr'):.2f} dB" for name, points in measured.items())
-            + " at 0.3 bpp"
-        )
+    work = partial(_measure, [codec.name for codec in chosen], threads)
+    for row in _mapped(work, found, jobs):
+        if kept and row["name"] not in known:
+            raise ValueError(f"{beside} knows nothing of {row['name']}")
+        row["codecs"] |= {name: known[row["name"]][name] for name in kept}
+        rows.append(row)
+        shown = "  ".join(f"{name} {at_rate(points, 0.3, 'psnr'):.2f}" for name, points in row["codecs"].items())
+        log(f"{row['name']}  dB at 0.3 bpp: {shown}")
     described = {codec.name: codec.description for codec in chosen} | kept
     curves = {name: _mean([row["codecs"][name] for row in rows]) for name in described}
     result: dict[str, Any] = {"machine": _machine(threads), "images": rows, "notes": notes}
@@ -65,6 +72,23 @@ def run(
         result["bd_rate"] = {m: {name: bd_rate(curves["presage"], curves[name], m) for name in others} for m in MEASURES}
         result["images_above"] = {name: _images_above(rows, name) for name in others}
     return result
+
+
+def _mapped(work: Callable[[Path], dict[str, Any]], found: Sequence[Path], jobs: int) -> Iterator[dict[str, Any]]:
+    if jobs == 1:
+        yield from map(work, found)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(work, found)
+
+
+def _measure(names: Sequence[str], threads: int, path: Path) -> dict[str, Any]:
+    """All points of an image."""
+    torch.set_num_threads(threads)
+    pixels, ms_ssim = _pixels(path), _ms_ssim()
+    chosen = [lossy_codecs.CODECS[name] for name in names]
+    measured = {codec.name: [_point(codec, setting, pixels, threads, ms_ssim) for setting in codec.settings] for codec in chosen}
+    return {"name": path.name, "width": pixels.shape[1], "height": pixels.shape[0], "codecs": measured}
 
 
 def _ms_ssim() -> Callable[[Pixels, Pixels], float]:

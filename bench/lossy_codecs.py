@@ -81,7 +81,7 @@ JPEG: dict[str, Any] = {"optimize": True, "subsampling": "4:2:0"}
 WEBP: dict[str, Any] = {"method": 6}
 AVIF: dict[str, Any] = {"speed": 4, "subsampling": "4:2:0", "advanced": {"tune": "psnr"}}
 _ALL = (
-    Lossy("presage", "Presage, model `latent`", tuple(range(0, 101, 10)), _presage_encode, _presage_decode),
+    Lossy("presage", "Presage, model `latent`", (0, 12, 24, 36, 48, 62, 80, 100), _presage_encode, _presage_decode),
     Lossy(
         "avif", "AVIF, 4:2:0, speed 4, tuned for PSNR (libavif, in Pillow)", (10, 16, 22, 28, 34, 40, 46, 52, 60, 68),
         partial(_pillow_encode, "AVIF", AVIF), _pillow_decode, feature="avif",

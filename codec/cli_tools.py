@@ -81,6 +81,7 @@ def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> 
 @click.option("--codecs", default="", help="Comma-separated; by default all that are installed.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first images.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Images worked on at a time, in processes.")
 @click.option("--beside", type=click.Path(path_type=Path, exists=True), help="Result of an earlier run: take over its other codecs.")
 @click.option("--plot", type=PATH, help="Draw the curves.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")

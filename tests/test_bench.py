@@ -8,7 +8,7 @@ import pytest
 from conftest import HERE
 from PIL import Image
 
-from presage.bench import calls, calls_report, lossless
+from presage.bench import calls, calls_report, lossless, lossy, lossy_report
 from presage.codec import networks
 
 CHECKPOINT = HERE.parent / "models" / "runs" / "photo.checkpoint"
@@ -60,3 +60,43 @@ def test_calls(tmp_path: Path) -> None:
     assert "tiny-bits-1" in calls_report.summary([result, result])
     calls_report.draw(result, tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").width > 800
+
+
+def test_lossy(tmp_path: Path) -> None:
+    Image.open(HERE / "golden" / "rgb.png").resize((200, 180), Image.Resampling.BICUBIC).save(tmp_path / "a.png")
+    lines: list[str] = []
+    result = lossy.run(tmp_path, ["webp"], threads=1, log=lines.append)
+    assert len(lines) == 1
+    (tmp_path / "webp.json").write_text(json.dumps(result))
+    result = lossy.run(tmp_path, ["jpeg", "presage"], threads=1, jobs=1, beside=tmp_path / "webp.json")
+    assert set(result["curves"]) == {"jpeg", "presage", "webp"}
+    for curve in result["curves"].values():
+        assert np.all(np.diff([point["bpp"] for point in curve]) > 0)
+        assert curve[-1]["psnr"] > curve[0]["psnr"]
+    assert json.loads(json.dumps(result))["at_rates"]["psnr"].keys() == result["curves"].keys()
+    text = lossy_report.markdown(result)
+    assert "BD-rate" in text
+    lossy_report.draw(result, tmp_path / "figure.png")
+    assert Image.open(tmp_path / "figure.png").width > 800
+
+
+def test_bd_rate() -> None:
+    """A codec that takes twice the bytes at every quality is 100 % larger, and half as large the other way round."""
+    curve = [{"bpp": rate, "psnr": 30 + 6 * np.log2(rate)} for rate in (0.1, 0.2, 0.5, 1.0)]
+    twice = [{"bpp": 2 * point["bpp"], "psnr": point["psnr"]} for point in curve]
+    assert lossy.bd_rate(twice, curve, "psnr") == pytest.approx(1.0)
+    assert lossy.bd_rate(curve, twice, "psnr") == pytest.approx(-0.5)
+    assert np.isnan(lossy.at_rate(curve, 2.0, "psnr"))
+    assert lossy.at_rate(curve, 0.2, "psnr") == pytest.approx(curve[1]["psnr"])
+
+
+def test_calls_of_latents(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    mosaic = np.kron(random.integers(0, 256, (8, 24, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+    Image.fromarray(mosaic).save(tmp_path / "mosaic.png")
+    parts = ("sampling", "decoding", "packed")
+    result = calls.run("tiny-categories", tmp_path / "mosaic.png", 2, 1, False, 1, parts, networks.Settings(threads=1), lambda _: None)
+    assert result["symbols"] == 8 * 8 * 2
+    assert result["packed"]["images"] == 3
+    assert result["packed"]["squared_error"] > 0
+    assert "squared error" in calls_report.markdown(result)
