@@ -52,8 +52,7 @@ def methods(network: ExactPixelCNN) -> dict[str, Schedule]:
     rows["fixed point, in turn"] = Schedule("fixed-point")
     if c.slope:
         rows["wavefront"] = Schedule("wavefront")
-    kinds = {"x": "not shared", "h+quantile": "noise"}
-    return {name: s for name, s in rows.items() if s.name != "forecast" or s.module in c.forecasters or s.module not in kinds}
+    return {name: s for name, s in rows.items() if s.name != "forecast" or s.module in c.forecasters}
 
 
 def load(path: Path, side: int, network: ExactPixelCNN, stochastic: bool) -> list[Pixels]:
