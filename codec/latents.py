@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 TILE = 128  # latents along the side of a tile
 TOGETHER = 32  # small pictures that go through the transforms together
-NEAR = 0.99  # a file of so much of the wanted size is near enough
-NEAR_DB = 0.03
+NEAR = 0.975  # a file of so much of the wanted size is near enough
+NEAR_DB = 0.05
+SLOPE, SLOPE_DB = 2.5, 9.0  # growth from the worst quality to the best: of the logarithm of the size, and in decibels; about
 
 
 def latent_model(name: str, settings: networks.Settings) -> tuple[store.Weights, ExactLatent]:
@@ -148,11 +149,15 @@ def _gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return found
 
 
-def _last(count: int, value: Callable[[int], float], target: float, near: float) -> int:
-    """The last of range(count) whose increasing value is not above the target; 0 if all are. Or one as near as `near`."""
+def _last(count: int, value: Callable[[int], float], target: float, near: float, slope: float) -> int:
+    """The last of range(count) whose increasing value is not above the target, or one that is nearer than `near`; 0 if all are above.
+
+    slope: what the value grows by from one to the next, more or less.
+    """
     low, high = -1, count  # value(low) <= target < value(high)
     known: dict[int, float] = {}
     place = count // 2
+    aim = target - near / 3
     while high - low > 1:
         known[place] = value(place)
         if known[place] <= target:
@@ -161,9 +166,8 @@ def _last(count: int, value: Callable[[int], float], target: float, near: float)
                 break
         else:
             high = place
-        middle = (low + high) // 2
-        bracketed = low in known and high in known
-        guess = low + int((high - low) * (target - known[low]) / (known[high] - known[low]) + 0.5) if bracketed else middle
+        rise = (known[high] - known[low]) / (high - low) if low in known and high in known else slope
+        guess = place + round((aim - known[place]) / max(rise, slope / 8))
         place = min(max(guess, low + 1), high - 1)
     return max(low, 0)
 
@@ -179,14 +183,15 @@ def encode_picture(picture: Picture, model: str, target: Target, tile: int, sett
     last = network.qualities - 1
     if target.psnr is not None:
         wanted = target.psnr
-        first = _last(last + 1, lambda q: -encoding.psnr(last - q), -wanted, NEAR_DB)
+        first = _last(last + 1, lambda q: -encoding.psnr(last - q), -wanted, NEAR_DB, SLOPE_DB / network.qualities)
         if encoding.psnr(last - first) < wanted:
             raise ImageRefused(f"{wanted} dB is beyond the best quality of {weights.name}, which is {encoding.psnr(last):.2f} dB here")
         return encoding.file(last - first)
     if target.quality is not None:
         return encoding.file(round(target.quality * last / SCALE))
     limit = target.size if target.size is not None else int((target.bpp or 0) * encoding.width * encoding.height / 8)
-    place = _last(last + 1, lambda q: float(np.log(len(encoding.file(q)))), float(np.log(max(1, limit))), -float(np.log(NEAR)))
+    wanted, near = float(np.log(max(1, limit))), -float(np.log(NEAR))
+    place = _last(last + 1, lambda q: float(np.log(len(encoding.file(q)))), wanted, near, SLOPE / network.qualities)
     if len(encoding.file(place)) > limit:
         raise ImageRefused(f"the smallest file of this picture has {len(encoding.file(0)):,} bytes, more than {limit:,}")
     return encoding.file(place)

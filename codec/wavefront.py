@@ -23,7 +23,7 @@ from .parallel import Progress, spread
 Symbols = NDArray[np.uint8]
 Spans = Sequence["Span"]
 BATCH = 24  # tiles that are walked through together
-HALVES = (0, 1)  # high, low
+CHUNK = 512  # rows that are evaluated together in encoding
 
 
 class Span(IntEnum):
@@ -71,7 +71,7 @@ def visit(front: Evaluator, rows: Tensor, spans: Spans, code: Code) -> Tensor:
 
 
 def _encode_tile(network: ExactPixelCNN, tile: Symbols, spans: Spans) -> bytes:
-    """All rows at once: the encoder knows every symbol."""
+    """Many rows at once: the encoder knows every symbol."""
     c = network.config
     height, width = tile.shape[:2]
     front = Evaluator(network, [(height, width)])
@@ -80,17 +80,23 @@ def _encode_tile(network: ExactPixelCNN, tile: Symbols, spans: Spans) -> bytes:
     nibbles: list[entropy.Nibbles] = []
     weights: list[entropy.Weights] = []
 
-    def code(channel: int, half: int, found: Tensor) -> Tensor:
-        values = (known[:, channel] >> 4 if half == 0 else known[:, channel] & 15).int()
-        nibbles.append(values.cpu().numpy())
-        weights.append(found.cpu().numpy())
-        return values
+    keys: list[NDArray[np.int64]] = []  # where they stand in the stream
+    turns = sum(spans)  # a channel's span is also the number of its nibbles
+    parts = (t.split(CHUNK) for t in (front.pixels[0], known, c.steps(height, width)))
+    for rows, symbols, steps in zip(*parts, strict=True):
+        first = len(keys)
 
-    visit(front, front.pixels[0], spans, code)
+        def code(channel: int, half: int, found: Tensor, symbols: Tensor = symbols, steps: Tensor = steps, first: int = first) -> Tensor:
+            values = (symbols[:, channel] >> 4 if half == 0 else symbols[:, channel] & 15).int()
+            keys.append(steps.numpy() * turns + len(keys) - first)
+            nibbles.append(values.cpu().numpy())
+            weights.append(found.cpu().numpy())
+            return values
+
+        visit(front, rows, spans, code)
     if not nibbles:
         return b""
-    steps = c.steps(height, width).numpy()
-    order = np.argsort((steps * len(nibbles) + np.arange(len(nibbles))[:, None]).ravel(), kind="stable")
+    order = np.argsort(np.concatenate(keys), kind="stable")
     return entropy.encode(np.concatenate(nibbles)[order], np.concatenate(weights)[order])
 
 

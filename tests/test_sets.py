@@ -139,7 +139,7 @@ def test_what_a_set_does_not_take() -> None:
     pictures = named(2)
     with pytest.raises(ImageRefused, match="1 to"):
         sets.pack_pictures([], "tiny-chain", 0, SETTINGS)
-    with pytest.raises(ImageRefused, match="neither packs"):
+    with pytest.raises(ImageRefused, match="does not pack sets"):
         sets.pack_pictures(pictures, "tiny", 0, SETTINGS)
     with pytest.raises(WeightsError):
         sets.pack_pictures(pictures, "nobody", 0, SETTINGS)
