@@ -125,10 +125,10 @@ class _Encoding:
             prior, threads = self.network.prior_at(quality), self.settings.thread_count
             if wavefront.fits(prior):
                 spans = wavefront.spans_of(cut, prior.config.zero)
-                streams = wavefront.encode_tiles(prior, cut, spans, threads, lambda _: None)
+                streams = wavefront.encode_tiles(prior, cut, spans, threads, self.settings.progress)
                 sections = container.pack_latents(quality, spans) | container.pack_tiles(streams)
             else:
-                sections = container.pack_groups(*chained.encode_tiles(prior, cut, threads, lambda _: None))
+                sections = container.pack_groups(*chained.encode_tiles(prior, cut, threads, self.settings.progress))
             crc, side = zlib.crc32(symbols.tobytes()), self.tile
             header = Header(self.width, self.height, self.picture.mode, Coding.LATENT, crc, side, self.weights.name, self.weights.hash)
             self._files[quality] = container.write(header, self.extras | sections)

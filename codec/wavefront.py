@@ -104,7 +104,9 @@ def encode_tiles(network: ExactPixelCNN, tiles: Sequence[Symbols], spans: Spans,
     """The streams of tiles, uint8 (h, w, channels) each."""
 
     def work(part: slice, report: Progress) -> list[bytes]:
-        return [_encode_tile(network, tile, spans) for tile in tiles[part]]
+        found = [_encode_tile(network, tile, spans) for tile in tiles[part]]
+        report(1.0)
+        return found
 
     return spread(work, len(tiles), 1, threads if network.device.type == "cpu" else 1, progress)
 
