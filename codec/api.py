@@ -73,8 +73,7 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) 
         raise ImageRefused(f"the side of a tile is {container.TILE_SIDES.start} to {container.TILE_SIDES.stop - 1}, not {tile}")
     image = picture.image
     check_size(image)
-    kept = {Tag.ICC: picture.icc, Tag.EXIF: picture.exif, Tag.META: picture.meta_bytes}
-    extras = {tag: content for tag, content in kept.items() if content}
+    extras = picture.extras
     plain = Header(image.width, image.height, picture.mode, Coding.STORED, zlib.crc32(image.tobytes()))
     if picture.verbatim is not None:
         return container.write(plain, {Tag.SOURCE: picture.verbatim})

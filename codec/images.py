@@ -9,7 +9,7 @@ from typing import Any
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from .container import PIL_MODES, Mode
+from .container import PIL_MODES, Mode, Tag
 from .errors import DamagedFile, ImageRefused
 
 MODES = {name: mode for mode, name in PIL_MODES.items()}
@@ -32,6 +32,12 @@ class Picture:
     @property
     def meta_bytes(self) -> bytes:
         return json.dumps(self.meta, separators=(",", ":"), sort_keys=True).encode() if self.meta else b""
+
+    @property
+    def extras(self) -> dict[bytes, bytes]:
+        """The sections for what is kept beside the pixels."""
+        kept = {Tag.ICC: self.icc, Tag.EXIF: self.exif, Tag.META: self.meta_bytes}
+        return {tag: content for tag, content in kept.items() if content}
 
 
 def read(data: bytes, name: str = "the image") -> Picture:

@@ -107,8 +107,7 @@ class _Encoding:
         self.width, self.height = picture.image.size
         self.pixels = api.rgb_pixels(picture)[None]
         self.features = analyse(network, self.pixels, settings)
-        kept = {Tag.ICC: picture.icc, Tag.EXIF: picture.exif, Tag.META: picture.meta_bytes}
-        self.extras = {tag: content for tag, content in kept.items() if content}
+        self.extras = picture.extras
         if picture.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
             self.extras[Tag.ALPHA] = stored.encode(picture.image.getchannel("A"))
         self._files: dict[int, bytes] = {}
