@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .calls import FULL
+from .figures import blank
 from .tables import rows_of
 
 
@@ -109,17 +110,9 @@ def _precision(precisions: list[dict[str, Any]]) -> str:
 
 def draw(result: dict[str, Any], target: Path) -> None:
     """Calls against evaluations over window sizes, and against P. Raises ImportError without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("the figure needs matplotlib: pip install presage[bench]") from None
-
     if "windows" not in result or "precision" not in result:
         raise ValueError("the figure needs pictures to decode; name some with --data")
-    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.subplots(1, 2)
+    figure, axes = blank((9.5, 4.2), 2)
     windows = result["windows"]
     axes[0].plot([w["evaluations"] for w in windows], [100 * w["share"] for w in windows], "o-", color="#c2410c")
     for w in windows:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .figures import blank
 from .lossy import RATES
 from .tables import rows_of
 
@@ -34,15 +35,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 def draw(result: dict[str, Any], target: Path) -> None:
     """The curves; the suffix says in which format. Raises ImportError without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("the figure needs matplotlib: pip install presage[bench]") from None
-
-    figure = Figure(figsize=(10.5, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.subplots(1, 2)
+    figure, axes = blank((10.5, 5), 2)
     for axis, (measure, title) in zip(axes, TITLES.items(), strict=True):
         for name, curve in result["curves"].items():
             own = name == "presage"

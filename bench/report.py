@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .figures import blank
 from .lossless import table
 
 DIRECTIONS = (("encode_s", "Encoding"), ("decode_s", "Decoding"))
@@ -14,15 +15,7 @@ OWN, PEER = "#c2410c", "#1e3a5f"
 
 def draw(result: dict[str, Any], target: Path) -> None:
     """Write the figure of a result of `lossless.run`; the suffix says in which format. Raises ImportError without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("the figure needs matplotlib: pip install presage[bench]") from None
-
-    figure = Figure(figsize=(9.5, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.subplots(1, 2, sharey=True)
+    figure, axes = blank((9.5, 5.2), 2, sharey=True)
     for axis, (key, title) in zip(axes, DIRECTIONS, strict=True):
         timed = {name: mean[key] for name, mean in result["mean"].items() if not mean["recorded"]}
         for name, mean in result["mean"].items():
