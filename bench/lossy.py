@@ -25,6 +25,7 @@ from .lossy_codecs import Lossy
 RATES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # bits a pixel at which codecs are compared
 SMALLEST = 161  # pixels along a side that MS-SSIM needs
 Log = Callable[[str], None]
+Similarity = Callable[[Pixels, Pixels], float]
 MEASURES = ("psnr", "ms_ssim_db")
 
 
@@ -48,11 +49,11 @@ def run(
     earlier = json.loads(beside.read_text()) if beside else {"images": [], "codecs": {}}
     kept = {name: text for name, text in earlier["codecs"].items() if name not in {codec.name for codec in chosen}}
     known = {row["name"]: row["codecs"] for row in earlier["images"]}
-    _ms_ssim()
+    ms_ssim()
     found = rgb_files(folder, limit)
     rows = []
     work = partial(_measure, [codec.name for codec in chosen], threads)
-    for row in _mapped(work, found, jobs):
+    for row in mapped(work, found, jobs):
         if kept and row["name"] not in known:
             raise ValueError(f"{beside} knows nothing of {row['name']}")
         row["codecs"] |= {name: known[row["name"]][name] for name in kept}
@@ -60,7 +61,7 @@ def run(
         shown = "  ".join(f"{name} {at_rate(points, 0.3, 'psnr'):.2f}" for name, points in row["codecs"].items())
         log(f"{row['name']}  dB at 0.3 bpp: {shown}")
     described = {codec.name: codec.description for codec in chosen} | kept
-    curves = {name: _mean([row["codecs"][name] for row in rows]) for name in described}
+    curves = {name: mean_curve([row["codecs"][name] for row in rows]) for name in described}
     result: dict[str, Any] = {"machine": _machine(threads), "images": rows, "notes": notes}
     result["codecs"] = described
     result["curves"] = curves
@@ -74,7 +75,8 @@ def run(
     return result
 
 
-def _mapped(work: Callable[[Path], dict[str, Any]], found: Sequence[Path], jobs: int) -> Iterator[dict[str, Any]]:
+def mapped(work: Callable[[Path], dict[str, Any]], found: Sequence[Path], jobs: int) -> Iterator[dict[str, Any]]:
+    """The work on every file, in their order; jobs: how many at a time, in processes."""
     if jobs == 1:
         yield from map(work, found)
         return
@@ -85,15 +87,16 @@ def _mapped(work: Callable[[Path], dict[str, Any]], found: Sequence[Path], jobs:
 def _measure(names: Sequence[str], threads: int, path: Path) -> dict[str, Any]:
     """All points of an image."""
     torch.set_num_threads(threads)
-    pixels, ms_ssim = _pixels(path), _ms_ssim()
+    pixels, similarity = _pixels(path), ms_ssim()
     chosen = [lossy_codecs.CODECS[name] for name in names]
-    measured = {codec.name: [_point(codec, setting, pixels, threads, ms_ssim) for setting in codec.settings] for codec in chosen}
+    measured = {codec.name: [_point(codec, setting, pixels, threads, similarity) for setting in codec.settings] for codec in chosen}
     return {"name": path.name, "width": pixels.shape[1], "height": pixels.shape[0], "codecs": measured}
 
 
-def _ms_ssim() -> Callable[[Pixels, Pixels], float]:
+def ms_ssim() -> Similarity:
+    """The function that measures MS-SSIM of two pictures of a size. Raises ImportError without pytorch-msssim."""
     try:
-        from pytorch_msssim import ms_ssim
+        import pytorch_msssim
     except ImportError:
         raise ImportError("MS-SSIM needs pytorch-msssim: pip install presage[bench]") from None
 
@@ -101,12 +104,12 @@ def _ms_ssim() -> Callable[[Pixels, Pixels], float]:
         if min(a.shape[:2]) < SMALLEST:
             raise ValueError(f"MS-SSIM needs images of at least {SMALLEST} x {SMALLEST} pixels")
         pair = [torch.from_numpy(np.array(p)).permute(2, 0, 1).unsqueeze(0).float() for p in (a, b)]
-        return float(ms_ssim(*pair, data_range=255))
+        return float(pytorch_msssim.ms_ssim(*pair, data_range=255))
 
     return measure
 
 
-def _point(codec: Lossy, setting: float, pixels: Pixels, threads: int, ms_ssim: Callable[[Pixels, Pixels], float]) -> dict[str, float]:
+def _point(codec: Lossy, setting: float, pixels: Pixels, threads: int, similarity: Similarity) -> dict[str, float]:
     """Real bytes and what they show."""
     started = time.perf_counter()
     data = codec.encode(pixels, setting, threads)
@@ -115,21 +118,24 @@ def _point(codec: Lossy, setting: float, pixels: Pixels, threads: int, ms_ssim: 
     ended = time.perf_counter()
     if decoded.shape != pixels.shape:
         raise RuntimeError(f"{codec.name} gives back {decoded.shape} instead of {pixels.shape}")
+    measured = {"setting": setting} | distances(pixels, decoded, len(data), similarity)
+    return measured | {"encode_s": between - started, "decode_s": ended - between}
+
+
+def distances(pixels: Pixels, decoded: Pixels, size: int, similarity: Similarity) -> dict[str, float]:
+    """What a file of a size in bytes costs and shows; similarity: of `ms_ssim`."""
     error = np.square(decoded.astype(np.float64) - pixels).mean()
-    similarity = ms_ssim(pixels, decoded)
+    alike = similarity(pixels, decoded)
     return {
-        "setting": setting,
-        "bytes": len(data),
-        "bpp": 8 * len(data) / (pixels.shape[0] * pixels.shape[1]),
+        "bytes": size,
+        "bpp": 8 * size / (pixels.shape[0] * pixels.shape[1]),
         "psnr": float(10 * np.log10(255**2 / max(error, 1e-9))),
-        "ms_ssim": similarity,
-        "ms_ssim_db": float(-10 * np.log10(max(1e-9, 1 - similarity))),
-        "encode_s": between - started,
-        "decode_s": ended - between,
+        "ms_ssim": alike,
+        "ms_ssim_db": float(-10 * np.log10(max(1e-9, 1 - alike))),
     }
 
 
-def _mean(curves: Sequence[Sequence[dict[str, float]]]) -> list[dict[str, float]]:
+def mean_curve(curves: Sequence[Sequence[dict[str, float]]]) -> list[dict[str, float]]:
     """The mean over images at every setting."""
     return [{key: fmean(point[key] for point in points) for key in points[0]} for points in zip(*curves, strict=True)]
 
