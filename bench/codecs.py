@@ -88,7 +88,8 @@ def _jxl_decode(data: bytes, threads: int) -> Pixels:
     return imagecodecs.jpegxl_decode(data, numthreads=threads)
 
 
-def _flif_encode(pixels: Pixels, threads: int) -> bytes:
+def flif_encode(pixels: Pixels, threads: int) -> bytes:
+    """A file by the program `flif`. Raises CalledProcessError if it fails."""
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name, "image.ppm"), Path(name, "image.flif")
         Image.fromarray(pixels).save(source)
@@ -96,7 +97,8 @@ def _flif_encode(pixels: Pixels, threads: int) -> bytes:
         return target.read_bytes()
 
 
-def _flif_decode(data: bytes, threads: int) -> Pixels:
+def flif_decode(data: bytes, threads: int) -> Pixels:
+    """What `flif` makes of a file, or of its beginning. Raises CalledProcessError if it fails."""
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name, "image.flif"), Path(name, "image.ppm")
         source.write_bytes(data)
@@ -110,7 +112,7 @@ _ALL = (
     Codec("presage", "Presage, default model and tiles", _presage_encode, _presage_decode),
     Codec("jxl9", "JPEG XL lossless, effort 9 (libjxl)", partial(_jxl_encode, 9), _jxl_decode, "imagecodecs"),
     Codec("jxl7", "JPEG XL lossless, effort 7 (libjxl)", partial(_jxl_encode, 7), _jxl_decode, "imagecodecs"),
-    Codec("flif", "FLIF, default options, program started for each file", _flif_encode, _flif_decode, program="flif"),
+    Codec("flif", "FLIF, default options, program started for each file", flif_encode, flif_decode, program="flif"),
     Codec("webp", "WebP lossless, quality 100, method 6 (Pillow; one thread)", partial(_pillow_encode, "WEBP", WEBP), _pillow_decode),
     Codec("j2k", "JPEG 2000 reversible, colour transform, bare codestream (OpenJPEG)", _j2k_encode, _j2k_decode, "imagecodecs"),
     Codec("png", "PNG, optimize (Pillow; one thread)", partial(_pillow_encode, "PNG", PNG), _pillow_decode),

@@ -51,7 +51,8 @@ def _pillow_encode(kind: str, options: dict[str, Any], pixels: Pixels, quality: 
     return buffer.getvalue()
 
 
-def _pillow_decode(data: bytes, threads: int) -> Pixels:
+def pillow_decode(data: bytes, threads: int) -> Pixels:
+    """The pixels of whatever Pillow reads."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -84,22 +85,22 @@ _ALL = (
     Lossy("presage", "Presage, model `latent`", (0, 12, 24, 36, 48, 62, 80, 100), _presage_encode, _presage_decode),
     Lossy(
         "avif", "AVIF, 4:2:0, speed 4, tuned for PSNR (libavif, in Pillow)", (10, 16, 22, 28, 34, 40, 46, 52, 60, 68),
-        partial(_pillow_encode, "AVIF", AVIF), _pillow_decode, feature="avif",
+        partial(_pillow_encode, "AVIF", AVIF), pillow_decode, feature="avif",
     ),
     Lossy(
         "jxl", "JPEG XL, effort 7 (libjxl)", (20, 15, 12, 9, 7, 5.5, 4.5, 3.5, 2.8, 2.2, 1.6), _jxl_encode, _jxl_decode, needs="imagecodecs"
     ),
     Lossy(
         "webp", "WebP, method 6 (libwebp, in Pillow)", (0, 4, 10, 20, 35, 50, 65, 75, 82, 88),
-        partial(_pillow_encode, "WEBP", WEBP), _pillow_decode,
+        partial(_pillow_encode, "WEBP", WEBP), pillow_decode,
     ),
     Lossy(
         "j2k", "JPEG 2000, 9/7 wavelet, colour transform, bare codestream (OpenJPEG, in Pillow)",
-        (0.08, 0.11, 0.15, 0.2, 0.27, 0.36, 0.48, 0.64, 0.85, 1.1), _j2k_encode, _pillow_decode, feature="jpg_2000",
+        (0.08, 0.11, 0.15, 0.2, 0.27, 0.36, 0.48, 0.64, 0.85, 1.1), _j2k_encode, pillow_decode, feature="jpg_2000",
     ),
     Lossy(
         "jpeg", "JPEG, optimised Huffman tables, 4:2:0 (libjpeg-turbo, in Pillow)", (2, 5, 8, 12, 17, 24, 34, 46, 60, 72, 82),
-        partial(_pillow_encode, "JPEG", JPEG), _pillow_decode,
+        partial(_pillow_encode, "JPEG", JPEG), pillow_decode,
     ),
 )  # fmt: skip
 CODECS = {codec.name: codec for codec in _ALL}
