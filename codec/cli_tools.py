@@ -98,6 +98,30 @@ def bench_lossy(folder: Path, codecs: str, plot: Path | None, as_json: bool, **o
     click.echo(json.dumps(result, indent=1) if as_json else lossy_report.markdown(result))
 
 
+@bench.command("anytime")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
+@click.option("-m", "--model", "models", multiple=True, default=("ordered",), show_default=True, help="Model of Presage; may be repeated.")
+@click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS).")
+@click.option("--codecs", default="", help="Comma-separated, `presage` for its models; by default all that are installed.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first images.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Images worked on at a time, in processes.")
+@click.option("--beside", type=click.Path(path_type=Path, exists=True), help="Result of an earlier run: take over its other codecs.")
+@click.option("--plot", type=PATH, help="Draw the curves.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def bench_anytime(folder: Path, codecs: str, plot: Path | None, as_json: bool, **options: Any) -> None:
+    """PSNR and MS-SSIM of one file an image that is cut, on the images of a folder."""
+    from ..bench import anytime, anytime_report
+
+    try:
+        result = anytime.run(folder, [c for c in codecs.split(",") if c], log=partial(click.echo, err=True), **options)
+        if plot:
+            anytime_report.draw(result, plot)
+    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(result, indent=1) if as_json else anytime_report.markdown(result))
+
+
 @bench.command("calls")
 @click.option("-m", "--model", required=True, help="Model or release, see `presage models`.")
 @click.option("--data", type=click.Path(path_type=Path, exists=True), help="Pictures to decode: a folder, or a mosaic of square ones.")
