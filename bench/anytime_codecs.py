@@ -86,14 +86,15 @@ def of_model(name: str, folders: Sequence[Path] = ()) -> Anytime:
 
 
 def _presage_encode(model: str, settings: dict[str, Any], pixels: Pixels, threads: int) -> bytes:
-    return presage.encode_lossy(pixels, model=model, quality=100, threads=threads, **settings)
+    data = presage.encode_lossy(pixels, model=model, quality=100, threads=threads, **settings)
+    return presage.truncate(data, len(data))  # refuses what cannot be cut at all
 
 
 def _presage_cut(data: bytes, size: int) -> bytes | None:
     """None where not even what is needed to decode fits."""
     try:
-        return bytes(presage.truncate(data, size))
-    except (presage.PresageError, ValueError):
+        return presage.truncate(data, size)
+    except presage.ImageRefused:
         return None
 
 
