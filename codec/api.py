@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,11 +99,12 @@ def check_size(image: Image.Image) -> None:
 
 def _with_model(picture: Picture, plain: Header, extras: dict[bytes, bytes], model: str, tile: int, settings: Settings) -> bytes:
     from ..models.exact_latent import ExactLatent
+    from ..models.exact_ordered import ExactOrdered
     from ..models.exact_pixelcnn import ExactPixelCNN
     from . import chained, lossless, stored, tiles
 
     weights, network = load_model(model, settings)
-    if isinstance(network, ExactLatent):
+    if isinstance(network, ExactLatent | ExactOrdered):
         raise ImageRefused(f"the model {weights.name} codes with loss; use --lossy, or `presage.encode_lossy`")
     image = picture.image
     side = tile or DEFAULT_TILES[weights.metadata.get("model", "photo")]
@@ -193,22 +195,28 @@ def _may_be_drawn(image: Image.Image) -> bool:
 # ---------------------------------------------------------------------------------------------------------- decoding
 
 
-def decode(data: bytes | mmap, *, crop: Box | None = None, **settings: Any) -> Image.Image:
+def decode(data: bytes | mmap, *, crop: Box | None = None, codes: int | None = None, **settings: Any) -> Image.Image:
     """The image of a .psg file, every pixel as it was. `crop` (x, y, width, height) decodes only the tiles it needs.
 
-    settings: see `Settings`. Raises DamagedFile, WeightsError, and ImageRefused for a crop outside the image.
+    codes: of a file of ordered codes only the first so many of every patch. settings: see `Settings`. Raises DamagedFile,
+    WeightsError, and ImageRefused for a crop outside the image, or codes of a file that has none.
     """
-    image, _ = _decode(data, crop, False, Settings(**settings))
+    image, _ = _decode(data, crop, codes, False, Settings(**settings))
     return image
 
 
-def recover(data: bytes | mmap, *, crop: Box | None = None, **settings: Any) -> tuple[Image.Image, list[Box]]:
-    """What can be saved of a damaged file: the image, and the (x, y, width, height) of tiles that are lost and filled with gray."""
-    return _decode(data, crop, True, Settings(**settings))
+def recover(data: bytes | mmap, *, crop: Box | None = None, codes: int | None = None, **settings: Any) -> tuple[Image.Image, list[Box]]:
+    """What can be saved of a damaged file: the image, and the (x, y, width, height) of tiles that are lost and filled with gray.
+
+    Of ordered codes, what comes before the damage shows the whole picture, and all of it is listed.
+    """
+    return _decode(data, crop, codes, True, Settings(**settings))
 
 
-def _decode(data: bytes | mmap, crop: Box | None, recovering: bool, settings: Settings) -> tuple[Image.Image, list[Box]]:
+def _decode(data: bytes | mmap, crop: Box | None, codes: int | None, recovering: bool, settings: Settings) -> tuple[Image.Image, list[Box]]:
     header = container.read_header(data, partial=recovering)
+    if codes is not None and header.coding != Coding.ORDERED:
+        raise ImageRefused("the file has no ordered codes; leave out --codes")
     if header.coding in container.SETS:
         raise ImageRefused("the file is a set of many images; use `presage unpack`")
     size = (header.width, header.height)
@@ -224,6 +232,11 @@ def _decode(data: bytes | mmap, crop: Box | None, recovering: bool, settings: Se
 
         image, lost = latents.decode_image(data, header, recovering, settings)
         image = image.crop(area) if crop else image
+    elif header.coding == Coding.ORDERED:
+        from . import ordered
+
+        image, lost = ordered.decode_image(data, header, codes, recovering, settings)
+        image = image.crop(area) if crop else image
     else:
         image, lost = _tiled_image(data, header, area, recovering, settings)
         if not crop and not lost and zlib.crc32(image.tobytes()) != header.pixel_crc:
@@ -232,7 +245,7 @@ def _decode(data: bytes | mmap, crop: Box | None, recovering: bool, settings: Se
             lost = [(0, 0, *size)]
     from . import images
 
-    extras = (_extra(data, header, tag, recovering) for tag in (Tag.META, Tag.ICC, Tag.EXIF))
+    extras = (_extra(data, header, tag, recovering or header.cut_before(data, tag)) for tag in (Tag.META, Tag.ICC, Tag.EXIF))
     return images.restore(image, *extras), lost
 
 
@@ -274,10 +287,11 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
     from PIL import Image
 
     from ..models.exact_latent import ExactLatent
+    from ..models.exact_ordered import ExactOrdered
     from . import tiles
 
     network = network_of(header, settings)
-    if isinstance(network, ExactLatent):
+    if isinstance(network, ExactLatent | ExactOrdered):
         raise DamagedFile(f"the model {header.model} does not go with the file's coding")
     boxes = container.tile_boxes(header.width, header.height, header.tile)
     left, top, right, bottom = area
@@ -333,15 +347,19 @@ def info(data: bytes | mmap) -> dict[str, Any]:
         "width": header.width,
         "height": header.height,
         "mode": mode,
-        "coding": {Coding.STORED: "stored", Coding.CHAIN: "chain", Coding.LATENT: "lossy"}.get(header.coding, "model"),
-        "bytes": header.size,
-        "bits_per_sample": round(header.size * 8 / samples, 4),
-        "bits_per_pixel": round(header.size * 8 / (header.width * header.height), 4),
+        "coding": {Coding.STORED: "stored", Coding.CHAIN: "chain", Coding.LATENT: "lossy", Coding.ORDERED: "ordered"}.get(
+            header.coding, "model"
+        ),
+        "bytes": len(data),
+        "bits_per_sample": round(len(data) * 8 / samples, 4),
+        "bits_per_pixel": round(len(data) * 8 / (header.width * header.height), 4),
         "version": container.VERSION,
     }
     if latents := header.section(Tag.LATENTS):
         facts["quality"] = round(data[latents.offset] / 2.55, 1)
-    if header.coding != Coding.STORED:
+    if header.coding == Coding.ORDERED:
+        facts |= {"model": header.model, "weights": header.weights.hex()} | codes_of(data, header)
+    elif header.coding != Coding.STORED:
         facts |= {"model": header.model, "weights": header.weights.hex(), "tile": header.tile}  # with loss in latents
     elif header.section(Tag.SOURCE):
         facts["note"] = "16 bits a channel, kept as the source PNG file"
@@ -349,3 +367,16 @@ def info(data: bytes | mmap) -> dict[str, Any]:
         facts["note"] = "stored by a conventional lossless coder"
     facts["sections"] = {s.tag.decode("ascii", "replace"): s.size for s in header.sections}
     return facts
+
+
+def codes_of(data: bytes | mmap, header: Header) -> dict[str, Any]:
+    """How many ordered codes a file has and still holds, and how many each patch has. Raises DamagedFile."""
+    stream = container.ChunkStream(data, header)
+    there = sum(stream[i].codes for i in range(len(stream)))
+    facts: dict[str, Any] = {"codes": there, "chunks": len(stream), "cut": not stream.whole}
+    if layers := container.read_layers(data, header):
+        ends = list(accumulate(layers))
+        whole = sum(end <= there for end in ends)
+        part = (there - ends[whole - 1] if whole else there) / layers[whole] if whole < len(layers) else 0.0
+        facts |= {"codes_of_whole_file": ends[-1], "layers": len(layers), "layers_there": round(whole + part, 3)}
+    return facts | {"bytes_of_whole_file": header.size}

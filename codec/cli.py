@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import cli_images, cli_sets, cli_tools
+from . import cli_images, cli_ordered, cli_sets, cli_tools
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,6 +28,7 @@ for command in (
     cli_images.decode,
     cli_images.info,
     cli_images.verify,
+    cli_ordered.truncate,
     cli_sets.pack,
     cli_sets.unpack,
     cli_sets.sample,

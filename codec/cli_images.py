@@ -19,7 +19,7 @@ from .schedule import Schedule
 @outputs
 @click.option("-m", "--model", help="Model or release, see `presage models`; by default photo, or latent with --lossy.")
 @click.option("--lossy", is_flag=True, help="With loss, to a file of a fraction of the size.")
-@click.option("--quality", type=click.FloatRange(0, 100), help="With --lossy: 0 to 100; 50 if nothing else is said.")
+@click.option("--quality", type=click.FloatRange(0, 100), help="With --lossy: 0 to 100; 50 if nothing is said, 100 for ordered codes.")
 @click.option("--bpp", type=click.FloatRange(min=0), help="With --lossy: at most so many bits a pixel.")
 @click.option("--bytes", "size", type=click.IntRange(min=1), help="With --lossy: at most so many bytes.")
 @click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
@@ -49,7 +49,7 @@ def encode(
     wanted = {k: v for k, v in {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr}.items() if v is not None}
     if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
-    target = (wanted or {"quality": 50.0}) if lossy else None
+    target = wanted if lossy else None
     each(paths, partial(_encode, work, output, out_dir, force, model, tile or 0, quantise, target), work, jobs)
 
 
@@ -70,22 +70,22 @@ def _encode(
     from . import api, images, networks
 
     picture = images.read(source, str(path))
-    if picture.lossy_source and not target:
+    if picture.lossy_source and target is None:
         work.say(
             f"presage: {path}: a {picture.lossy_source} file holds fewer bytes than its pixels; the .psg will be larger than this file"
         )
     started = time.monotonic()
     settings = networks.Settings(**work.settings(path.name))
-    if target:
-        from . import latents, lossy
+    if target is not None:
+        from . import lossy
 
-        data = latents.encode_picture(picture, model or lossy.DEFAULT_MODEL, lossy.Target(**target), tile, settings)
+        data = lossy.encode_picture(picture, model or lossy.DEFAULT_MODEL, lossy.Target(**target), tile, settings)
     else:
         model = model or api.DEFAULT_MODEL
         data = api.encode_picture(api.quantised(picture, model, settings) if quantise else picture, model, tile, settings)
     files.write(destination, data, force)
     facts = api.info(data) | {"output": str(destination), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
-    rate = f"{facts['bits_per_pixel']:.3f} bits/pixel" if target else f"{facts['bits_per_sample']:.3f} bits/sample"
+    rate = f"{facts['bits_per_pixel']:.3f} bits/pixel" if target is not None else f"{facts['bits_per_sample']:.3f} bits/sample"
     facts["text"] = f"{path} -> {destination}  {len(source):,} -> {len(data):,} bytes  {rate}  {facts['seconds']:.1f} s"
     return facts
 
@@ -94,6 +94,8 @@ def _encode(
 @outputs
 @click.option("--crop", type=Crop(), help="Only this part; reads only the tiles it needs.")
 @click.option("--recover", is_flag=True, help="Save what is whole of a damaged file; lost tiles become gray and are listed.")
+@click.option("--codes", type=click.IntRange(min=0), help="Of a file of ordered codes: only the first so many of every patch.")
+@click.option("--progressive", type=click.Path(path_type=Path, file_okay=False), help="Folder for the picture at several cuts of the file.")
 @scheduled
 @jobs
 @common
@@ -104,6 +106,8 @@ def decode(
     force: bool,
     crop: tuple[int, int, int, int] | None,
     recover: bool,
+    codes: int | None,
+    progressive: Path | None,
     jobs: int,
     stats: bool,
     **options: Any,
@@ -111,8 +115,18 @@ def decode(
     """Decompress .psg files, to PNG or to the format of -o."""
     schedule = schedule_of(options)
     work = Work(**options).beside(jobs)
+    if progressive is not None:
+        if any((output, out_dir, crop, recover, codes is not None)):
+            raise click.UsageError("--progressive goes without -o, --out-dir, --crop, --recover and --codes")
+        each(paths, partial(_progressive, work, progressive, force), work, jobs)
     check_outputs(paths, output, out_dir, work.as_json)
-    each(paths, partial(_decode, work, output, out_dir, force, crop, recover, schedule, stats), work, jobs)
+    each(paths, partial(_decode, work, output, out_dir, force, crop, recover, codes, schedule, stats), work, jobs)
+
+
+def _progressive(work: Work, folder: Path, force: bool, path: Path) -> dict[str, Any]:
+    from . import cli_ordered
+
+    return cli_ordered.write_progressive(work, folder, force, path, work.settings(path.name))
 
 
 def _decode(
@@ -122,13 +136,14 @@ def _decode(
     force: bool,
     crop: tuple[int, int, int, int] | None,
     recovering: bool,
+    codes: int | None,
     schedule: Schedule,
     stats: bool,
     path: Path,
 ) -> dict[str, Any]:
     target = files.output_of(path, output, folder, ".png")
     files.check_output(target, force)
-    from . import api, images
+    from . import api, cli_ordered, images
 
     suffix = ".png" if target == files.STDIO else target.suffix
     images.check_suffix(suffix)
@@ -139,12 +154,16 @@ def _decode(
     with files.mapped(path) as data:
         source = None if recovering or crop else api.source_file(data)
         if recovering:
-            image, lost = api.recover(data, crop=crop, **settings)
+            image, lost = api.recover(data, crop=crop, codes=codes, **settings)
             facts["lost"] = lost
             for x, y, width, height in lost:
                 work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
         else:
-            image = api.decode(data, crop=crop, **settings)
+            image = api.decode(data, crop=crop, codes=codes, **settings)
+        about, note = cli_ordered.cut_note(data)
+        facts |= about
+        if note:
+            work.say(f"presage: {path}: {note}")
         if source is not None and suffix != ".png":
             raise PresageError("the image has 16 bits a channel; only a .png keeps them")
         content = source if source is not None else images.to_file(image, suffix)
@@ -191,6 +210,7 @@ def verify(paths: tuple[Path, ...], jobs: int, **options: Any) -> None:
 
 def _verify(work: Work, path: Path) -> dict[str, Any]:
     from . import api, networks
+    from .cli_ordered import cut_note
     from .container import SETS, read_header
 
     settings = work.settings(path.name)
@@ -201,4 +221,12 @@ def _verify(work: Work, path: Path) -> dict[str, Any]:
             found, _ = sets.unpack_images(data, None, False, networks.Settings(**settings))
             return {"ok": True, "images": len(found), "text": f"{path}: ok, {len(found)} images"}
         image = api.decode(data, **settings)
-    return {"ok": True, "width": image.width, "height": image.height, "text": f"{path}: ok, {image.width}x{image.height} {image.mode}"}
+        facts, note = cut_note(data)
+    if note:
+        work.say(f"presage: {path}: {note}")
+    return facts | {
+        "ok": True,
+        "width": image.width,
+        "height": image.height,
+        "text": f"{path}: ok, {image.width}x{image.height} {image.mode}",
+    }

@@ -155,6 +155,10 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option("--noise", type=click.Choice(["quantile", "gumbel"]), default="quantile", show_default=True)
 @click.option("--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="Of pictures that a lossy model draws.")
 @click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Samples drawn together.")
+@click.option("--codes", type=click.IntRange(min=0), help="Of a model of ordered codes: only the first so many of every patch.")
+@click.option(
+    "--seconds", "limit", type=click.FloatRange(min=0), help="Of a model of ordered codes: stop drawing when they are over, and decode."
+)
 @scheduled
 @FORCE
 @common
@@ -169,6 +173,8 @@ def sample(
     noise: str,
     quality: float,
     batch: int,
+    codes: int | None,
+    limit: float | None,
     stats: bool,
     force: bool,
     **options: Any,
@@ -181,9 +187,15 @@ def sample(
         for target in filter(None, (output, mistakes, convergence)):
             files.check_output(target, force)
         from ..models.exact_latent import ExactLatent
-        from . import images, networks, pictures, sampling
+        from . import cli_ordered, images, networks, pictures, sampling
 
         settings = networks.Settings(**work.settings(output.name))
+        if networks.find_weights(model, settings).metadata.get("model") == "ordered":
+            if mistakes or convergence:
+                raise ImageRefused("codes are not guessed: there are no mistakes and no convergence to show")
+            return cli_ordered.draw_codes(work, model, count, seed, size, codes, limit, output, force)
+        if codes is not None or limit is not None:
+            raise ImageRefused("--codes and --seconds are for models of ordered codes")
         weights, network = networks.generative_model(model, settings)
         width, height = size or (int(weights.metadata.get("side", "32")),) * 2
         started = time.monotonic()

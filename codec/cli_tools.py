@@ -147,3 +147,42 @@ def bench_calls(model: str, data: Path | None, threads: int, plot: Path | None, 
     except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(result, indent=1) if as_json else calls_report.markdown(result))
+
+
+@bench.command("codes")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="CHECKPOINTS")
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True), multiple=True, required=True, help="Mosaic of test pictures; may be repeated."
+)
+@click.option("--samples", type=click.IntRange(min=2), default=2000, show_default=True, help="Of each prior.")
+@click.option("--limit", type=click.IntRange(min=0), default=1000, show_default=True, help="Test pictures of the error curves; 0: all.")
+@click.option("--features", type=PATH, help="Weights of the feature distance; by default those in the repository.")
+@click.option("--part", "parts", multiple=True, help="curves, bits or samples; by default all.")
+@click.option("--plot", type=PATH, help="Draw importance and errors of the codes.")
+@click.option("--plot-samples", type=PATH, help="Draw feature distance and time of samples.")
+@click.option("--grid", type=PATH, help="Draw samples at 25, 50, 75 and 100 % of the codes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def bench_codes(
+    folder: Path,
+    features: Path | None,
+    plot: Path | None,
+    plot_samples: Path | None,
+    grid: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """How much ordered codes matter one by one, and what samples of a part of them are worth (CIFAR-10)."""
+    from ..bench import codes, codes_report
+    from ..bench.features import RECORDED
+
+    try:
+        result, grids = codes.run(folder=folder, weights=features or RECORDED, log=partial(click.echo, err=True), **options)
+        if plot:
+            codes_report.draw(result, plot)
+        if plot_samples:
+            codes_report.draw_samples(result, plot_samples)
+        if grid:
+            codes_report.grid(grids, grid)
+    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(result, indent=1) if as_json else codes_report.markdown(result))

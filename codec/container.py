@@ -3,12 +3,13 @@
 Standard library only, so that a file can be looked at without numpy, torch or any weights.
 """
 
+import binascii
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from mmap import mmap
 
 from .errors import DamagedFile
@@ -30,6 +31,12 @@ GROUP_HEAD = struct.Struct("<BB")
 """precision, whether the tiles of a group go side by side"""
 GROUP_ENTRY = struct.Struct("<IIII")
 """bytes, CRC-32 of the stream, tiles, symbols in the first block"""
+LAYERS_ENTRY = struct.Struct("<HB")
+"""side of a patch in pixels, layers"""
+CHUNK_HEAD = struct.Struct("<HHB")
+"""check, codes: the lower 16 bits, the upper 8"""
+CHUNK_WORDS = range(15, 127)  # of a chunk: two more in each, until it has CHUNK_WORDS.stop - 1
+MAX_CHUNK_CODES = (1 << 24) - 1
 CRC = struct.Struct("<I")
 
 
@@ -66,6 +73,7 @@ class Coding(IntEnum):
     SET = 4  # many images in such groups
     LATENT = 5  # latents of an autoencoder, with loss: in tiles as 1, or in groups as 3
     LATENT_SET = 6  # many images, with loss, in groups
+    ORDERED = 7  # ordered codes, with loss, in a stream that may be cut anywhere
 
 
 CODED_MODES = {
@@ -76,9 +84,10 @@ CODED_MODES = {
     Coding.SET: (Mode.BILEVEL, Mode.GRAY, Mode.RGB),
     Coding.LATENT: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.LATENT_SET: (Mode.GRAY, Mode.RGB),
+    Coding.ORDERED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
 }
 SETS = (Coding.SET, Coding.LATENT_SET)
-LOSSY = (Coding.LATENT, Coding.LATENT_SET)
+LOSSY = (Coding.LATENT, Coding.LATENT_SET, Coding.ORDERED)
 
 
 class Tag:
@@ -91,11 +100,14 @@ class Tag:
     GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
     GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
     LATENTS = b"LATN"  # the quality, and what every channel of the latents holds
+    LAYERS = b"LAYR"  # ordered codes: LAYERS_ENTRY for every run of layers whose patches are of one size
+    CODES = b"CODE"  # ordered codes: the chunks; the last section, without a CRC of its own, because it may be cut
     LIST = b"LIST"  # zlib: JSON with the names, sizes and checksums of a set's images
     ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
     ICC = b"ICCP"
     EXIF = b"EXIF"
     META = b"META"  # JSON: transparency, dpi
+    CHECKED_BY_PARTS = (TILES, GROUPS, CODES)
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,11 @@ class Header:
         """The section of that name, or None."""
         return next((s for s in self.sections if s.tag == tag), None)
 
+    def cut_before(self, data: bytes | mmap, tag: bytes) -> bool:
+        """Whether the file is cut so short that the end of a section is missing."""
+        section = self.section(tag)
+        return section is not None and section.offset + section.size > len(data)
+
 
 Box = tuple[int, int, int, int]
 
@@ -144,13 +161,13 @@ def write(header: Header, sections: Mapping[bytes, bytes]) -> bytes:
         MAGIC, VERSION, length, header.width, header.height, header.mode, header.coding, header.tile, header.pixel_crc,
         len(sections), header.weights, len(name),
     )  # fmt: skip
-    table = b"".join(ENTRY.pack(t, len(d), 0 if t in (Tag.TILES, Tag.GROUPS) else zlib.crc32(d)) for t, d in sections.items())
+    table = b"".join(ENTRY.pack(t, len(d), 0 if t in Tag.CHECKED_BY_PARTS else zlib.crc32(d)) for t, d in sections.items())
     head = fixed + name + table
     return b"".join([head, CRC.pack(zlib.crc32(head)), *sections.values()])
 
 
 def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
-    """The header of a file; raises DamagedFile. With `partial`, the payload may be cut short."""
+    """The header of a file; raises DamagedFile. With `partial`, or if the codes are ordered, the payload may be cut short."""
     if len(data) < FIXED.size or data[: len(MAGIC)] != MAGIC:
         raise DamagedFile("not a Presage file" if data[: len(MAGIC)] != MAGIC[: len(data)] else "cut short in the header")
     (_, version, length, width, height, mode, coding, tile, pixel_crc, count, weights, name_size) = FIXED.unpack_from(data)
@@ -171,14 +188,14 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
         raise DamagedFile("the header has an unknown mode or coding") from None
     if kind not in CODED_MODES[how]:
         raise DamagedFile("the header's mode and coding do not go together")
-    if how != Coding.STORED and tile not in TILE_SIDES:
+    if how not in (Coding.STORED, Coding.ORDERED) and tile not in TILE_SIDES:
         raise DamagedFile(f"the header asks for tiles of {tile} pixels")
     sections, offset = [], length
     for i in range(count):
         tag, size, crc = ENTRY.unpack_from(data, FIXED.size + name_size + i * ENTRY.size)
         sections.append(Section(tag, offset, size, crc))
         offset += size
-    if len(data) > offset or (len(data) < offset and not partial):
+    if len(data) > offset or (len(data) < offset and not partial and how != Coding.ORDERED):
         raise DamagedFile("the file is cut short" if len(data) < offset else "the file has bytes after its end")
     return Header(width, height, kind, how, pixel_crc, tile, model, weights, tuple(sections), offset)
 
@@ -289,3 +306,84 @@ class GroupStreams:
         if len(stream) != size or zlib.crc32(stream) != crc:
             raise DamagedFile(f"group {group} is damaged")
         return Group(stream, tiles, first)
+
+
+def chunk_words(number: int) -> int:
+    """32-bit words in a chunk of ordered codes that is not the last: few at the beginning, so that little is lost by a cut there."""
+    return min(CHUNK_WORDS.start + 2 * number, CHUNK_WORDS.stop - 1)
+
+
+def pack_chunk(number: int, codes: int, words: bytes) -> bytes:
+    """A chunk of so many codes: its check, then their number, then the words of its range coder."""
+    body = struct.pack("<HB", codes & 0xFFFF, codes >> 16) + words
+    return struct.pack("<H", _chunk_check(number, body)) + body
+
+
+def _chunk_check(number: int, body: bytes) -> int:
+    """CRC-16-CCITT, which knows which chunk it is."""
+    return binascii.crc_hqx(body, number & 0xFFFF)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of ordered codes: how many, and the words of its range coder."""
+
+    codes: int
+    words: bytes
+
+
+class ChunkStream:
+    """The chunks of ordered codes that a file still has.
+
+    `places`: (offset, size) of each in the file; `whole`: whether it has all of them.
+    """
+
+    def __init__(self, data: bytes | mmap, header: Header) -> None:
+        """Raises DamagedFile if the file has no codes."""
+        section = header.section(Tag.CODES)
+        if section is None or section.offset + section.size != header.size:
+            raise DamagedFile("the file has no ordered codes at its end")
+        self._data = data
+        self.places: list[tuple[int, int]] = []
+        at, number = section.offset, 0
+        while at < header.size:
+            size = min(CHUNK_HEAD.size + 4 * chunk_words(number), header.size - at)
+            if at + size > len(data):
+                break
+            self.places.append((at, size))
+            at += size
+            number += 1
+        self.whole = at == header.size
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> Chunk:
+        """A chunk. Raises DamagedFile."""
+        offset, size = self.places[number]
+        content = self._data[offset : offset + size]
+        right = size >= CHUNK_HEAD.size and size % 4 == CHUNK_HEAD.size % 4
+        if not right or CHUNK_HEAD.unpack_from(content)[0] != _chunk_check(number, content[2:]):
+            raise DamagedFile(f"chunk {number} of the codes is damaged")
+        _, low, high = CHUNK_HEAD.unpack_from(content)
+        return Chunk(low + (high << 16), content[CHUNK_HEAD.size :])
+
+
+def pack_layers(sides: Sequence[int]) -> dict[bytes, bytes]:
+    """The section that says how many layers of codes there are, given the side in pixels of the patches of each."""
+    return {Tag.LAYERS: b"".join(LAYERS_ENTRY.pack(side, len(list(run))) for side, run in groupby(sides))}
+
+
+def read_layers(data: bytes | mmap, header: Header) -> list[int]:
+    """Codes in every layer of a file that is not cut; empty if the section is cut off. Raises DamagedFile."""
+    if header.cut_before(data, Tag.LAYERS):
+        return []
+    content = read_section(data, header, Tag.LAYERS)
+    if not content or len(content) % LAYERS_ENTRY.size:
+        raise DamagedFile("the section LAYR is not what this format allows")
+    entries = list(LAYERS_ENTRY.iter_unpack(content))
+    if not all(side for side, _ in entries):
+        raise DamagedFile("the section LAYR is not what this format allows")
+    coarsest = entries[0][0]
+    rows, columns = -(-header.height // coarsest), -(-header.width // coarsest)
+    return [rows * columns * (coarsest // side) ** 2 for side, count in entries for _ in range(count)]

@@ -1,6 +1,6 @@
-"""The only file that knows constriction: one ANS stream for each tile.
+"""The only file that knows constriction: one ANS stream for each tile, or one range coder for each chunk of ordered codes.
 
-A nibble's sixteen integer weights go to constriction as float32, which holds them exactly; constriction rounds them to
+The integer weights of nibbles or codes go to constriction as float32, which holds them exactly; constriction rounds them to
 24-bit probabilities of its own (`perfect=False`). Both belong to the file format.
 """
 
@@ -41,3 +41,26 @@ class Decoder:
     def finished(self) -> bool:
         """Whether exactly everything has been decoded."""
         return bool(self._coder.is_empty())
+
+
+def encode_range(codes: Nibbles, weights: Weights) -> bytes:
+    """The words of a range coder that decodes to codes (n) in their order, given weights (n, entries)."""
+    coder = constriction.stream.queue.RangeEncoder()
+    coder.encode(codes, _MODEL, weights)
+    words: bytes = coder.get_compressed().astype("<u4").tobytes()
+    return words
+
+
+class RangeDecoder:
+    """Decodes the codes of a chunk, piece by piece."""
+
+    def __init__(self, words: bytes) -> None:
+        self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32))
+
+    def decode(self, weights: Weights) -> Nibbles:
+        """The next codes (n), given their weights (n, entries). Raises DamagedFile for words that cannot be a stream."""
+        try:
+            codes: Nibbles = self._coder.decode(_MODEL, weights)
+        except (AssertionError, ValueError):
+            raise DamagedFile("a chunk of the codes is damaged") from None
+        return codes

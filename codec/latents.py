@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..models.exact_latent import ExactLatent, Features, Symbols, Window
+from ..models.exact_latent import ExactLatent, Features, Symbols
+from ..models.windows import Window, windows
 from . import api, chained, container, networks, stored, tiles, wavefront
 from .container import Box, Coding, Header, Mode, Tag
 from .errors import DamagedFile, ImageRefused
@@ -56,19 +57,14 @@ def check(picture: Picture, coding: Coding) -> None:
 # ---------------------------------------------------------------------------------------------------------- transforms
 
 
-def _in_windows(
-    network: ExactLatent,
-    size: tuple[int, int],
-    one: Callable[[Window], NDArray[Any]],
-    result: NDArray[Any],
-    scale: int,
-    settings: networks.Settings,
+def in_windows(
+    size: tuple[int, int], one: Callable[[Window], NDArray[Any]], result: NDArray[Any], scale: int, settings: networks.Settings
 ) -> None:
     """Fill (B, scale * h, scale * w, ...) window by window; every window is worked on by one thread."""
-    windows = network.windows(*size)
-    workers = settings.thread_count if network.device.type == "cpu" else 1
-    for start in range(0, len(windows), 4 * workers):  # so that few results wait
-        some = windows[start : start + 4 * workers]
+    every = windows(*size)
+    workers = settings.worker_count
+    for start in range(0, len(every), 4 * workers):  # so that few results wait
+        some = every[start : start + 4 * workers]
 
         def work(part: slice, _: Progress, some: list[Window] = some) -> list[NDArray[Any]]:
             return [one(window) for window in some[part]]
@@ -81,7 +77,7 @@ def analyse(network: ExactLatent, pixels: NDArray[np.uint8], settings: networks.
     """What is quantised of pictures (B, H, W, 3); float32 (B, h, w, channels)."""
     size = network.size(*pixels.shape[1:3])
     features = np.empty((len(pixels), *size, network.config.channels), np.float32)
-    _in_windows(network, size, lambda window: network.analyse(pixels, window), features, 1, settings)
+    in_windows(size, lambda window: network.analyse(pixels, window), features, 1, settings)
     return features
 
 
@@ -92,7 +88,7 @@ def synthesise(
     side = network.config.side
     size = symbols.shape[1:3]
     pixels = np.empty((len(symbols), size[0] * side, size[1] * side, 3), np.uint8)
-    _in_windows(network, (size[0], size[1]), lambda window: network.synthesise(symbols, window, quality), pixels, side, settings)
+    in_windows((size[0], size[1]), lambda window: network.synthesise(symbols, window, quality), pixels, side, settings)
     return pixels[:, :height, :width]
 
 
@@ -137,12 +133,12 @@ class _Encoding:
         """Decibels of what a decoder makes of it."""
         decoded = synthesise(self.network, self.latents(quality), quality, self.height, self.width, self.settings)
         if self.picture.mode in (Mode.GRAY, Mode.GRAY_ALPHA):
-            decoded = _gray(decoded)[..., None].repeat(3, -1)
+            decoded = gray_of(decoded)[..., None].repeat(3, -1)
         difference = decoded.astype(np.int16) - self.pixels
         return float(10 * np.log10(255**2 / max(1e-9, np.square(difference, dtype=np.int32).mean())))
 
 
-def _gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def gray_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """R = G = B of a decoded gray picture."""
     found: NDArray[np.uint8] = ((pixels.sum(-1, dtype=np.int32) * 2 + 3) // 6).astype(np.uint8)
     return found
@@ -186,8 +182,9 @@ def encode_picture(picture: Picture, model: str, target: Target, tile: int, sett
         if encoding.psnr(last - first) < wanted:
             raise ImageRefused(f"{wanted} dB is beyond the best quality of {weights.name}, which is {encoding.psnr(last):.2f} dB here")
         return encoding.file(last - first)
-    if target.quality is not None:
-        return encoding.file(round(target.quality * last / SCALE))
+    if target.size is None and target.bpp is None:
+        quality = SCALE / 2 if target.quality is None else target.quality
+        return encoding.file(round(quality * last / SCALE))
     limit = target.size if target.size is not None else int((target.bpp or 0) * encoding.width * encoding.height / 8)
     wanted, near = float(np.log(max(1, limit))), -float(np.log(NEAR))
     place = _last(last + 1, lambda q: float(np.log(len(encoding.file(q)))), wanted, near, SLOPE / network.qualities)
@@ -223,7 +220,7 @@ def decode_image(data: bytes | mmap, header: Header, recovering: bool, settings:
             raise DamagedFile("the decoded latents are not those that were encoded")
         lost = [(0, 0, header.width, header.height)]
     pixels = synthesise(network, symbols[None], quality, header.height, header.width, settings)[0]
-    image = Image.fromarray(_gray(pixels) if header.mode in (Mode.GRAY, Mode.GRAY_ALPHA) else np.ascontiguousarray(pixels))
+    image = Image.fromarray(gray_of(pixels) if header.mode in (Mode.GRAY, Mode.GRAY_ALPHA) else np.ascontiguousarray(pixels))
     if header.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
         api.put_alpha(image, data, header, (0, 0, *image.size), recovering)
     return image, lost
@@ -249,7 +246,7 @@ def images_of(
     for part in _same_size(sizes):
         width, height = sizes[part.start]
         pixels = synthesise(network, np.stack(symbols[part]), 0, height, width, settings)
-        found += [Image.fromarray(p) for p in (_gray(pixels) if gray else np.ascontiguousarray(pixels))]
+        found += [Image.fromarray(p) for p in (gray_of(pixels) if gray else np.ascontiguousarray(pixels))]
     return found
 
 

@@ -16,11 +16,14 @@ from .schedule import Schedule
 
 if TYPE_CHECKING:
     from ..models.exact_latent import ExactLatent
+    from ..models.exact_ordered import ExactOrdered
     from ..models.exact_photo import ExactPhoto
     from ..models.exact_pixelcnn import ExactPixelCNN
     from .predictive import Statistics
 
-    Network = ExactPhoto | ExactPixelCNN | ExactLatent
+    Network = ExactPhoto | ExactPixelCNN | ExactLatent | ExactOrdered
+
+LOSSY_KINDS = ("latent", "ordered")
 
 
 def _quiet(_: float) -> None:
@@ -48,6 +51,11 @@ class Settings:
     def thread_count(self) -> int:
         return self.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.threads or os.cpu_count() or 1
 
+    @property
+    def worker_count(self) -> int:
+        """Processes that share the work: one on a GPU."""
+        return self.thread_count if self.device == "cpu" else 1
+
 
 @lru_cache(maxsize=4)
 def _network(path: Path, digest: bytes, kind: str, arithmetic: str | None, device: str) -> Network:
@@ -55,10 +63,11 @@ def _network(path: Path, digest: bytes, kind: str, arithmetic: str | None, devic
     from safetensors.torch import load_file
 
     from ..models.exact_latent import ExactLatent
+    from ..models.exact_ordered import ExactOrdered
     from ..models.exact_photo import ExactPhoto
     from ..models.exact_pixelcnn import ExactPixelCNN
 
-    kinds: dict[str, type[Network]] = {"photo": ExactPhoto, "pixelcnn": ExactPixelCNN, "latent": ExactLatent}
+    kinds: dict[str, type[Network]] = {"photo": ExactPhoto, "pixelcnn": ExactPixelCNN, "latent": ExactLatent, "ordered": ExactOrdered}
     try:
         return kinds[kind](load_file(path), arithmetic, device)
     except (KeyError, ValueError, OSError, SafetensorError) as error:
@@ -84,19 +93,20 @@ def load_model(name: str, settings: Settings) -> tuple[store.Weights, Network]:
 
 
 def generative_model(name: str, settings: Settings) -> tuple[store.Weights, ExactPixelCNN | ExactLatent]:
-    """A model that draws samples. Raises WeightsError and ImageRefused."""
-    from ..models.exact_photo import ExactPhoto
+    """A model that draws samples symbol by symbol, predictively. Raises WeightsError and ImageRefused."""
+    from ..models.exact_latent import ExactLatent
+    from ..models.exact_pixelcnn import ExactPixelCNN
 
     weights, network = load_model(name, settings)
-    if isinstance(network, ExactPhoto):
-        raise ImageRefused(f"the model {weights.name} draws no samples; `presage models` lists those that do")
+    if not isinstance(network, ExactPixelCNN | ExactLatent):
+        raise ImageRefused(f"the model {weights.name} draws no samples predictively; `presage models` lists those that do")
     return weights, network
 
 
 def check_loss(name: str, lossy: bool, settings: Settings) -> None:
     """Whether a model codes with loss as the user said it does. Raises WeightsError and ImageRefused."""
     weights = find_weights(name, settings)
-    if (weights.metadata.get("model") == "latent") != lossy:
+    if (weights.metadata.get("model") in LOSSY_KINDS) != lossy:
         raise ImageRefused(f"the model {weights.name} codes {'without loss; leave out' if lossy else 'with loss; say so with'} --lossy")
 
 

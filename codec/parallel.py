@@ -37,7 +37,7 @@ def spread(work: Callable[[slice, Progress], list[T]], count: int, batch: int, w
         with torch.inference_mode():
             return work(parts[part], lambda share: report(part, share))
 
-    with _one_thread():
+    with threads(1):
         if workers > 1 and len(parts) > 1 and CAN_FORK:
             results = _in_children(run, len(parts), workers, report)
         else:
@@ -46,10 +46,10 @@ def spread(work: Callable[[slice, Progress], list[T]], count: int, batch: int, w
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch from starting threads of its own."""
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads of its own."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

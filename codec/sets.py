@@ -164,6 +164,7 @@ def unpack_images(
     import numpy as np
 
     from ..models.exact_latent import ExactLatent
+    from ..models.exact_ordered import ExactOrdered
     from . import tiles
 
     header = container.read_header(data, partial=recovering)
@@ -174,7 +175,7 @@ def unpack_images(
     if missing:
         raise ImageRefused(f"the set has no image called {sorted(missing)[0]!r}; `presage info` lists what there is")
     network = networks.network_of(header, settings)
-    if isinstance(network, ExactLatent) != (header.coding == Coding.LATENT_SET):
+    if isinstance(network, ExactOrdered) or isinstance(network, ExactLatent) != (header.coding == Coding.LATENT_SET):
         raise DamagedFile(f"the model {header.model} does not go with the file's coding")
     model = network.prior if isinstance(network, ExactLatent) else network
     shapes = [(h, w) for _, (w, h) in listed]

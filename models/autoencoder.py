@@ -145,3 +145,21 @@ class ResidualDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = F.pixel_shuffle(self.linear(x[:, :-1]), 8) + self.network(x)
         return result
+
+
+def leaky_encoder(width: int, outputs: int) -> nn.Sequential:
+    """(B, 3, H, W) -> (B, outputs, H / 8, W / 8): filters of 4, 4, 4, 3 with strides 2, 2, 2, 1 (Xu et al. 2021, appendix E.1)."""
+    half = width // 2
+    return nn.Sequential(
+        Convolution(3, half, 4, 2), nn.LeakyReLU(0.2), Convolution(half, width, 4, 2), nn.LeakyReLU(0.2),
+        Convolution(width, width, 4, 2), nn.LeakyReLU(0.2), Convolution(width, outputs),
+    )  # fmt: skip
+
+
+def leaky_decoder(width: int, inputs: int) -> nn.Sequential:
+    """(B, inputs, h, w) -> (B, 3, 8 h, 8 w): the counterpart."""
+    half = width // 2
+    return nn.Sequential(
+        Convolution(inputs, width), nn.LeakyReLU(0.2), Transposed(width, width, 4, 2), nn.LeakyReLU(0.2),
+        Transposed(width, half, 4, 2), nn.LeakyReLU(0.2), Transposed(half, 3, 4, 2),
+    )  # fmt: skip

@@ -7,7 +7,6 @@ wide as the network's reach, so that windows leave no seams.
 
 import json
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,12 +17,11 @@ from torch import Tensor
 from .autoencoder import reach
 from .exact_pixelcnn import ExactPixelCNN
 from .latent import QUALITIES, ZERO, Config, Transforms
+from .windows import Window, around
 
 Pixels = NDArray[np.uint8]
 Symbols = NDArray[np.uint8]
 Features = NDArray[np.float32]
-Window = tuple[int, int, int, int]
-WINDOW = 64  # latents along the side of a window
 
 
 class ExactLatent:
@@ -33,10 +31,10 @@ class ExactLatent:
         """Raises ValueError if a sum of the prior could leave the exact range."""
         settings = json.loads(bytes(tensors["config"].numpy()))
         self.config = Config(**settings)
-        self.prior = ExactPixelCNN(_part(tensors, "prior."), arithmetic, device)
+        self.prior = ExactPixelCNN(part_of(tensors, "prior."), arithmetic, device)
         self.device = self.prior.device
         self.transforms = Transforms(self.config).eval()
-        weights = {k: v.float().to(self.device) for k, v in _part(tensors, "transforms.").items()}
+        weights = {k: v.float().to(self.device) for k, v in part_of(tensors, "transforms.").items()}
         self.transforms.load_state_dict(weights, assign=True)
         self.transforms.requires_grad_(False)
         self.margin = reach(self.config.quantiser == "steps", self.config.fine_blocks, self.config.blocks)
@@ -55,23 +53,11 @@ class ExactLatent:
         side = self.config.side
         return -(-height // side), -(-width // side)
 
-    def windows(self, height: int, width: int) -> list[Window]:
-        """(top, bottom, left, right) of windows that cover so many latents."""
-        rows, columns = _cuts(height), _cuts(width)
-        return [(a, b, c, d) for a, b in rows for c, d in columns]
-
-    def _around(self, window: Window, height: int, width: int) -> tuple[Window, Window]:
-        """A window with its margin, and the window's place in that."""
-        top, bottom, left, right = window
-        a, c = max(0, top - self.margin), max(0, left - self.margin)
-        b, d = min(height, bottom + self.margin), min(width, right + self.margin)
-        return (a, b, c, d), (top - a, bottom - a, left - c, right - c)
-
     def analyse(self, pixels: Pixels, window: Window) -> Features:
         """What is quantised in a window of pictures, uint8 (B, H, W, 3): float32 (B, h, w, channels), or categories as they are."""
         side = self.config.side
         height, width = self.size(*pixels.shape[1:3])
-        (a, b, c, d), (top, bottom, left, right) = self._around(window, height, width)
+        (a, b, c, d), (top, bottom, left, right) = around(window, self.margin, height, width)
         part = pixels[:, a * side : b * side, c * side : d * side]
         beyond = [(0, 0), (0, (b - a) * side - part.shape[1]), (0, (d - c) * side - part.shape[2]), (0, 0)]
         padded = torch.from_numpy(np.pad(part, beyond, mode="edge")).to(self.device)
@@ -92,7 +78,7 @@ class ExactLatent:
     def synthesise(self, symbols: Symbols, window: Window, quality: int) -> Pixels:
         """The pixels of a window of latents (B, h, w, channels); uint8 (B, side * rows, side * columns, 3)."""
         side = self.config.side
-        (a, b, c, d), (top, bottom, left, right) = self._around(window, *symbols.shape[1:3])
+        (a, b, c, d), (top, bottom, left, right) = around(window, self.margin, *symbols.shape[1:3])
         part = torch.from_numpy(symbols[:, a:b, c:d].astype(np.int64)).to(self.device)
         if self.config.quantiser == "categories":
             decoded = self.transforms.decode_categories(F.one_hot(part, self.config.levels).float(), torch.float32)
@@ -102,12 +88,5 @@ class ExactLatent:
         return np.asarray(levels[:, top * side : bottom * side, left * side : right * side].cpu().numpy())
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _cuts(length: int) -> list[tuple[int, int]]:
-    """Nearly equal pieces of at most WINDOW."""
-    count = -(-length // WINDOW)
-    bounds = [length * i // count for i in range(count + 1)]
-    return list(pairwise(bounds))

@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import context, frequencies, latent, photo, pixelcnn
+from . import context, frequencies, latent, ordered, photo, pixelcnn, transformer
 from .integer import IntLinear
+
+SMALL_FROM = 4096  # numbers in a convolution from which it is stored as int8
 
 
 def integer_layer(layer: photo.Linear, output_bits: Tensor) -> IntLinear:
@@ -81,7 +85,7 @@ def pixelcnn_tensors(network: pixelcnn.PixelCNN) -> dict[str, Tensor]:
     for i in range(c.channels):
         layers[f"heads.{i}"] = integer_layer(network.heads[i], network.head_grids[i].bits)
         layers[f"outs.{i}"] = integer_layer(network.outs[i], units)
-    tensors = {"config": torch.frombuffer(bytearray(json.dumps(dataclasses.asdict(c)).encode()), dtype=torch.uint8)}
+    tensors = {"config": _settings(c)}
     for name, layer in layers.items():
         tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias, f"{name}.shift": layer.shift}
     for name, grids in (("up", network.up_grids), ("left", network.left_grids)):
@@ -107,5 +111,66 @@ def latent_tensors(network: latent.Latent) -> dict[str, Tensor]:
     """
     tensors = {f"prior.{name}": tensor for name, tensor in pixelcnn_tensors(network.prior).items()}
     tensors |= {f"transforms.{k}": v.detach().cpu().half().contiguous() for k, v in network.transforms.state_dict().items()}
-    settings = json.dumps(dataclasses.asdict(network.config)).encode()
-    return tensors | {"config": torch.frombuffer(bytearray(settings), dtype=torch.uint8)}
+    return tensors | {"config": _settings(network.config)}
+
+
+def transformer_tensors(network: transformer.Transformer) -> dict[str, Tensor]:
+    """The integer tensors of a Transformer prior on its grids. Raises ValueError if a layer cannot be exact."""
+    c = network.config
+    stream = network.stream_bits.cpu()
+    layers = {f"ins.{i}": integer_layer(layer, stream.expand(c.width)) for i, layer in enumerate(network.ins)}
+    layers |= {f"outs.{i}": integer_layer(layer, torch.full((c.entries,), transformer.LOGIT_BITS)) for i, layer in enumerate(network.outs)}
+    block_bits = []
+    for i, block in enumerate(network.blocks):
+        parts = [
+            integer_layer(part, grid.bits.expand(len(part.bias)))
+            for part, grid in zip((block.query, block.key, block.value), block.grids, strict=True)
+        ]
+        layers[f"blocks.{i}.qkv"] = IntLinear(*(torch.cat([getattr(p, k) for p in parts]) for k in ("weight", "bias", "shift")))
+        layers[f"blocks.{i}.out"] = integer_layer(block.out, stream.expand(c.width))
+        layers[f"blocks.{i}.mix"] = integer_layer(block.mix, block.hidden_grid.bits.expand(c.hidden))
+        layers[f"blocks.{i}.back"] = integer_layer(block.back, stream.expand(c.width))
+        score = int(block.grids[0].bits + block.grids[1].bits) - transformer.SCORE_BITS
+        block_bits.append([int(stream - block.first_grid.bits), int(stream - block.second_grid.bits), score])
+    tensors = {"config": _settings(c), "embedding": _inputs(network.embedding), "tables.category": frequencies.category_table()}
+    depth = torch.arange(transformer.FARTHEST + 1, dtype=torch.float64) / 2**transformer.SCORE_BITS
+    tensors["tables.attention"] = (torch.exp(-depth) * transformer.WEIGHT).round().int()
+    tensors |= {"block_bits": torch.tensor(block_bits).int(), "last_bits": (stream - network.last_grid.bits.cpu()).int()}
+    for name, layer in layers.items():
+        tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias, f"{name}.shift": layer.shift}
+    return tensors
+
+
+def _settings(config: Any) -> Tensor:
+    """Settings as a tensor of JSON."""
+    return torch.frombuffer(bytearray(json.dumps(dataclasses.asdict(config)).encode()), dtype=torch.uint8)
+
+
+def small_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convolutions as int8 with a scale for every output, `X.scale`, where they are large; everything else as 16-bit floats.
+
+    What is behind the entropy coder need not be exact, and files become half as large.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, value in state.items():
+        value = value.detach().cpu()
+        if value.dim() == 4 and value.numel() >= SMALL_FROM:
+            scale = value.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-8) / 127
+            tensors[name] = (value / scale).round().to(torch.int8)
+            tensors[f"{name}.scale"] = scale.flatten()
+        else:
+            tensors[name] = value.half()
+    return tensors
+
+
+def ordered_tensors(network: ordered.Ordered) -> dict[str, Tensor]:
+    """The tensors of an `ordered` weights file: the prior's, the codebooks, and the transforms.
+
+    Raises ValueError if a layer of the prior cannot be exact.
+    """
+    tensors = {f"prior.{name}": tensor for name, tensor in transformer_tensors(network.prior).items()}
+    tensors |= {f"encoder.{k}": v for k, v in small_tensors(network.encoder.state_dict()).items()}
+    tensors |= {f"decoder.{k}": v for k, v in small_tensors(network.decoder.state_dict()).items()}
+    books = network.codebooks
+    tensors |= {"codebooks": books.vectors.cpu().half(), "prices": books.prices.cpu().clone(), "config": _settings(network.settled)}
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}

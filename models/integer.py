@@ -116,3 +116,22 @@ def choose(wanted: str | None, shapes: Iterable[tuple[int, int]], rows: Sequence
         if passes_known_answers(BACK_ENDS[name], shapes, rows, device):
             return BACK_ENDS[name]
     raise ValueError(f"no exact matrix product on this machine (tried {', '.join(names)})")
+
+
+def batched_kind(inner: int, tokens: int, device: torch.device) -> torch.dtype:
+    """The first floating type in which batched products of small integer matrices are exact on this machine.
+
+    inner: numbers of a query; tokens: the longest sum of weights and values. Raises ValueError if there is none.
+    """
+    random = np.random.default_rng(2)
+    signs = random.choice([-LARGEST, LARGEST], (8, 4, inner))
+    cases = [
+        (signs, signs.swapaxes(1, 2)),
+        (random.integers(0, 256, (8, 4, tokens)), random.integers(-LARGEST, LARGEST + 1, (8, tokens, inner))),
+        (np.full((8, 1, tokens), 255), np.full((8, tokens, inner), LARGEST)),
+    ]
+    for kind in (torch.float32, torch.float64):
+        products = [torch.from_numpy(a).to(device, kind) @ torch.from_numpy(b).to(device, kind) for a, b in cases]
+        if all(np.array_equal(p.cpu().double().numpy(), a.astype(np.float64) @ b) for p, (a, b) in zip(products, cases, strict=True)):
+            return kind
+    raise ValueError("no exact batched matrix product on this machine")

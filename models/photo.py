@@ -11,7 +11,7 @@ power of two for every output: what `export.py` then writes as integers.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -118,8 +118,8 @@ class Grid(nn.Module):
         return straight_through((x * unit + 0.5).floor() / unit, x)
 
 
-def choose_grids(network: nn.Module, *sample: Tensor | None) -> None:
-    """Choose the grids of all activations from what the network does with sample images."""
+def choose_grids(network: nn.Module, *sample: Any) -> None:
+    """Choose the grids of all activations from what the network does with a sample of its inputs."""
     grids = [module for module in network.modules() if isinstance(module, Grid)]
     for grid in grids:
         grid.measuring = True

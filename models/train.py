@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from . import latent, photo, pixelcnn
+from . import latent, ordered, photo, pixelcnn
 from .data import DataConfig, Pictures
-from .export import latent_tensors, photo_tensors, pixelcnn_tensors
+from .export import latent_tensors, ordered_tensors, photo_tensors, pixelcnn_tensors
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ MODELS = {
     "photo": Kind(photo.Config, photo.Photo, photo_tensors),
     "pixelcnn": Kind(pixelcnn.Config, pixelcnn.PixelCNN, pixelcnn_tensors),
     "latent": Kind(latent.Config, latent.Latent, latent_tensors, 1.0, "loss"),
+    "ordered": Kind(ordered.Config, ordered.Ordered, ordered_tensors, 1.0, "loss"),
 }
 
 
@@ -60,7 +61,9 @@ class RunConfig:
     compile: bool = True
     report_every: int = 200
     save_every: int = 1000  # steps between checkpoints
-    start: str = ""  # a checkpoint of another run whose weights are the first ones
+    start: str = ""  # a checkpoint of another run whose weights are the first ones; `ordered`: or a `latent` weights file
+    again: bool = False  # `ordered`: choose the order of the layers and first codebooks anew, for the transforms of `start`
+    final: bool = True  # whether the end of the run gives weights, and not only a checkpoint for another run
     network: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -116,15 +119,35 @@ class Trainer:
         self.network = kind.network(kind.settings(**config.network)).to(self.device)
         trained = [p for p in self.network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(trained, lr=config.rate, betas=(0.9, 0.99))
-        if config.start:
+        if config.start and not self._from_weights:
             other = torch.load(config.start, map_location=self.device, weights_only=True)
             first = {**other["network"], **other["average"]}
-            self.network.load_state_dict({k: torch.tensor(False) if k.endswith("quantised") else v for k, v in first.items()})
+            own = self.network.state_dict()
+            first = {k: torch.tensor(False) if k.endswith("quantised") else v for k, v in first.items() if k in own}
+            self.network.load_state_dict(first)
         self.average = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.step = 0
         self.pictures = Pictures(DataConfig(**config.data))
         if config.compile:
             self.network.compile_loss()
+
+    @property
+    def _from_weights(self) -> bool:
+        return self.config.start.endswith(".safetensors")
+
+    def begin(self) -> None:
+        """What some networks take from the pictures before their first step."""
+        if not isinstance(self.network, ordered.Ordered):
+            return
+        if self._from_weights:
+            self.network.start_from_latent(load_file(self.config.start))
+        sample = self.pictures.crops(ordered.SAMPLE, np.random.default_rng(self.config.seed))
+        self.network.begin(torch.from_numpy(sample).to(self.device), fresh=self._from_weights or self.config.again or not self.config.start)
+        self._average_from_network()
+
+    def _average_from_network(self) -> None:
+        for name, value in self.network.named_parameters():
+            self.average[name].copy_(value.detach())
 
     @property
     def checkpoint(self) -> Path:
@@ -162,7 +185,7 @@ class Trainer:
         network = self.averaged()
         crops = torch.from_numpy(self.pictures.validation_crops()).to(self.device)
         with torch.no_grad():
-            if isinstance(network, latent.Latent):
+            if isinstance(network, latent.Latent | ordered.Ordered):
                 return network.describe(crops)
             means = [float(network(batch).mean()) * len(batch) for batch in crops.split(max(4, self.config.batch))]
         return f"{sum(means) / len(crops) / self.kind.unit:.4f} {self.kind.unit_name}"
@@ -235,6 +258,8 @@ def run(path: Path, overrides: Sequence[str], out: Path, resume: bool, device: s
             trainer.load(trainer.checkpoint)
         elif trainer.checkpoint.exists() and not trainer.rank:
             raise FileExistsError(f"{trainer.checkpoint} exists; continue it with --resume or choose another --out")
+        else:
+            trainer.begin()
         trainer.train(log)
     finally:
         if dist.is_initialized():
@@ -247,6 +272,8 @@ def export(path: Path, overrides: Sequence[str], out: Path) -> Path | None:
     if int(os.environ.get("RANK", "0")):
         return None
     config = read_run(path, overrides)
+    if not config.final:
+        return None
     state = torch.load(out / f"{config.name}.checkpoint", map_location="cpu", weights_only=True)
     model = averaged_network(config, state["network"], state["average"])
     if not bool(model.quantised):

@@ -2,7 +2,7 @@
 
 from presage.codec.api import decode, encode, info, recover
 from presage.codec.errors import DamagedFile, ImageRefused, PresageError, WeightsError
-from presage.codec.lossy import encode_lossy
+from presage.codec.lossy import encode_lossy, truncate
 from presage.codec.pillow import register_pillow
 from presage.codec.schedule import Schedule
 from presage.codec.sets import pack, unpack
@@ -21,5 +21,6 @@ __all__ = [
     "pack",
     "recover",
     "register_pillow",
+    "truncate",
     "unpack",
 ]
