@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import anytime_codecs
+from . import anytime_codecs, prior_savings
 from .anytime_codecs import CURVE, RATES, Anytime, budget
 from .codecs import Pixels
 from .lossless import _machine, _pixels, rgb_files
@@ -24,7 +24,7 @@ from .lossy import Log, Similarity, at_rate, distances, mapped, mean_curve, ms_s
 
 MEASURES = ("bpp", "psnr", "ms_ssim", "ms_ssim_db")
 TENTHS = tuple(round(tenth / 10, 1) for tenth in range(1, 11))  # shares of a model's own file
-FINE = 30  # cuts of a model's file, in steps of one ratio from just after the header to the whole file
+FINE = 20  # cuts of a model's file, in steps of one ratio from just after the header to the whole file
 BELOW = 0.8  # share of the file up to which a model shall be above the others
 NEAR = 0.1  # dB from the whole file's PSNR
 Point = dict[str, float]
@@ -79,6 +79,8 @@ def run(
     result["at_rates"] = _at_rates(entries, recorded)
     result["reached"] = {name: [_reached(found, rate) for rate in RATES] for name, found in entries.items()}
     result["models"] = {name: _of_model(entries[name], [row["name"] for row in rows]) for name in ours}
+    measured = [codec.name for codec in chosen if codec.decode_all]
+    result["savings"] = [prior_savings.run(found, name, threads, model_path) for name in measured] or earlier.get("savings", [])
     if len(ours) > 1:
         result["models_compared"] = _compared({name: entries[name] for name in ours})
     return result
@@ -100,35 +102,46 @@ def _cuts(codec: Anytime, pixels: Pixels, threads: int, similarity: Similarity) 
     started = time.perf_counter()
     source = codec.encode(pixels, threads)
     encode_s = time.perf_counter() - started
-    seen: dict[int, Point] = {}
+    whole = codec.whole(source)
+    rates = {str(rate): budget(pixels, rate) for rate in (RATES if codec.model else CURVE)}
+    tenths: list[int] = []
+    fine: list[int] = []
+    if codec.model and whole is not None:
+        tenths = [int(share * whole) for share in TENTHS]
+        fine = np.geomspace(_smallest(partial(codec.cut, source), whole), whole, FINE).round().astype(int).tolist()
+    files: dict[int, bytes | None] = {}
+    for size in {*rates.values(), *tenths, *fine, *([] if whole is None else [whole])}:
+        files[size] = data = codec.cut(source, size)
+        if data is not None and len(data) > size:
+            raise RuntimeError(f"{codec.name} leaves {len(data)} bytes where {size} were asked for")
+    by_length = {len(data): data for data in files.values() if data is not None}
+    shown = _decoded(codec, source, by_length, threads)
+    if wrong := [decoded.shape for decoded in shown.values() if decoded.shape != pixels.shape]:
+        raise RuntimeError(f"{codec.name} gives back {wrong[0]} instead of {pixels.shape}")
+    points = {length: distances(pixels, decoded, length, similarity) for length, decoded in shown.items()}
 
     def at(size: int) -> Point | None:
-        data = codec.cut(source, size)
-        if data is None:
-            return None
-        if len(data) > size:
-            raise RuntimeError(f"{codec.name} leaves {len(data)} bytes where {size} were asked for")
-        if len(data) not in seen:
-            seen[len(data)] = _point(codec, data, pixels, threads, similarity)
-        return seen[len(data)]
+        data = files[size]
+        return None if data is None else points[len(data)]
 
-    whole = codec.whole(source)
-    entry: dict[str, Any] = {"encode_s": encode_s, "rates": {str(r): at(budget(pixels, r)) for r in (RATES if codec.model else CURVE)}}
+    entry: dict[str, Any] = {"encode_s": encode_s, "rates": {rate: at(size) for rate, size in rates.items()}}
     entry["whole"] = None if whole is None else at(whole)
-    if codec.model and whole is not None:
-        entry["tenths"] = [at(int(share * whole)) for share in TENTHS]
-        sizes = np.geomspace(_smallest(partial(codec.cut, source), whole), whole, FINE).round().astype(int).tolist()
-        entry["fine"] = [at(size) for size in sizes]
+    if fine and whole is not None:
+        entry |= {"tenths": [at(size) for size in tenths], "fine": [at(size) for size in fine]}
+        started = time.perf_counter()
+        decoded = codec.decode(by_length[whole], threads)
+        entry["decode_s"] = time.perf_counter() - started
+        if not np.array_equal(decoded, shown[whole]):
+            raise RuntimeError(f"{codec.name} decodes all cuts together to other pixels than one")
     return entry
 
 
-def _point(codec: Anytime, data: bytes, pixels: Pixels, threads: int, similarity: Similarity) -> Point:
-    started = time.perf_counter()
-    decoded = codec.decode(data, threads)
-    decode_s = time.perf_counter() - started
-    if decoded.shape != pixels.shape:
-        raise RuntimeError(f"{codec.name} gives back {decoded.shape} instead of {pixels.shape}")
-    return distances(pixels, decoded, len(data), similarity) | {"decode_s": decode_s}
+def _decoded(codec: Anytime, source: Any, files: dict[int, bytes], threads: int) -> dict[int, Pixels]:
+    """The pixels of files by their lengths."""
+    if codec.decode_all is None:
+        return {length: codec.decode(data, threads) for length, data in files.items()}
+    lengths = sorted(files)
+    return dict(zip(lengths, codec.decode_all(source, lengths, threads), strict=True))
 
 
 def _smallest(cut: Callable[[int], bytes | None], whole: int) -> int:
@@ -202,6 +215,7 @@ def _of_model(entries: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[s
         "share_within_near": float(far[-1] + 2) / 100 if len(far) else 0.01,
         "near_db": NEAR,
         "encode_s": fmean(entry["encode_s"] for entry in entries),
+        "decode_s": fmean(entry["decode_s"] for entry in entries),
     }
 
 

@@ -22,6 +22,7 @@ from PIL import Image, features
 
 import presage
 
+from ..codec import networks, ordered
 from . import codecs, lossy_codecs
 from .codecs import KODAK_SHAPES, Pixels
 
@@ -38,6 +39,7 @@ class Anytime:
     """encode: (pixels, threads) -> source, what `cut` needs; `whole` says how many bytes all of it takes, None if it has no end.
 
     cut: (source, bytes) -> a file of at most so many bytes, None if there is none so small. decode: (file, threads) -> pixels.
+    decode_all: (file, sizes, threads) -> pixels of the file's cuts at sizes, the same as one after the other, and faster.
     needs, program, feature: module, program on PATH and feature of Pillow without which it cannot run. model: one of Presage's.
     """
 
@@ -51,6 +53,7 @@ class Anytime:
     program: str = ""
     feature: str = ""
     model: bool = False
+    decode_all: Callable[[bytes, Sequence[int], int], list[Pixels]] | None = None
 
     @property
     def missing(self) -> str:
@@ -82,6 +85,7 @@ def of_model(name: str, folders: Sequence[Path] = ()) -> Anytime:
         _presage_cut,
         partial(_presage_decode, settings),
         model=True,
+        decode_all=partial(_presage_decode_all, settings),
     )
 
 
@@ -100,6 +104,10 @@ def _presage_cut(data: bytes, size: int) -> bytes | None:
 
 def _presage_decode(settings: dict[str, Any], data: bytes, threads: int) -> Pixels:
     return np.asarray(presage.decode(data, threads=threads, **settings))
+
+
+def _presage_decode_all(settings: dict[str, Any], data: bytes, sizes: Sequence[int], threads: int) -> list[Pixels]:
+    return [np.asarray(image) for image in ordered.decode_cuts(data, sizes, networks.Settings(threads=threads, **settings))]
 
 
 # --------------------------------------------------------------------------------------------------------- JPEG 2000

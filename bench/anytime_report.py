@@ -34,6 +34,8 @@ def markdown(result: dict[str, Any]) -> str:
     short = [_short(name, counts, len(images)) for name, counts in result["reached"].items() if min(counts) < len(images)]
     if result["models"]:
         parts.append(_steady(result["models"]))
+    if result.get("savings"):
+        parts.append(_savings(result["savings"]))
     parts += _tenths(result)
     described = [f"- {name}: {text}." for name, text in result["codecs"].items()]
     described += [
@@ -71,7 +73,7 @@ def _steady(models: dict[str, Any]) -> str:
                 f"{own:.3f} dB" + (f" ({facts['image_of_largest_fall']})" if own else ""),
                 f"{facts['share_within_near']:.0%}",
                 f"{facts['encode_s']:.2f}",
-                f"{facts['whole']['decode_s']:.2f}",
+                f"{facts['decode_s']:.2f}",
             ]
         )
     near = next(iter(models.values()))["near_db"]
@@ -83,6 +85,16 @@ def _steady(models: dict[str, Any]) -> str:
         "of an image's",
     ]
     return rows_of([*head, f"share of the bytes within {near} dB of the whole", "encode, s", "decode, s"], rows)
+
+
+def _savings(found: Sequence[dict[str, Any]]) -> str:
+    """What the prior saves."""
+    rows = []
+    for facts in found:
+        others = [f"{facts[f'{name}_bytes']:,.0f} ({facts[f'saved_against_{name}']:.1%})" for name in ("uniform", "independent")]
+        rows.append([facts["model"], f"{facts['prior_bytes']:,.0f}", *others])
+    head = ["bytes of all codes, with checks", "with the prior", "entries alike (saved)", "frequencies of each layer (saved)"]
+    return rows_of(head, rows)
 
 
 def _tenths(result: dict[str, Any]) -> list[str]:

@@ -83,14 +83,15 @@ def write_progressive(work: Work, folder: Path, force: bool, path: Path, setting
         targets = [folder / f"{stem}-{round(100 * share):03}.png" for share in SHARES]
         for target in targets:
             files.check_output(target, force)
-        found = ordered.decode_progressive(data, SHARES, networks.Settings(**settings))
+        sizes = [round(share * len(data)) for share in SHARES]
+        found = ordered.decode_cuts(data, sizes, networks.Settings(**settings))
         pixels = header.width * header.height
-    for target, (size, image) in zip(targets, found, strict=True):
+    for target, size, image in zip(targets, sizes, found, strict=True):
         files.write(target, images.to_file(image, ".png"), force)
         work.say(f"  {target}  {size:>9,} bytes  {8 * size / pixels:.3f} bits/pixel")
     seconds = round(time.monotonic() - started, 3)
     text = f"{path} -> {len(found)} pictures in {folder}  {seconds:.1f} s"
-    return {"outputs": [str(t) for t in targets], "sizes": [size for size, _ in found], "seconds": seconds, "text": text}
+    return {"outputs": [str(t) for t in targets], "sizes": sizes, "seconds": seconds, "text": text}
 
 
 def draw_codes(

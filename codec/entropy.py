@@ -46,7 +46,7 @@ class Decoder:
 def encode_range(codes: Nibbles, weights: Weights) -> bytes:
     """The words of a range coder that decodes to codes (n) in their order, given weights (n, entries)."""
     coder = constriction.stream.queue.RangeEncoder()
-    coder.encode(codes, _MODEL, weights)
+    coder.encode(np.ascontiguousarray(codes), _MODEL, np.ascontiguousarray(weights))
     words: bytes = coder.get_compressed().astype("<u4").tobytes()
     return words
 
@@ -60,7 +60,7 @@ class RangeDecoder:
     def decode(self, weights: Weights) -> Nibbles:
         """The next codes (n), given their weights (n, entries). Raises DamagedFile for words that cannot be a stream."""
         try:
-            codes: Nibbles = self._coder.decode(_MODEL, weights)
+            codes: Nibbles = self._coder.decode(_MODEL, np.ascontiguousarray(weights))
         except (AssertionError, ValueError):
             raise DamagedFile("a chunk of the codes is damaged") from None
         return codes

@@ -220,17 +220,16 @@ def decode_image(
     return image, [(0, 0, *image.size)] if reader.damaged else []
 
 
-def decode_progressive(data: bytes | mmap, shares: Sequence[float], settings: networks.Settings) -> list[tuple[int, Image.Image]]:
-    """(bytes, image) of the cuts of a file at shares 0..1 of its bytes, with one walk for all. Raises DamagedFile."""
+def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: networks.Settings) -> list[Image.Image]:
+    """The images of the cuts of a file at sizes in bytes, with one walk over the codes for all. Raises DamagedFile."""
     header = container.read_header(data)
     network = _network(header, settings)
     codes, reader = read_codes(data, header, network, None, False, settings)
     places = ChunkStream(data, header).places
     found = []
-    for share in shares:
-        size = round(share * len(data))
+    for size in sizes:
         chunks = sum(offset + length <= size for offset, length in places)
-        found.append((size, _image(data, header, network, _first(codes, sum(reader.counts[:chunks])), settings)))
+        found.append(_image(data, header, network, _first(codes, sum(reader.counts[:chunks])), settings))
     return found
 
 

@@ -78,14 +78,15 @@ def _quarters(channels: int) -> Tensor:
     waves = torch.stack([torch.cos(place * k) * (0.5**0.5 if k else 0.5) for k in range(4)])
     colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
     colours = colours / colours.norm(dim=1, keepdim=True)
-    basis, rows = cosines(channels), []
+    basis, pictures = cosines(channels), []
     for colour, u, v in FINE[: channels_at(4, channels)]:
         for y, x in ((0, 0), (0, 4), (4, 0), (4, 4)):
             picture = torch.zeros(3, 8, 8)
             picture[:, y : y + 4, x : x + 4] = colours[colour][:, None, None] * waves[v][:, None] * waves[u]
-            rows.append((basis * picture).sum((1, 2, 3)))
-    q, r = torch.linalg.qr(torch.stack(rows).t().double())
-    return (q * r.diagonal().sign()).t().float().contiguous()
+            pictures.append((basis * picture).sum((1, 2, 3)))
+    q, r = torch.linalg.qr(torch.stack(pictures).t().double())
+    rows: Tensor = (q * r.diagonal().sign()).t().float()
+    return rows.contiguous()
 
 
 def patch_view(side: int, channel: int, channels: int) -> View:
@@ -130,7 +131,7 @@ class Codebooks(nn.Module):
     def choose(self, layer: int, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The entries (...) for values (..., D). lengths: code lengths in bits (..., entries) or (entries)."""
         vectors = self.vectors[self.book(layer)]
-        distance = vectors.square().sum(1) - 2 * (values @ vectors.t())
+        distance: Tensor = vectors.square().sum(1) - 2 * (values @ vectors.t())
         price = self.prices[layer]
         if bool(price):
             distance = distance + price * (self.lengths(layer) if lengths is None else lengths)
@@ -138,7 +139,8 @@ class Codebooks(nn.Module):
 
     def look_up(self, layer: int, chosen: Tensor) -> Tensor:
         """The vectors (..., D) of entries (...)."""
-        return self.vectors[self.book(layer)][chosen]
+        found: Tensor = self.vectors[self.book(layer)][chosen]
+        return found
 
     @torch.no_grad()
     def follow(self, layer: int, values: Tensor, chosen: Tensor) -> None:
