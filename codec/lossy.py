@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "latent"
 SCALE = 100  # qualities are given as 0..SCALE
+ROUNDING = 1e-6  # bytes: what a quotient of whole numbers may have lost
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ def truncate(data: bytes | mmap, size: int | None = None, *, bpp: float | None =
         raise ImageRefused("only files of ordered codes may be cut (encode --lossy -m ordered)")
     limit = len(data) if size is None else size
     if bpp is not None:
-        limit = int(bpp * header.width * header.height / 8)
+        limit = int(bpp * header.width * header.height / 8 + ROUNDING)
     elif fraction is not None:
-        limit = int(fraction * len(data))
+        limit = int(fraction * len(data) + ROUNDING)
     section = header.section(Tag.CODES)
     first = section.offset if section else header.size
     if limit < first:

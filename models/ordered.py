@@ -58,7 +58,7 @@ class Config:
     @property
     def unit(self) -> int:
         """The map's sides are multiples of so many places."""
-        return self.patch if self.design == "leaky" else codes.SIDES[16]
+        return self.sides()[0]
 
     @property
     def count(self) -> int:

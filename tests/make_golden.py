@@ -48,6 +48,17 @@ def main(source: str) -> None:
         data = presage.encode_lossy(image, model=model, quality=80, tile=8 if model == "tiny-categories" else 0, model_path=[HERE / "data"])
         (HERE / "golden" / f"{name}.psg").write_bytes(data)
         presage.decode(data, model_path=[HERE / "data"]).save(HERE / "golden" / f"{name}.png")
+    wide = Image.fromarray(np.asarray(Image.open(source).convert("RGB"))[200:350, 300:500])
+    for name, image, model, share in (
+        ("ordered", rgb, "tiny-ordered", 1.0),
+        ("ordered-alpha", kinds["gray_alpha"].crop((0, 0, 40, 33)), "tiny-ordered", 1.0),
+        ("ordered-cut", wide.crop((0, 0, 120, 90)), "tiny-ordered", 0.9),
+        ("ordered-patch", wide.crop((0, 0, 140, 100)), "tiny-codes", 1.0),
+    ):
+        data = presage.encode_lossy(image, model=model, model_path=[HERE / "data"])
+        data = data[: int(share * len(data))]
+        (HERE / "golden" / f"{name}.psg").write_bytes(data)
+        presage.decode(data, model_path=[HERE / "data"]).save(HERE / "golden" / f"{name}.png")
     named = [(f"part-{8 + i:02}.png", images.from_pillow(part)) for i, part in enumerate(parts)]
     (HERE / "golden" / "lossy-set.psg").write_bytes(sets.pack_pictures(named, "tiny-categories", 0, settings))
 

@@ -13,7 +13,7 @@ import presage
 from presage.codec import networks, sets
 
 OUTSIDE = -2048
-KINDS = {"I8": "<i1", "I32": "<i4", "U8": "<u1", "F16": "<f2"}
+KINDS = {"I8": "<i1", "I32": "<i4", "U8": "<u1", "F16": "<f2", "F32": "<f4"}
 
 
 def tensors(name: str) -> dict[str, np.ndarray]:
@@ -24,7 +24,7 @@ def tensors(name: str) -> dict[str, np.ndarray]:
     found = {}
     for key, entry in table.items():
         raw = np.frombuffer(data[8 + length :][slice(*entry["data_offsets"])], KINDS[entry["dtype"]]).reshape(entry["shape"])
-        found[key] = raw if entry["dtype"] == "F16" else raw.astype(np.int64)
+        found[key] = raw if entry["dtype"].startswith("F") else raw.astype(np.int64)
     return found
 
 

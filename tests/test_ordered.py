@@ -1,0 +1,252 @@
+"""Files of ordered codes: sizes and kinds of pictures, what is asked for is met, every number of codes, samples."""
+
+import math
+from itertools import count as counter
+
+import numpy as np
+import pytest
+import torch
+from conftest import noise, shared
+from PIL import Image
+
+import presage
+from presage.codec import container, latents, networks, ordered
+from presage.models import store
+from presage.models.exact_ordered import ExactOrdered
+
+MODELS = ("tiny-ordered", "tiny-codes")
+SETTINGS = networks.Settings()
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def network_of(name: str, **settings: object) -> ExactOrdered:
+    _, network = networks.load_model(name, networks.Settings(**settings))
+    assert isinstance(network, ExactOrdered)
+    return network
+
+
+def codes_of(data: bytes, **settings: object) -> list[torch.Tensor]:
+    header = container.read_header(data)
+    used = networks.Settings(**settings)
+    network = networks.network_of(header, used)
+    assert isinstance(network, ExactOrdered)
+    return ordered.read_codes(data, header, network, None, False, used)[0]
+
+
+def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def error(data: bytes, pixels: np.ndarray) -> float:
+    return float(np.square(np.asarray(presage.decode(data)).astype(int) - pixels).mean())
+
+
+# ------------------------------------------------------------------------------------------------------ sizes and kinds
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 300), (37, 1000), (61, 83)])
+def test_sizes(model: str, size: tuple[int, int]) -> None:
+    pixels = noise(*size)
+    data = presage.encode_lossy(pixels, model=model)
+    image = presage.decode(data)
+    assert (image.mode, image.size) == ("RGB", size[::-1])
+    facts = presage.info(data)
+    assert (facts["coding"], facts["cut"], facts["layers_there"]) == ("ordered", False, facts["layers"])
+    assert facts["codes"] == facts["codes_of_whole_file"] == sum(network_of(model).counts(*network_of(model).size(*size)))
+    assert facts["bytes"] == facts["bytes_of_whole_file"] == len(data)
+
+
+def test_pictures_are_alike(photo: np.ndarray) -> None:
+    data = presage.encode_lossy(photo, model="tiny-ordered")
+    assert error(data, photo) < 0.5 * np.square(photo - photo.mean((0, 1))).mean()
+
+
+def test_codes_do_not_depend_on_how_they_are_decoded(model: str, photo: np.ndarray) -> None:
+    data = presage.encode_lossy(photo, model=model, threads=1)
+    first = codes_of(data)
+    for threads, arithmetic in ((1, "float64"), (2, "float32")):
+        assert presage.encode_lossy(photo, model=model, threads=threads, arithmetic=arithmetic) == data
+        assert same(codes_of(data, threads=threads, arithmetic=arithmetic), first)
+        assert presage.decode(data, threads=threads).tobytes() == presage.decode(data).tobytes()
+
+
+def test_gray_and_alpha(model: str, photo: np.ndarray) -> None:
+    photo = photo[:33, :41]
+    alpha = np.arange(photo[..., 0].size, dtype=np.uint8).reshape(photo.shape[:2])
+    for mode, planes in (("RGBA", photo), ("LA", photo[..., 1]), ("L", photo[..., 1])):
+        source = Image.fromarray(planes).convert(mode)
+        if mode != "L":
+            source.putalpha(Image.fromarray(alpha))
+        source.info |= {"icc_profile": b"profile", "dpi": (72.0, 72.0)}
+        data = presage.encode_lossy(source, model=model)
+        image = presage.decode(data)
+        assert image.mode == mode
+        assert (image.info["icc_profile"], image.info["dpi"]) == (b"profile", (72.0, 72.0))
+        if mode != "L":
+            assert np.array_equal(np.asarray(image)[..., -1], alpha)
+            assert np.array_equal(np.asarray(presage.decode(data, codes=1))[..., -1], alpha)
+    gray = presage.decode(presage.encode_lossy(photo[..., 1], model=model))
+    colour = presage.decode(presage.encode_lossy(photo[..., [1, 1, 1]], model=model))
+    assert np.array_equal(np.asarray(gray), latents.gray_of(np.asarray(colour)))
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "I;16", "CMYK"])
+def test_other_kinds_are_refused_by_name(mode: str, photo: np.ndarray) -> None:
+    source = Image.fromarray(photo).convert("L").convert("I;16") if mode == "I;16" else Image.fromarray(photo).convert(mode)
+    with pytest.raises(presage.ImageRefused, match=mode):
+        presage.encode_lossy(source, model="tiny-ordered")
+
+
+def test_other_requests_are_refused(photo: np.ndarray) -> None:
+    source = Image.fromarray(photo)
+    source.info["transparency"] = (1, 2, 3)
+    with pytest.raises(presage.ImageRefused, match="transparent colour"):
+        presage.encode_lossy(source, model="tiny-ordered")
+    with pytest.raises(presage.ImageRefused, match="tile"):
+        presage.encode_lossy(photo, model="tiny-ordered", tile=64)
+    with pytest.raises(presage.ImageRefused, match="--lossy"):
+        presage.encode(photo, model="tiny-ordered")
+    with pytest.raises(presage.ImageRefused):
+        presage.pack({"a.png": Image.fromarray(photo)}, model="tiny-ordered")
+    with pytest.raises(presage.ImageRefused, match="--codes"):
+        presage.decode(presage.encode_lossy(photo, model="tiny-latent"), codes=1)
+
+
+def test_crops(photo: np.ndarray) -> None:
+    data = presage.encode_lossy(photo, model="tiny-ordered")
+    whole = presage.decode(data)
+    assert presage.decode(data, crop=(10, 20, 30, 15)).tobytes() == whole.crop((10, 20, 40, 35)).tobytes()
+
+
+# ------------------------------------------------------------------------------------------------------------- targets
+
+
+def test_targets_are_met(photo: np.ndarray) -> None:
+    picture = np.tile(photo, (1, 2, 1))
+    pixels = picture.shape[0] * picture.shape[1]
+    encode = lambda **target: presage.encode_lossy(picture, model="tiny-ordered", **target)  # noqa: E731
+    whole = encode(quality=100)
+    places = container.ChunkStream(whole, container.read_header(whole)).places
+    first = places[0][0]
+    assert len(places) >= 3
+    assert encode(size=10**6) == whole
+    assert encode(quality=0) == encode(psnr=1) == whole[:first]
+    assert encode(quality=60) == whole[: sum(places[round(0.6 * len(places)) - 1])]
+    assert encode(size=first) == whole[:first]
+    size = places[1][0] + 3
+    assert encode(size=size) == encode(bpp=8 * (size + 0.5) / pixels) == presage.truncate(whole, size) == whole[: places[1][0]]
+    wanted = 10 * math.log10(255**2 / error(whole[: sum(places[1])], picture)) - 1e-6
+    data = encode(psnr=wanted)
+    assert 10 * math.log10(255**2 / error(data, picture)) >= wanted
+    assert len(data) <= sum(places[1])
+
+
+def test_targets_out_of_reach(photo: np.ndarray) -> None:
+    with pytest.raises(presage.ImageRefused, match="smallest cut"):
+        presage.encode_lossy(photo, model="tiny-ordered", size=50)
+    with pytest.raises(presage.ImageRefused, match="best quality"):
+        presage.encode_lossy(photo, model="tiny-ordered", psnr=80)
+    for wrong in ({"quality": 101}, {"quality": 10, "bpp": 1}, {"bpp": -1}):
+        with pytest.raises(presage.ImageRefused):
+            presage.encode_lossy(photo, model="tiny-ordered", **wrong)
+
+
+def test_gray_pictures_of_so_many_decibels(photo: np.ndarray) -> None:
+    gray = photo[..., 1]
+    data = presage.encode_lossy(gray, model="tiny-ordered", psnr=20)
+    assert 10 * math.log10(255**2 / error(data, gray)) >= 20
+
+
+# ------------------------------------------------------------------------------------------------ some of the codes
+
+
+def test_every_number_of_codes(model: str, photo: np.ndarray) -> None:
+    data = presage.encode_lossy(photo, model=model)
+    network, codes = network_of(model), codes_of(data)
+    images = []
+    for number in range(network.config.count + 2):
+        image = np.asarray(presage.decode(data, codes=number))
+        assert np.array_equal(image, ordered.pixels_of(network, codes[:number], *photo.shape[:2], SETTINGS)[0])
+        images.append(image)
+    assert np.array_equal(images[-1], presage.decode(data))
+    assert np.array_equal(images[-2], images[-1])
+    assert len({image.tobytes() for image in images}) > network.config.count // 2
+    errors = [np.square(image.astype(int) - photo).mean() for image in images]
+    assert errors[-1] < errors[1] < errors[0]
+
+
+def test_cuts_in_one_walk(photo: np.ndarray) -> None:
+    source = Image.fromarray(np.dstack([np.tile(photo, (1, 2, 1)), np.tile(photo[..., :1], (1, 2, 1))]))
+    data = presage.encode_lossy(source, model="tiny-ordered")
+    alpha = container.read_header(data).section(container.Tag.ALPHA)
+    sizes = [alpha.offset + 5, *(round(share * len(data)) for share in (0.9, 0.97, 1.0))]
+    for size, image in zip(sizes, ordered.decode_cuts(data, sizes, SETTINGS), strict=True):
+        expected = presage.decode(data[:size])
+        assert (image.mode, image.tobytes()) == (expected.mode, expected.tobytes())
+
+
+# ------------------------------------------------------------------------------------------------------------- samples
+
+
+@pytest.fixture
+def drawn_codes(monkeypatch: pytest.MonkeyPatch) -> list[list[torch.Tensor]]:
+    """The codes behind the samples that are drawn from now on."""
+    kept: list[list[torch.Tensor]] = []
+    real = ordered.pixels_of
+
+    def keep(network, codes, *more):
+        kept.append(codes)
+        return real(network, codes, *more)
+
+    monkeypatch.setattr(ordered, "pixels_of", keep)
+    return kept
+
+
+def test_samples(model: str, drawn_codes: list[list[torch.Tensor]]) -> None:
+    every = [
+        ordered.draw(network_of(model, arithmetic=arithmetic), 3, (40, 70), 5, networks.Settings(threads=threads))
+        for threads, arithmetic in ((1, "float64"), (2, "int8"), (2, None))
+    ]
+    pictures, layers = every[0]
+    assert pictures.shape == (3, 40, 70, 3)
+    assert layers == network_of(model).config.count
+    for codes, (other, _) in zip(drawn_codes, every, strict=True):
+        assert same(codes, drawn_codes[0])
+        assert np.array_equal(other, pictures)
+    assert not np.array_equal(pictures[0], pictures[1])
+    other, _ = ordered.draw(network_of(model), 3, (40, 70), 6, SETTINGS)
+    assert not np.array_equal(other, pictures)
+    alone, _ = ordered.draw(network_of(model), 1, (40, 70), 5, SETTINGS)
+    assert all(torch.equal(a, b[: len(a)]) for a, b in zip(drawn_codes[-1], drawn_codes[0], strict=True))
+    assert np.abs(alone[0].astype(int) - pictures[0]).max() <= 1
+
+
+def test_samples_of_some_codes(model: str, drawn_codes: list[list[torch.Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
+    network = network_of(model)
+    ordered.draw(network, 2, (32, 64), 1, SETTINGS)
+    for number in (0, 1, 5, 1000):
+        pictures, layers = ordered.draw(network, 2, (32, 64), 1, SETTINGS, layers=number)
+        assert layers == min(number, network.config.count)
+        assert same(drawn_codes[-1], drawn_codes[0][:number])
+        assert pictures.shape == (2, 32, 64, 3)
+    _, layers = ordered.draw(network, 2, (32, 64), 1, SETTINGS, seconds=0)
+    assert (layers, drawn_codes[-1]) == (0, [])
+    clock = counter()
+    monkeypatch.setattr(ordered.time, "monotonic", lambda: float(next(clock)))
+    _, layers = ordered.draw(network, 2, (32, 64), 1, SETTINGS, seconds=3.5)
+    assert layers == 3
+    assert same(drawn_codes[-1], drawn_codes[0][:3])
+
+
+def test_shipped_models() -> None:
+    """A photograph through each model of ordered codes that is shipped, and cut."""
+    pixels = np.asarray(Image.open(shared("kodak") / "kodim23.png"))[:192, :256]
+    found = [w for w in store.available() if w.metadata.get("model") == "ordered" and not w.name.startswith("tiny")]
+    for weights in found:
+        assert weights.size < 8 << 20
+        data = presage.encode_lossy(pixels, model=weights.name)
+        assert error(data, pixels) < error(data[: len(data) // 3], pixels)
