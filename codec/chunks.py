@@ -51,7 +51,7 @@ class Writer:
                 if len(stream) <= 4 * words:
                     break
                 room -= STEP
-            if end < len(codes):
+            if end < len(codes) or not last:  # more chunks may follow
                 stream = stream.ljust(4 * words, b"\0")
             self._chunks.append(container.pack_chunk(len(self._chunks), end - first, stream))
             self.counts.append(end - first)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import integer
 from .exact_photo import KNOWN_ANSWER_ROWS
-from .frequencies import category_weights
+from .frequencies import CATEGORY_BITS, DEEPEST, category_weights
 from .integer import LARGEST, SUM_BITS, IntLinear
 from .photo import INPUT_BITS
 from .transformer import FARTHEST, QUARTERS, WEIGHT, Config
@@ -65,8 +65,12 @@ class ExactTransformer:
         self.attention = tensors["tables.attention"].to(self.kind)
         self.bits = [BlockBits(*row) for row in tensors["block_bits"].tolist()]
         self.last_bits = int(tensors["last_bits"])
-        if min(min(row) for row in self.bits) < 0 or len(self.attention) != FARTHEST + 1:
-            raise ValueError("the shifts of a block, or the table of attention, are not what this program knows")
+        if min(self.last_bits, *(min(row) for row in self.bits)) < 0:
+            raise ValueError("the shifts of a block are not what this program knows")
+        for name, length, most in (("attention", FARTHEST + 1, WEIGHT), ("category", DEEPEST + 1, 1 << CATEGORY_BITS)):
+            table = tensors[f"tables.{name}"]
+            if len(table) != length or int(table.min()) < 0 or int(table.max()) > most or int(table[0]) == 0:
+                raise ValueError(f"the table of {name} is not what this program knows")
 
     def sums(self, x: Tensor, name: str) -> Tensor:
         """(W x + b) >> shift of a layer; int32 (n, outputs)."""
