@@ -242,8 +242,9 @@ class Ordered(Transforms):
         self.codebooks.sums[book] = vectors * self.codebooks.counts[book].unsqueeze(1)
 
     def revive(self, pixels: Tensor) -> None:
-        """Give idle entries of the codebooks work."""
-        self.codebooks.revive()
+        """Give idle entries of the codebooks work, as long as they are trained."""
+        if self.config.stage == "autoencoder":
+            self.codebooks.revive()
 
     def quantise(self, sample: Tensor) -> None:
         """From now on the prior is on its grids; they are chosen from uint8 sample pixels (B, H, W, 3)."""
