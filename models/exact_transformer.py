@@ -23,7 +23,7 @@ from .transformer import FARTHEST, QUARTERS, WEIGHT, Config
 
 STREAM_LIMIT = 32767
 CHUNK = 2048  # rows that are worked on together, more or less
-SMALL = 1 << 26  # numbers in the caches up to which they are kept as floats, ready for products
+SMALL = 1 << 27  # numbers in the caches up to which they are kept as floats, ready for products
 
 
 class Layer(NamedTuple):
@@ -127,16 +127,12 @@ class Walk:
         """height, width: of the map, in places; whole patches of the coarsest grid."""
         self.network, c = network, network.config
         sizes = [pictures * (height // side) * (width // side) for side in c.sides]
-        small = 2 * c.blocks * c.heads * c.head * sum(sizes) <= SMALL
-        self._segments = [_Segment(network, side, layers, pictures, height, width, small) for side, layers in c.segments()]
-        self.layer, self._at = 0, 0
+        self._small = 2 * c.blocks * c.heads * c.head * sum(sizes) <= SMALL
+        self._size = (pictures, height, width)
+        self._segments: list[_Segment] = []  # those that were reached
+        self.layer = 0
         self._codes: Tensor | None = None
-        self.coarse = self._segments[0].rows
-
-    @property
-    def rows(self) -> int:
-        """Codes of the next layer."""
-        return self._segments[self._at].rows
+        self.coarse = sizes[0]
 
     def tell(self, codes: Tensor) -> None:
         """The codes (rows) of the layer whose weights were given last, int64; on to the next layer."""
@@ -145,33 +141,34 @@ class Walk:
 
     def _spans(self) -> list[tuple[int, int]]:
         """Chunks of coarse patches, as (first, end)."""
-        per = self.rows // self.coarse
+        per = self._segments[-1].rows // self.coarse
         step = max(1, CHUNK // per)
         return [(a, min(a + step, self.coarse)) for a in range(0, self.coarse, step)]
 
     def _seen(self) -> Tensor:
         """What the tokens of the next layer see of the layer before, without the quarters; int8 (rows, taps * embedding)."""
         c, net = self.network.config, self.network
-        segment = self._segments[self._at]
+        segment = self._segments[-1]
         if self._codes is None:
             return torch.zeros((segment.rows, c.taps * c.embedding), dtype=torch.int8, device=net.device)
         table = net.embedding[0 if c.shared else self.layer - 1]
         padded = torch.cat([table[self._codes], table.new_zeros(1, c.embedding)])
-        before = segment if self.layer - 1 in segment.layers else self._segments[self._at - 1]
+        before = segment if self.layer - 1 in segment.layers else self._segments[-2]
         seen = padded.index_select(0, before.around.flatten()).view(before.rows, -1)
         return seen if before is segment else seen.repeat_interleave(QUARTERS, 0)
 
     def weights(self) -> Iterator[tuple[slice, Tensor]]:
         """(rows, weights (n, entries)) of the next layer, in order: integers in float32, see `category_weights`."""
         net, c = self.network, self.network.config
-        if self.layer not in self._segments[self._at].layers:
-            self._at += 1
-        segment = self._segments[self._at]
+        if not self._segments or self.layer not in self._segments[-1].layers:
+            side, layers = c.segments()[len(self._segments)]
+            self._segments.append(_Segment(net, side, layers, *self._size, self._small))
+        segment = self._segments[-1]
         per = segment.rows // self.coarse
         chunks = [slice(a * per, b * per) for a, b in self._spans()]
         seen = self._seen()
         quarter = torch.zeros((QUARTERS, QUARTERS), dtype=torch.int8, device=net.device)
-        if self._at:
+        if len(self._segments) > 1:
             quarter.fill_diagonal_(1 << INPUT_BITS)
         stream = torch.empty((segment.rows, c.width), dtype=torch.int32, device=net.device)
         for rows in chunks:
@@ -200,7 +197,7 @@ class Walk:
     def _attend(self, block: int, x: Tensor, first: int, end: int) -> Tensor:
         """Attention of the rows under coarse patches first ... end - 1; x int8 (n, width) -> int8 (n, heads * head)."""
         net, c = self.network, self.network.config
-        segment = self._segments[self._at]
+        segment = self._segments[-1]
         per, n = segment.rows // self.coarse, len(x)
         token = self.layer - segment.layers.start
         own = net.sums(x, f"blocks.{block}.qkv").clamp_(-LARGEST, LARGEST).view(n, 3, c.heads, c.head)
@@ -209,7 +206,7 @@ class Walk:
         segment.values[block][rows, :, token] = own[:, 2].to(segment.values[block].dtype)
         queries = own[:, 0].to(net.kind)
         scores, caches = [], []
-        for other in self._segments[: self._at + 1]:
+        for other in self._segments:
             share = other.rows // self.coarse
             part = slice(first * share, end * share)
             count = token + 1 if other is segment else len(other.layers)
