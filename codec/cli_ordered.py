@@ -40,8 +40,8 @@ def truncate(
         with files.mapped(path) as data:
             found = lossy.truncate(data, size, bpp=bpp, fraction=fraction)
             before = len(data)
-        files.write(output, found, force)
         facts = api.info(found) | {"output": str(output), "source_bytes": before}
+        files.write(output, found, force)
         text = f"{path} -> {output}  {before:,} -> {len(found):,} bytes  {facts['bits_per_pixel']:.3f} bits/pixel"
         return facts | {"text": text}
 

@@ -37,6 +37,7 @@ CHUNK_HEAD = struct.Struct("<HHB")
 """check, codes: the lower 16 bits, the upper 8"""
 CHUNK_WORDS = range(15, 127)  # of a chunk: two more in each, until it has CHUNK_WORDS.stop - 1
 MAX_CHUNK_CODES = (1 << 24) - 1
+MAX_RUN = 255  # layers of a LAYERS_ENTRY
 CRC = struct.Struct("<I")
 
 
@@ -371,7 +372,9 @@ class ChunkStream:
 
 def pack_layers(sides: Sequence[int]) -> dict[bytes, bytes]:
     """The section that says how many layers of codes there are, given the side in pixels of the patches of each."""
-    return {Tag.LAYERS: b"".join(LAYERS_ENTRY.pack(side, len(list(run))) for side, run in groupby(sides))}
+    runs = [(side, len(list(run))) for side, run in groupby(sides)]
+    entries = [(side, min(MAX_RUN, count - first)) for side, count in runs for first in range(0, count, MAX_RUN)]
+    return {Tag.LAYERS: b"".join(LAYERS_ENTRY.pack(*entry) for entry in entries)}
 
 
 def read_layers(data: bytes | mmap, header: Header) -> list[int]:

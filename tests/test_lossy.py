@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import presage
 from presage.codec import container, latents, networks, sampling, wavefront
 from presage.codec.container import Tag
-from presage.models import store, train
+from presage.models import store, train, windows
 from presage.models.exact_latent import ExactLatent
 
 MODELS = ("tiny-latent", "tiny-categories")
@@ -244,8 +244,8 @@ def test_windows_leave_no_seams(model: str, monkeypatch: pytest.MonkeyPatch) -> 
     whole = latents.analyse(network, pixels, SETTINGS)
     symbols = network.quantise(whole, 128 if model == "tiny-latent" else 0)
     decoded = latents.synthesise(network, symbols, 128, 150, 170, SETTINGS)
-    monkeypatch.setattr("presage.models.exact_latent.WINDOW", 5)
-    assert len(network.windows(*symbols.shape[1:3])) > 9
+    monkeypatch.setattr(windows, "SIDE", 5)
+    assert len(windows.windows(*symbols.shape[1:3])) > 9
     assert np.abs(latents.analyse(network, pixels, SETTINGS) - whole).max() < 1e-3
     again = latents.synthesise(network, symbols, 128, 150, 170, SETTINGS)
     assert np.abs(again.astype(int) - decoded).max() <= 1

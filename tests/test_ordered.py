@@ -11,7 +11,7 @@ from PIL import Image
 
 import presage
 from presage.codec import container, latents, networks, ordered
-from presage.models import store
+from presage.models import store, windows
 from presage.models.exact_ordered import ExactOrdered
 
 MODELS = ("tiny-ordered", "tiny-codes")
@@ -187,6 +187,25 @@ def test_cuts_in_one_walk(photo: np.ndarray) -> None:
     for size, image in zip(sizes, ordered.decode_cuts(data, sizes, SETTINGS), strict=True):
         expected = presage.decode(data[:size])
         assert (image.mode, image.tobytes()) == (expected.mode, expected.tobytes())
+
+
+def test_windows_leave_no_seams(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, pixels = network_of(model), noise(192, 256, 4)[None]
+    size = network.size(192, 256)
+
+    def analysed() -> np.ndarray:
+        features = np.empty((1, *size, network.config.channels), np.float32)
+        latents.in_windows(size, lambda window: network.analyse(pixels, window), features, 1, SETTINGS)
+        return features
+
+    whole = analysed()
+    codes = [torch.arange(count) * 7 % network.config.entries for count in network.counts(*size)]
+    decoded = ordered.pixels_of(network, codes, 192, 256, SETTINGS)
+    monkeypatch.setattr(windows, "SIDE", 5)
+    assert len(windows.windows(*size)) > 9
+    assert np.abs(analysed() - whole).max() < 1e-3
+    again = ordered.pixels_of(network, codes, 192, 256, SETTINGS)
+    assert np.abs(again.astype(int) - decoded).max() <= 1
 
 
 # ------------------------------------------------------------------------------------------------------------- samples

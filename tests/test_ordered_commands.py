@@ -83,6 +83,8 @@ def test_exit_codes_of_truncate(tmp_path: Path) -> None:
     (tmp_path / "bad.psg").write_bytes(DATA[:60])
     done = run("truncate", tmp_path / "bad.psg", "-o", target, "--bytes", "60", "--json")
     assert (done.exit_code, json.loads(done.stdout)["exit_code"]) == (3, 3)
+    (tmp_path / "bad.psg").write_bytes(DATA[:-20] + bytes(20))
+    assert run("truncate", tmp_path / "bad.psg", "-o", target, "--fraction", "1").exit_code == 3
     assert not target.exists()
 
 

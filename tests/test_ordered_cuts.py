@@ -252,3 +252,11 @@ def test_no_codes_and_no_layers() -> None:
     for wrong in (b"", layers[:-1], struct.pack("<HB", 0, 8)):
         with pytest.raises(presage.DamagedFile, match="LAYR"):
             presage.info(container.write(header, {Tag.LAYERS: wrong, Tag.CODES: codes}))
+
+
+def test_many_layers() -> None:
+    sides = [32] * 600 + [16] * 3
+    packed = container.pack_layers(sides)
+    data = container.write(container.read_header(GOLDEN), packed | {Tag.CODES: b""})
+    assert len(packed[Tag.LAYERS]) == 3 * 4
+    assert container.read_layers(data, container.read_header(data)) == [6] * 600 + [24] * 3
