@@ -6,7 +6,7 @@ matter most. The prior is the `Transformer` of `transformer.py`, exact in its in
 
 Two designs: `residual`, the transforms of `latent` for photographs, with layers at strides of 16, 8 and 4 pixels; `leaky`, the paper's
 convolutions, whose feature map is one patch for a picture of 32 x 32 pixels. Training goes in stages: `autoencoder`, first with full
-codes and then with `cuts` (appendix E.2), then, frozen, its `prior`.
+codes and then with `cuts` (appendix E.2); for photographs the `decoder` alone, with the codes as they are; then, frozen, the `prior`.
 """
 
 import math
@@ -22,7 +22,7 @@ from .photo import straight_through
 
 DESIGNS = ("residual", "leaky")
 CUTS = ("uniform", "geometric", "none")
-STAGES = ("autoencoder", "prior")
+STAGES = ("autoencoder", "decoder", "prior")
 PLACE = 8  # pixels along the side of a place of the feature map
 TYPICAL = 0.75  # the quality whose scales a decoder of `latent` brings along
 SAMPLE = 192  # pictures from which codebooks start
@@ -158,7 +158,8 @@ class Ordered(Transforms):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.prior = transformer.Transformer(config.prior_config())
-        frozen: list[nn.Module] = [self.prior] if config.stage == "autoencoder" else [self.encoder, self.decoder]
+        kept = {"autoencoder": [self.encoder, self.decoder], "decoder": [self.decoder], "prior": [self.prior]}[config.stage]
+        frozen = [module for module in (self.encoder, self.decoder, self.prior) if module not in kept]
         for module in frozen:
             module.requires_grad_(False)
 
@@ -285,7 +286,7 @@ class Ordered(Transforms):
             with torch.no_grad():
                 chosen = self.codebooks.choose(layer, values)
                 vectors = self.codebooks.look_up(layer, chosen)
-                if self.training:
+                if self.training and self.config.stage == "autoencoder":
                     self.codebooks.follow(layer, values[keep], chosen[keep])
             square = (values - vectors).square().sum(-1) * keep
             commitment = commitment + square.sum(1)
