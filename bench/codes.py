@@ -6,6 +6,7 @@ start). Networks are the checkpoints of run files and of `ablations_train.py` in
 Quality is the feature distance of `features.py`, which is not the Inception distance of the paper.
 """
 
+import json
 import math
 import os
 import time
@@ -30,6 +31,7 @@ SHOWN = (0.25, 0.5, 0.75, 1.0)  # of the codes, in the grid of samples
 COLUMNS = 16  # samples of the grid
 BATCH = 100  # pictures that are sampled at once, as in the paper
 TOLERANCE = 1.05  # a distance that is so many times that with all codes is as good
+MAIN = ("ordered", "unordered")  # the others are ablations, with half as many samples
 PARTS = ("curves", "bits", "samples")
 Log = Callable[[str], None]
 Grids = dict[str, list[Pixels]]
@@ -49,10 +51,18 @@ class Yardstick:
 
 
 def run(
-    data: Sequence[Path], folder: Path, samples: int, limit: int, parts: Sequence[str], weights: Path, log: Log
+    data: Sequence[Path],
+    folder: Path,
+    samples: int,
+    limit: int,
+    parts: Sequence[str],
+    weights: Path,
+    log: Log,
+    beside: Path | None = None,
 ) -> tuple[dict[str, Any], Grids]:
     """Measure the checkpoints in a folder. data: mosaics of test pictures. samples: of each prior. limit: test pictures of the error
-    curves; 0: all. parts: of PARTS; by default all. weights: of the network of the feature distance.
+    curves; 0: all. parts: of PARTS; by default all. weights: of the network of the feature distance. beside: an earlier result of the
+    same pictures and numbers; what it has is taken over.
 
     Raises ValueError and FileNotFoundError where pictures or `cifar10-ordered` and `cifar10-unordered` are missing.
     """
@@ -64,7 +74,7 @@ def run(
     try:
         test = features.read_pictures(data)
         training = np.stack(training_pictures(trained.FULL).training)
-        coders: dict[str, Coder] = {name: trained.load_coder(name, folder) for name in ("ordered", "unordered")}
+        coders: dict[str, Coder] = {name: trained.load_coder(name, folder) for name in MAIN}
         coders |= {name: c for name in trained.AUTOENCODERS if (c := _found(lambda n: trained.load_coder(n, folder), name))}
         result: dict[str, Any] = {
             "processor": processor(),
@@ -73,12 +83,17 @@ def run(
             "test_pictures": len(test),
             "training_pictures": len(training),
         }
+        if beside:
+            result = json.loads(beside.read_text()) | result
         grids: Grids = {}
         if "curves" in chosen:
-            every = {**coders, "pca": Components(training, coders["ordered"].count)}
-            result["curves"] = {name: curve(coder, test[: limit or None]) for name, coder in every.items()}
+            known = result.setdefault("curves", {})
             result["curve_pictures"] = len(test[: limit or None])
-            log(f"error curves of {', '.join(every)}")
+            for name in ("pca", *coders):
+                if name not in known:
+                    coder = coders[name] if name in coders else Components(training, coders["ordered"].count)
+                    known[name] = curve(coder, test[: limit or None])
+                    log(f"{name}: PSNR with all codes {known[name]['psnr'][-1]:.2f} dB")
         if {"bits", "samples"} & set(chosen):
             _measure_priors(result, grids, coders, folder, (training, test), samples, chosen, weights, log)
     finally:
@@ -105,30 +120,27 @@ def _measure_priors(
     log: Log,
 ) -> None:
     training, test = pictures
-    if "bits" in chosen:
-        result["bits"] = {}
+    bits: dict[str, Any] = result.setdefault("bits", {}) if "bits" in chosen else {}
+    rows: dict[str, Any] = result.setdefault("samples", {"count": samples, "batch": BATCH}) if "samples" in chosen else {}
     if "samples" in chosen:
         network, accuracy = features.load(weights)
         yardstick = Yardstick(network, features.features(network, training[::2]))
         floor = yardstick.distance(test)
         result["features"] = {"accuracy": accuracy, "reference_pictures": len(training[::2]), "floor": floor}
-        result["samples"] = {"count": samples, "batch": BATCH}
         log(f"feature distance of {len(test)} test pictures from {len(training[::2])} training pictures: {floor:.3f}")
-    for name in ("ordered", "unordered", *trained.PRIORS):
+    for name in (*MAIN, *trained.PRIORS):
         coder = coders.get(trained.coder_of(name))
         loaded = _found(lambda n, c=coder: trained.load_prior(n, folder, c), name) if coder else None  # type: ignore[misc]
         if loaded is None or not isinstance(coder, Channels):
             continue
         prior_network, prior = loaded
-        if "bits" in chosen:
-            row = {"parameters": priors.parameters(prior_network)} | code_lengths(prior, coder, training, test)
-            result["bits"][name] = row
+        if "bits" in chosen and name not in bits:
+            bits[name] = row = {"parameters": priors.parameters(prior_network)} | code_lengths(prior, coder, training, test)
             log(f"{name}: {row['mean']:.3f} bits a code, by its own frequencies {row['independent']:.3f}, evenly {row['even']:.3f}")
-        if "samples" in chosen:
-            real = trained.symbols_of(coder, test) if name in ("ordered", "unordered") else None
-            result["samples"][name], grids[name] = sampled(prior, coder, samples, real, yardstick)
-            distances = result["samples"][name]["distance"]
-            log(f"{name}: feature distance {', '.join(f'{s:.0%} {d:.2f}' for s, d in zip(SHARES, distances, strict=True))}")
+        if "samples" in chosen and name not in rows:
+            real = trained.symbols_of(coder, test) if name in MAIN else None
+            rows[name], grids[name] = sampled(prior, coder, samples if name in MAIN else max(2, samples // 2), real, yardstick)
+            log(f"{name}: feature distance {', '.join(f'{s:.0%} {d:.2f}' for s, d in zip(SHARES, rows[name]['distance'], strict=True))}")
 
 
 def curve(coder: Coder, pixels: Pixels) -> dict[str, Any]:
@@ -214,6 +226,7 @@ def sampled(
         if real is not None:
             reconstruction.append(yardstick.distance(decoded(coder, real, length)))
     found = {
+        "count": count,
         "codes": coder.count,
         "lengths": lengths,
         "distance": distance,

@@ -160,6 +160,7 @@ def bench_calls(model: str, data: Path | None, threads: int, plot: Path | None, 
 @click.option("--part", "parts", multiple=True, help="curves, bits or samples; by default all.")
 @click.option("--plot", type=PATH, help="Draw importance and errors of the codes.")
 @click.option("--plot-samples", type=PATH, help="Draw feature distance and time of samples.")
+@click.option("--beside", type=click.Path(path_type=Path, exists=True), help="Result of an earlier run: measure only what it lacks.")
 @click.option("--grid", type=PATH, help="Draw samples at 25, 50, 75 and 100 % of the codes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def bench_codes(
