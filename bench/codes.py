@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..codec import networks, ordered
 from ..models.data import Pixels
+from ..models.exact_ordered import ExactOrdered
 from . import ablations_train as trained
 from . import features, priors
 from .ablations import Channels, Coder, Components, training_pictures
@@ -30,6 +32,7 @@ SHARES = tuple(i / 10 for i in range(1, 11))  # of the codes, where the distance
 SHOWN = (0.25, 0.5, 0.75, 1.0)  # of the codes, in the grid of samples
 COLUMNS = 16  # samples of the grid
 BATCH = 100  # pictures that are sampled at once, as in the paper
+TURNS = 3
 TOLERANCE = 1.05  # a distance that is so many times that with all codes is as good
 MAIN = ("ordered", "unordered")  # the others are ablations, with half as many samples
 PARTS = ("curves", "bits", "samples")
@@ -59,10 +62,11 @@ def run(
     weights: Path,
     log: Log,
     beside: Path | None = None,
+    model: str = "",
 ) -> tuple[dict[str, Any], Grids]:
     """Measure the checkpoints in a folder. data: mosaics of test pictures. samples: of each prior. limit: test pictures of the error
     curves; 0: all. parts: of PARTS; by default all. weights: of the network of the feature distance. beside: an earlier result of the
-    same pictures and numbers; what it has is taken over.
+    same pictures and numbers; what it has is taken over. model: weights whose exact sampler is timed as well, here or in the folder.
 
     Raises ValueError and FileNotFoundError where pictures or `cifar10-ordered` and `cifar10-unordered` are missing.
     """
@@ -96,6 +100,9 @@ def run(
                     log(f"{name}: PSNR with all codes {known[name]['psnr'][-1]:.2f} dB")
         if {"bits", "samples"} & set(chosen):
             _measure_priors(result, grids, coders, folder, (training, test), samples, chosen, weights, log)
+        if model:
+            result["exact"] = exact_times(model, folder)
+            log(f"{model}: {result['exact']['seconds'][-1]:.2f} s for {result['exact']['count']} samples with all codes")
     finally:
         torch.set_num_threads(threads)
     return result, grids
@@ -204,24 +211,24 @@ def sampled(
     """Distances and times of so many samples cut at SHARES, and a few of them at SHOWN.
 
     A row of codes is sampled once and cut: its first codes are what sampling would have found if it had stopped there. real: codes of
-    real pictures, whose distances are those that a perfect prior would have.
+    real pictures, whose distances are those that a perfect prior would have. Times are the processor's, of the one thread that works.
     """
     random = torch.Generator().manual_seed(0)
     seconds = np.zeros(coder.count)
     rows = []
     for start in range(0, count, BATCH):
-        started = time.perf_counter()
+        started = time.process_time()
         marks: list[float] = []
-        drawn = prior.sample(min(BATCH, count - start), coder.count, random, lambda _, m=marks: m.append(time.perf_counter()))  # type: ignore[misc]
+        drawn = prior.sample(min(BATCH, count - start), coder.count, random, lambda _, m=marks: m.append(time.process_time()))  # type: ignore[misc]
         rows.append(drawn)
         seconds += np.array(marks) - started
     symbols = torch.cat(rows)
     lengths = [round(share * coder.count) for share in SHARES]
     distance, reconstruction, decoding = [], [], []
     for length in lengths:
-        started = time.perf_counter()
+        started = time.process_time()
         pixels = decoded(coder, symbols, length)
-        decoding.append(time.perf_counter() - started)
+        decoding.append(time.process_time() - started)
         distance.append(yardstick.distance(pixels))
         if real is not None:
             reconstruction.append(yardstick.distance(decoded(coder, real, length)))
@@ -236,6 +243,28 @@ def sampled(
         "enough": enough(distance),
     }
     return found, [decoded(coder, symbols[:COLUMNS], round(share * coder.count)) for share in SHOWN]
+
+
+def exact_times(model: str, folder: Path) -> dict[str, Any]:
+    """Processor time in which the sampler of the codec, exact in integers, draws BATCH pictures with so many codes; decoding included."""
+    settings = networks.Settings(threads=1, model_path=(folder,))
+    weights, network = networks.load_model(model, settings)
+    if not isinstance(network, ExactOrdered):
+        raise ValueError(f"{weights.name} is no model of ordered codes")
+    lengths = [0, *(round(share * network.config.count) for share in SHARES)]
+    times = np.zeros((TURNS, len(lengths)))
+    for turn in range(TURNS):  # all lengths in turn, so that what else the machine does strikes all of them
+        for i, length in enumerate(lengths):
+            started = time.process_time()
+            ordered.draw(network, BATCH, (features.SIDE, features.SIDE), turn, settings, length)
+            times[turn, i] = time.process_time() - started
+    return {
+        "model": weights.name,
+        "weights": weights.hash.hex(),
+        "count": BATCH,
+        "lengths": lengths,
+        "seconds": np.median(times, 0).tolist(),
+    }
 
 
 def enough(distance: Sequence[float]) -> float:

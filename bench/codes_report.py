@@ -68,7 +68,16 @@ def markdown(result: dict[str, Any]) -> str:
                 parts.append(_ablation(head, names, result))
         if any(name in samples for name in TAILORED):
             parts.append(_tailored(result))
+    if "exact" in result:
+        parts.append(_exact(result["exact"]))
     return "\n\n".join(parts)
+
+
+def _exact(exact: dict[str, Any]) -> str:
+    explained, farthest = linearity(exact["seconds"])
+    head = [f"{exact['model']}, exact: processor time for {exact['count']} samples, decoding included", *map(str, exact["lengths"])]
+    row = ["seconds at a number of codes", *(f"{t:.2f}" for t in exact["seconds"]), f"R² {explained:.4f}, within {farthest:.1%}"]
+    return rows_of([*head, "from a straight line"], [row])
 
 
 def _at(curve: dict[str, Any], share: float, key: str) -> float:
@@ -138,7 +147,9 @@ def _times(samples: dict[str, Any]) -> str:
         rows.append([f"{title(name)}, codes", *(f"{t:.2f}" for t in times), f"R² {explained:.4f}, within {farthest:.1%}"])
         rows.append([f"{title(name)}, decoding", *(f"{t:.2f}" for t in row["decode_seconds"]), ""])
     count, batch = samples["count"], samples["batch"]
-    return rows_of([f"seconds for {count:,} samples, {batch} at once", *(f"{s:.0%}" for s in SHARES), "from a straight line"], rows)
+    return rows_of(
+        [f"seconds of processor time for {count:,} samples, {batch} at once", *(f"{s:.0%}" for s in SHARES), "from a straight line"], rows
+    )
 
 
 def _ablation(head: str, names: tuple[str, ...], result: dict[str, Any]) -> str:
@@ -204,10 +215,16 @@ def draw_samples(result: dict[str, Any], target: Path) -> None:
         axes[0].plot(shares, row["reconstruction"], ":", color=colour, label=f"{title(name)}, test pictures decoded")
         axes[1].plot(np.linspace(0, 100, len(row["seconds"]) + 1)[1:], row["seconds"], color=colour, label=f"{title(name)}, codes")
         axes[1].plot(shares, row["decode_seconds"], ":", color=colour, label=f"{title(name)}, decoding")
+    if "exact" in result:
+        exact = result["exact"]
+        scale = samples["count"] / exact["count"]
+        places = [100 * length / exact["lengths"][-1] for length in exact["lengths"]]
+        axes[1].plot(places, [scale * t for t in exact["seconds"]], "s--", color="#c2410c", markersize=4, label="the codec's, in integers")
     axes[0].axhline(result["features"]["floor"], color="#888888", linewidth=0.8, label="test pictures themselves")
     axes[0].set_yscale("log")
+    axes[0].set_ylim(0.03, None)  # room for the legend
     axes[0].set_ylabel("feature distance (not Inception), log scale")
-    axes[1].set_ylabel(f"seconds for {samples['count']:,} samples, one thread")
+    axes[1].set_ylabel(f"seconds of processor time for {samples['count']:,} samples, one thread")
     axes[1].set_ylim(0, None)
     for axis in axes:
         axis.set_xlabel("% of the codes")

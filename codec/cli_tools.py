@@ -154,6 +154,7 @@ def bench_calls(model: str, data: Path | None, threads: int, plot: Path | None, 
 @click.option(
     "--data", type=click.Path(path_type=Path, exists=True), multiple=True, required=True, help="Mosaic of test pictures; may be repeated."
 )
+@click.option("-m", "--model", default="", help="Also time the exact sampler of this model, here or in CHECKPOINTS.")
 @click.option("--samples", type=click.IntRange(min=2), default=2000, show_default=True, help="Of each prior.")
 @click.option("--limit", type=click.IntRange(min=0), default=1000, show_default=True, help="Test pictures of the error curves; 0: all.")
 @click.option("--features", type=PATH, help="Weights of the feature distance; by default those in the repository.")
