@@ -243,10 +243,15 @@ def _decode(data: bytes | mmap, crop: Box | None, codes: int | None, recovering:
             if not recovering:
                 raise DamagedFile("the decoded pixels are not those that were encoded")
             lost = [(0, 0, *size)]
+    return restore(image, data, header, recovering), lost
+
+
+def restore(image: Image.Image, data: bytes | mmap, header: Header, recovering: bool) -> Image.Image:
+    """The image with what was kept beside its pixels; without what is cut off, or lost if `recovering`. Raises DamagedFile."""
     from . import images
 
     extras = (_extra(data, header, tag, recovering or header.cut_before(data, tag)) for tag in (Tag.META, Tag.ICC, Tag.EXIF))
-    return images.restore(image, *extras), lost
+    return images.restore(image, *extras)
 
 
 def _area(crop: Box | None, size: tuple[int, int]) -> Box:

@@ -229,7 +229,9 @@ def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: networks.Set
     found = []
     for size in sizes:
         chunks = sum(offset + length <= size for offset, length in places)
-        found.append(_image(data[:size], header, network, _first(codes, sum(reader.counts[:chunks])), settings))
+        part = data[:size]
+        image = _image(part, header, network, _first(codes, sum(reader.counts[:chunks])), settings)
+        found.append(api.restore(image, part, header, False))
     return found
 
 
