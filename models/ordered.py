@@ -158,10 +158,8 @@ class Ordered(Transforms):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.prior = transformer.Transformer(config.prior_config())
-        kept = {"autoencoder": [self.encoder, self.decoder], "decoder": [self.decoder], "prior": [self.prior]}[config.stage]
-        frozen = [module for module in (self.encoder, self.decoder, self.prior) if module not in kept]
-        for module in frozen:
-            module.requires_grad_(False)
+        for stages, module in ((STAGES[:1], self.encoder), (STAGES[:2], self.decoder), (STAGES[2:], self.prior)):
+            module.requires_grad_(config.stage in stages)
 
     @property
     def quantised(self) -> Tensor:
