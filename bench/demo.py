@@ -16,6 +16,7 @@ from . import lossy_codecs
 from .codecs import CODECS, Pixels
 
 LOSSY_BPP = 0.3
+CUTS = (0.05, 0.1, 0.3, 0.5)  # bits a pixel
 
 
 def main(source: Path, folder: Path) -> None:
@@ -40,6 +41,7 @@ def main(source: Path, folder: Path) -> None:
     for name, size in sorted(sizes.items(), key=lambda item: item[1]):
         print(f"{name:36} {size:>9,} bytes  {8 * size / pixels.size:6.3f} bits/sample  {size / len(data) - 1:+7.1%}")
     _lossy(source, pixels, folder)
+    _cuts(source, pixels, folder)
 
 
 def _lossy(source: Path, pixels: Pixels, folder: Path) -> None:
@@ -56,8 +58,24 @@ def _lossy(source: Path, pixels: Pixels, folder: Path) -> None:
     files = (jpeg.encode(pixels, quality, 1) for quality in range(1, 96))
     other = next(file for file in files if len(file) >= len(data))
     for name, size, shown in (("Presage", len(data), np.asarray(image)), ("JPEG", len(other), jpeg.decode(other, 1))):
-        error = np.square(shown.astype(float) - pixels).mean()
-        print(f"{name:36} {size:>9,} bytes  {8 * size / pixels[..., 0].size:6.3f} bits/pixel   {10 * np.log10(255**2 / error):7.2f} dB")
+        _print_lossy(name, size, shown, pixels)
+
+
+def _print_lossy(name: str, size: int, shown: Pixels, pixels: Pixels) -> None:
+    error = np.square(shown.astype(float) - pixels).mean()
+    print(f"{name:36} {size:>9,} bytes  {8 * size / pixels[..., 0].size:6.3f} bits/pixel   {10 * np.log10(255**2 / error):7.2f} dB")
+
+
+def _cuts(source: Path, pixels: Pixels, folder: Path) -> None:
+    """One file of ordered codes, whole and cut."""
+    data = presage.encode_lossy(source, model="ordered")
+    (folder / f"{source.stem}-ordered.psg").write_bytes(data)
+    print("\nOne file of ordered codes, cut:")
+    for bpp in (*CUTS, 8 * len(data) / pixels[..., 0].size):
+        part = presage.truncate(data, bpp=bpp)
+        image = presage.decode(part)
+        image.save(folder / f"{source.stem}-ordered-{bpp:.2f}.png")
+        _print_lossy("whole" if len(part) == len(data) else f"at {bpp} bits a pixel", len(part), np.asarray(image), pixels)
 
 
 if __name__ == "__main__":

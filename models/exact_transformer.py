@@ -16,22 +16,14 @@ from torch import Tensor
 
 from . import integer
 from .exact_photo import KNOWN_ANSWER_ROWS
+from .exact_pixelcnn import STREAM_LIMIT, Layer
 from .frequencies import CATEGORY_BITS, DEEPEST, category_weights
 from .integer import LARGEST, SUM_BITS, IntLinear
 from .photo import INPUT_BITS
 from .transformer import FARTHEST, QUARTERS, WEIGHT, Config
 
-STREAM_LIMIT = 32767
 CHUNK = 2048  # rows that are worked on together, more or less
 SMALL = 1 << 27  # numbers in the caches up to which they are kept as floats, ready for products
-
-
-class Layer(NamedTuple):
-    """An IntLinear with its weights prepared for the back end."""
-
-    weight: Tensor
-    bias: Tensor
-    shift: Tensor
 
 
 class BlockBits(NamedTuple):

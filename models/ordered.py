@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from . import autoencoder, codes, transformer
 from .photo import straight_through
+from .pixelcnn import between_knots
 
 DESIGNS = ("residual", "leaky")
 CUTS = ("uniform", "geometric", "none")
@@ -190,7 +191,8 @@ class Ordered(Transforms):
         parts = {k.removeprefix("transforms."): v.float() for k, v in tensors.items() if k.startswith("transforms.")}
         self.encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in parts.items() if k.startswith("encoder.")})
         self.decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in parts.items() if k.startswith("decoder.")})
-        scale = (transformer.between(parts["gain"], TYPICAL) + transformer.between(parts["inverse_gain"], TYPICAL)).exp()
+        place = torch.tensor([TYPICAL])
+        scale = (between_knots(parts["gain"], place) + between_knots(parts["inverse_gain"], place))[0].exp()
         decoder = self.decoder
         assert isinstance(decoder, autoencoder.ResidualDecoder)
         first = next(decoder.network.children())

@@ -54,13 +54,6 @@ class Config:
         return found
 
 
-def between(table: Tensor, place: float) -> Tensor:
-    """The row of a table (n, ...) at a place 0..1, linear between rows."""
-    at = place * (len(table) - 1)
-    low = min(int(at), len(table) - 2)
-    return torch.lerp(table[low], table[low + 1], at - low)
-
-
 def around(x: Tensor, taps: int) -> Tensor:
     """The vectors (B, h, w, C) at the places around each place, side by side, zeros outside; (B, h, w, taps * C)."""
     if taps == 1:
