@@ -86,6 +86,8 @@ def run(
             "cores": os.cpu_count(),
             "test_pictures": len(test),
             "training_pictures": len(training),
+            "ablation_steps": trained.STEPS,
+            "ablation_prior_steps": trained.PRIOR_STEPS,
         }
         if beside:
             result = json.loads(beside.read_text()) | result

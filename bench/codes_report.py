@@ -26,7 +26,7 @@ TITLES = {
     "spatial": "ordered VQ-VAE, places as codes",
     "vae-ordered": "ordered VAE",
     "vae-unordered": "VAE",
-    BASE: "Transformer, cuts uniform",
+    BASE: "base: ordered, uniform cuts, Transformer",
     "lstm": "LSTM",
     "pixelcnn": "PixelCNN, 9 x 9",
 }
@@ -45,7 +45,8 @@ def markdown(result: dict[str, Any]) -> str:
     """All tables of a result, with what has to be known to read them."""
     parts = [
         f"CIFAR-10: {result['training_pictures']:,} training and {result['test_pictures']:,} test pictures; "
-        f"one thread of {result['processor']}."
+        f"one thread of {result['processor']}. Ablations have {result['ablation_steps']:,} steps of an autoencoder after the common "
+        f"pre-training and {result['ablation_prior_steps']:,} of a prior, `base` as well; the ordered and the unordered VQ-VAE have more."
     ]
     if "curves" in result:
         parts += [f"Errors of {result['curve_pictures']:,} test pictures:", _curves(result["curves"]), _importance(result["curves"])]
@@ -219,12 +220,19 @@ def draw_samples(result: dict[str, Any], target: Path) -> None:
         exact = result["exact"]
         scale = samples["count"] / exact["count"]
         places = [100 * length / exact["lengths"][-1] for length in exact["lengths"]]
-        axes[1].plot(places, [scale * t for t in exact["seconds"]], "s--", color="#c2410c", markersize=4, label="the codec's, in integers")
+        axes[1].plot(
+            places,
+            [scale * t for t in exact["seconds"]],
+            "s--",
+            color="#c2410c",
+            markersize=4,
+            label="ordered, exact integers, with decoding",
+        )
     axes[0].axhline(result["features"]["floor"], color="#888888", linewidth=0.8, label="test pictures themselves")
     axes[0].set_yscale("log")
     axes[0].set_ylim(0.03, None)  # room for the legend
     axes[0].set_ylabel("feature distance (not Inception), log scale")
-    axes[1].set_ylabel(f"seconds of processor time for {samples['count']:,} samples, one thread")
+    axes[1].set_ylabel(f"processor seconds for {samples['count']:,} samples")
     axes[1].set_ylim(0, None)
     for axis in axes:
         axis.set_xlabel("% of the codes")

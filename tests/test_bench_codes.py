@@ -169,6 +169,8 @@ def test_report(ordered: Ordered, tmp_path: Path) -> None:
         "processor": "none",
         "training_pictures": 60,
         "test_pictures": 20,
+        "ablation_steps": 1,
+        "ablation_prior_steps": 1,
         "curve_pictures": 10,
         "curves": curves,
         "bits": {"ordered": lengths, "base": lengths},
@@ -178,6 +180,8 @@ def test_report(ordered: Ordered, tmp_path: Path) -> None:
     text = codes_report.markdown(json.loads(json.dumps(result)))
     assert "not** the Inception" in text
     assert "C.3" in text
+    result["exact"] = {"model": "tiny", "count": 10, "lengths": [0, 3, 6], "seconds": [0.1, 0.2, 0.3]}
+    assert "tiny" in codes_report.markdown(result)
     codes_report.draw(result, tmp_path / "a.png")
     codes_report.draw_samples(result, tmp_path / "b.png")
     codes_report.grid({"ordered": shown, "unordered": shown}, tmp_path / "c.png")
