@@ -252,6 +252,10 @@ def _webp_encode(pixels: Pixels, threads: int) -> Callable[[int], bytes]:
     return file
 
 
+def _endless(_: Any) -> None:
+    """WebP has no whole file to be cut."""
+
+
 def _webp_cut(file: Callable[[int], bytes], size: int) -> bytes | None:
     count = bisect.bisect_right(range(WEBP_STEPS + 1), size, key=lambda step: len(file(step)))
     return file(count - 1) if count else None
@@ -286,7 +290,7 @@ PEERS = (
     ),
     Anytime(
         "webp", "WebP, not cut: for every budget a file of its own, method 6, the highest quality that fits (libwebp, in Pillow)",
-        _webp_encode, _webp_cut, lossy_codecs.pillow_decode, lambda _: None, feature="webp",
+        _webp_encode, _webp_cut, lossy_codecs.pillow_decode, _endless, feature="webp",
     ),
     Anytime("flif", "FLIF cut: one file, default options", codecs.flif_encode, _slice, codecs.flif_decode, program="flif"),
 )  # fmt: skip
