@@ -27,6 +27,7 @@ STAGES = ("autoencoder", "decoder", "prior")
 PLACE = 8  # pixels along the side of a place of the feature map
 TYPICAL = 0.75  # the quality whose scales a decoder of `latent` brings along
 SAMPLE = 192  # pictures from which codebooks start
+ROOT_GROWTH = 1.57  # the root of the error falls by exp(-ROOT_GROWTH) from no codes to all, more or less
 TRIED = 32  # those of them on which the order of layers is tried
 
 
@@ -48,6 +49,7 @@ class Config:
     commitment: float = 0.25  # beta of Eq. 5
     cuts: str = "uniform"  # where training cuts the codes; `none`: nowhere, which is the unordered VQ-VAE and the pre-training
     geometric: float = 0.03  # parameter of the geometric distribution (appendix C.3)
+    root: bool = False  # the error's root is made small instead, so weighted that all cuts count alike: hard pictures count more
     logarithm: bool = True  # the error's logarithm is made small, which is the mean of PSNR; otherwise the error, as in the paper
     stage: str = "autoencoder"
     prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `transformer.Config`
@@ -324,6 +326,8 @@ class Ordered(Transforms):
             return torch.stack([n.sum(1) for n in nats]).sum(0) / (count * math.log(2))
         cuts = self.draw_cuts(len(pixels)).to(pixels.device)
         error, commitment = self.reconstruct(pixels, cuts)
+        if self.config.root:
+            return (error + 1).sqrt() * (ROOT_GROWTH * cuts / self.config.count).exp()
         if self.config.logarithm:
             loss = (error + 1).log()
             return loss + self.config.commitment * commitment / (error.detach() + 1)
