@@ -158,6 +158,7 @@ def read_codes(
     height, width = network.size(header.height, header.width)
     reader = Reader(stream := ChunkStream(data, header), recovering)
     count = network.config.count
+    wanted = count if layers is None else min(layers, count)
     total = sum(network.counts(height, width))
     done = 0
 
@@ -169,9 +170,9 @@ def read_codes(
         return found
 
     with threads(settings.worker_count), torch.inference_mode():
-        codes = walk(network.prior, 1, height, width, min(count, layers or count) if layers != 0 else 0, code)
+        codes = walk(network.prior, 1, height, width, wanted, code)
     settings.progress(1.0)
-    if layers is None or layers >= count:
+    if wanted == count:
         complete = stream.whole and not reader.damaged
         right = done == total and reader.finished and _crc(codes) == header.pixel_crc
         if complete and not right:
