@@ -336,7 +336,7 @@ class Chunk:
 class ChunkStream:
     """The chunks of ordered codes that a file still has.
 
-    `places`: (offset, size) of each in the file; `whole`: whether it has all of them.
+    `start`: where the first one begins; `places`: (offset, size) of each in the file; `whole`: whether it has all of them.
     """
 
     def __init__(self, data: bytes | mmap, header: Header) -> None:
@@ -346,6 +346,7 @@ class ChunkStream:
             raise DamagedFile("the file has no ordered codes at its end")
         self._data = data
         self.places: list[tuple[int, int]] = []
+        self.start = section.offset
         at, number = section.offset, 0
         while at < header.size:
             size = min(CHUNK_HEAD.size + 4 * chunk_words(number), header.size - at)
@@ -358,6 +359,14 @@ class ChunkStream:
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def end(self, chunks: int) -> int:
+        """Bytes of a file with the first so many chunks."""
+        return sum(self.places[chunks - 1]) if chunks else self.start
+
+    def within(self, size: int) -> int:
+        """How many chunks the first so many bytes of the file hold whole."""
+        return sum(offset + length <= size for offset, length in self.places)
 
     def __getitem__(self, number: int) -> Chunk:
         """A chunk. Raises DamagedFile."""

@@ -103,9 +103,7 @@ class _Encoding:
         self.width, self.height = picture.image.size
         self.pixels = api.rgb_pixels(picture)[None]
         self.features = analyse(network, self.pixels, settings)
-        self.extras = picture.extras
-        if picture.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
-            self.extras[Tag.ALPHA] = stored.encode(picture.image.getchannel("A"))
+        self.extras = kept_beside(picture)
         self._files: dict[int, bytes] = {}
 
     def latents(self, quality: int) -> Symbols:
@@ -132,10 +130,28 @@ class _Encoding:
     def psnr(self, quality: int) -> float:
         """Decibels of what a decoder makes of it."""
         decoded = synthesise(self.network, self.latents(quality), quality, self.height, self.width, self.settings)
-        if self.picture.mode in (Mode.GRAY, Mode.GRAY_ALPHA):
-            decoded = gray_of(decoded)[..., None].repeat(3, -1)
-        difference = decoded.astype(np.int16) - self.pixels
-        return float(10 * np.log10(255**2 / max(1e-9, np.square(difference, dtype=np.int32).mean())))
+        return decibels(decoded, self.pixels, self.picture.mode)
+
+
+def kept_beside(picture: Picture) -> dict[bytes, bytes]:
+    """The sections of what is kept without loss, alpha too."""
+    has_alpha = picture.mode in (Mode.GRAY_ALPHA, Mode.RGBA)
+    return picture.extras | ({Tag.ALPHA: stored.encode(picture.image.getchannel("A"))} if has_alpha else {})
+
+
+def decibels(decoded: NDArray[np.uint8], pixels: NDArray[np.uint8], mode: Mode) -> float:
+    """PSNR of what a decoder makes (..., H, W, 3) of a picture's pixels, over R, G and B; of gray pictures as they are shown."""
+    shown = gray_of(decoded)[..., None] if mode in (Mode.GRAY, Mode.GRAY_ALPHA) else decoded
+    difference = shown.astype(np.int16) - pixels
+    return float(10 * np.log10(255**2 / max(1e-9, np.square(difference, dtype=np.int32).mean())))
+
+
+def image_of(pixels: NDArray[np.uint8], data: bytes | mmap, header: Header, without_alpha: bool) -> Image.Image:
+    """The image of a file, of what a decoder makes (H, W, 3); `without_alpha`: opaque if the alpha channel is lost."""
+    image = Image.fromarray(gray_of(pixels) if header.mode in (Mode.GRAY, Mode.GRAY_ALPHA) else np.ascontiguousarray(pixels))
+    if header.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
+        api.put_alpha(image, data, header, (0, 0, *image.size), without_alpha)
+    return image
 
 
 def gray_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -220,10 +236,7 @@ def decode_image(data: bytes | mmap, header: Header, recovering: bool, settings:
             raise DamagedFile("the decoded latents are not those that were encoded")
         lost = [(0, 0, header.width, header.height)]
     pixels = synthesise(network, symbols[None], quality, header.height, header.width, settings)[0]
-    image = Image.fromarray(gray_of(pixels) if header.mode in (Mode.GRAY, Mode.GRAY_ALPHA) else np.ascontiguousarray(pixels))
-    if header.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
-        api.put_alpha(image, data, header, (0, 0, *image.size), recovering)
-    return image, lost
+    return image_of(pixels, data, header, recovering), lost
 
 
 # ----------------------------------------------------------------------------------------------------------------- sets

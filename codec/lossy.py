@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import container
-from .container import ChunkStream, Coding, Tag
+from .container import ChunkStream, Coding
 from .errors import ImageRefused
 
 if TYPE_CHECKING:
@@ -89,9 +89,7 @@ def truncate(data: bytes | mmap, size: int | None = None, *, bpp: float | None =
         limit = int(bpp * header.width * header.height / 8 + ROUNDING)
     elif fraction is not None:
         limit = int(fraction * len(data) + ROUNDING)
-    section = header.section(Tag.CODES)
-    first = section.offset if section else header.size
-    if limit < first:
-        raise ImageRefused(f"the smallest cut of this file has {first:,} bytes, more than {limit:,}")
-    ends = [offset + length for offset, length in ChunkStream(data, header).places if offset + length <= limit]
-    return data[: ends[-1] if ends else first]
+    stream = ChunkStream(data, header)
+    if limit < stream.start:
+        raise ImageRefused(f"the smallest cut of this file has {stream.start:,} bytes, more than {limit:,}")
+    return data[: stream.end(stream.within(limit))]

@@ -20,9 +20,9 @@ from torch import Tensor
 from ..models.exact_ordered import ExactOrdered, Map
 from ..models.exact_transformer import walk
 from ..models.ordered import PLACE
-from . import api, container, latents, networks, stored
+from . import api, container, latents, networks
 from .chunks import Reader, Writer
-from .container import Box, ChunkStream, Coding, Header, Mode, Tag
+from .container import Box, ChunkStream, Coding, Header, Tag
 from .errors import DamagedFile, ImageRefused
 from .images import Picture
 from .lossy import SCALE, Target, truncate
@@ -96,17 +96,12 @@ def encode_picture(picture: Picture, model: str, target: Target, settings: netwo
 
 def _with_chunks(data: bytes, count: int) -> bytes:
     """The first chunks of a file, and what is before them."""
-    header = container.read_header(data)
-    section = header.section(Tag.CODES)
-    assert section is not None
-    return data[: sum(ChunkStream(data, header).places[count - 1]) if count else section.offset]
+    return data[: ChunkStream(data, container.read_header(data)).end(count)]
 
 
 def _file(picture: Picture, weights: store.Weights, network: ExactOrdered, codes: Codes, stream: bytes) -> bytes:
-    sections = picture.extras
-    if picture.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
-        sections[Tag.ALPHA] = stored.encode(picture.image.getchannel("A"))
-    sections |= container.pack_layers([side * PLACE for side in network.config.sides()]) | {Tag.CODES: stream}
+    layers = container.pack_layers([side * PLACE for side in network.config.sides()])
+    sections = latents.kept_beside(picture) | layers | {Tag.CODES: stream}
     header = Header(*picture.image.size, picture.mode, Coding.ORDERED, _crc(codes), 0, weights.name, weights.hash)
     return container.write(header, sections)
 
@@ -120,13 +115,11 @@ def _at_psnr(
     data: bytes, picture: Picture, network: ExactOrdered, codes: Codes, counts: Sequence[int], wanted: float, settings: networks.Settings
 ) -> bytes:
     """The smallest cut of a file that has so many decibels. Raises ImageRefused if the whole file has not."""
-    pixels = api.rgb_pixels(picture).astype(np.int16)
-    gray = picture.mode in (Mode.GRAY, Mode.GRAY_ALPHA)
+    pixels = api.rgb_pixels(picture)
 
     def decibels(chunks: int) -> float:
         decoded = pixels_of(network, _first(codes, sum(counts[:chunks])), picture.image.height, picture.image.width, settings)[0]
-        shown = latents.gray_of(decoded)[..., None] if gray else decoded
-        return float(10 * np.log10(255**2 / max(1e-9, np.square(shown - pixels, dtype=np.int32).mean())))
+        return latents.decibels(decoded, pixels, picture.mode)
 
     low, high = -1, len(counts)  # too few chunks, enough
     if (best := decibels(high)) < wanted:
@@ -198,10 +191,7 @@ def pixels_of(
 
 def _image(data: bytes | mmap, header: Header, network: ExactOrdered, codes: Codes, settings: networks.Settings) -> Image.Image:
     pixels = pixels_of(network, codes, header.height, header.width, settings)[0]
-    image = Image.fromarray(latents.gray_of(pixels) if header.mode in (Mode.GRAY, Mode.GRAY_ALPHA) else np.ascontiguousarray(pixels))
-    if header.mode in (Mode.GRAY_ALPHA, Mode.RGBA):
-        api.put_alpha(image, data, header, (0, 0, *image.size), header.cut_before(data, Tag.ALPHA))
-    return image
+    return latents.image_of(pixels, data, header, header.cut_before(data, Tag.ALPHA))
 
 
 def _network(header: Header, settings: networks.Settings) -> ExactOrdered:
@@ -226,10 +216,10 @@ def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: networks.Set
     header = container.read_header(data)
     network = _network(header, settings)
     codes, reader = read_codes(data, header, network, None, False, settings)
-    places = ChunkStream(data, header).places
+    stream = ChunkStream(data, header)
     found = []
     for size in sizes:
-        chunks = sum(offset + length <= size for offset, length in places)
+        chunks = stream.within(size)
         part = data[:size]
         image = _image(part, header, network, _first(codes, sum(reader.counts[:chunks])), settings)
         found.append(api.restore(image, part, header, False))

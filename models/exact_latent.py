@@ -84,8 +84,12 @@ class ExactLatent:
             decoded = self.transforms.decode_categories(F.one_hot(part, self.config.levels).float(), torch.float32)
         else:
             decoded = self.transforms.decode_steps((part - ZERO).float(), self._place(quality, len(part)), torch.float32)
-        levels = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        return np.asarray(levels[:, top * side : bottom * side, left * side : right * side].cpu().numpy())
+        return grey_levels(decoded)[:, top * side : bottom * side, left * side : right * side]
+
+
+def grey_levels(decoded: Tensor) -> Pixels:
+    """What a decoder network gives, -1..1 (B, 3, H, W), as pixels, uint8 (B, H, W, 3)."""
+    return np.asarray(((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

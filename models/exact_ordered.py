@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import autoencoder, windows
-from .exact_latent import part_of
+from .exact_latent import Pixels, grey_levels, part_of
 from .exact_transformer import ExactTransformer, order
 from .ordered import PLACE, Config, Transforms, spread_out
 
-Pixels = NDArray[np.uint8]
 Map = NDArray[np.float32]
 
 
@@ -70,8 +69,7 @@ class ExactOrdered:
         (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, *features.shape[1:3])
         parts = [torch.from_numpy(np.ascontiguousarray(x[:, a:b, c:d])).to(self.device) for x in (features, share)]
         decoded = self.transforms.decode(parts[0], parts[1], torch.float32)
-        levels = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        return np.asarray(levels[:, top * PLACE : bottom * PLACE, left * PLACE : right * PLACE].cpu().numpy())
+        return grey_levels(decoded)[:, top * PLACE : bottom * PLACE, left * PLACE : right * PLACE]
 
     def dequantise(self, known: Sequence[Tensor], height: int, width: int, pictures: int = 1) -> tuple[Map, Map]:
         """Map (B, height, width, channels) and share of layers (B, height, width) of the first codes of the first layers.

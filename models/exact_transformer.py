@@ -92,7 +92,7 @@ class _Segment:
 
     def __init__(self, network: ExactTransformer, side: int, layers: range, pictures: int, height: int, width: int, small: bool) -> None:
         c, device = network.config, network.device
-        self.layers, self.side = layers, side
+        self.layers = layers
         h, w = height // side, width // side
         raster = order(side, c.sides[0], height, width)
         self.rows = pictures * h * w
