@@ -130,12 +130,10 @@ class Codebooks(nn.Module):
 
     def choose(self, layer: int, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The entries (...) for values (..., D). lengths: code lengths in bits (..., entries) or (entries)."""
-        vectors = self.vectors[self.book(layer)]
-        distance: Tensor = vectors.square().sum(1) - 2 * (values @ vectors.t())
-        price = self.prices[layer]
-        if bool(price):
-            distance = distance + price * (self.lengths(layer) if lengths is None else lengths)
-        return distance.argmin(-1)
+        vectors, price = self.vectors[self.book(layer)], self.prices[layer]
+        if not bool(price):
+            return _cheapest(values, vectors)
+        return _cheapest(values, vectors, price * (self.lengths(layer) if lengths is None else lengths))
 
     def look_up(self, layer: int, chosen: Tensor) -> Tensor:
         """The vectors (..., D) of entries (...)."""
@@ -184,6 +182,16 @@ class Codebooks(nn.Module):
             self.sums[book][idle] = vectors[idle] * half.unsqueeze(1)
 
 
+def _cheapest(values: Tensor, vectors: Tensor, costs: Tensor | float = 0.0) -> Tensor:
+    """The entries (...) whose squared distance from values (..., D), with their costs, is least."""
+    return (vectors.square().sum(1) - 2 * (values @ vectors.t()) + costs).argmin(-1)
+
+
+def _lengths(counts: Tensor) -> Tensor:
+    """Code lengths in bits of entries that were chosen so often."""
+    return ((counts + 0.1).sum() / (counts + 0.1)).log2()
+
+
 def train_book(values: Tensor, entries: int, price: float) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm with code lengths on values (n, D): vectors (entries, D), and how often each was chosen (entries)."""
     vectors = values[torch.randint(len(values), (entries,))].clone()
@@ -191,11 +199,11 @@ def train_book(values: Tensor, entries: int, price: float) -> tuple[Tensor, Tens
     lengths = torch.full((entries,), 0.5 * math.log2(entries))
     counts = torch.ones(entries)
     for _ in range(ROUNDS):
-        chosen = (vectors.square().sum(1) - 2 * (values @ vectors.t()) + price * lengths).argmin(1)
+        chosen = _cheapest(values, vectors, price * lengths)
         counts = torch.bincount(chosen, minlength=entries).float()
         sums = torch.zeros_like(vectors).index_add_(0, chosen, values)
         vectors = torch.where(counts.unsqueeze(1) > 0, sums / counts.clamp(min=1).unsqueeze(1), vectors)
-        lengths = ((counts + 0.1).sum() / (counts + 0.1)).log2()
+        lengths = _lengths(counts)
     return vectors, counts
 
 
@@ -224,8 +232,8 @@ def choose_layers(features: Tensor, strides: Sequence[tuple[int, int]], entries:
             for channel in energy.topk(min(GREEDY, len(views))).indices.tolist():
                 values = seen[channel].flatten(0, 1)
                 vectors, counts = train_book(values[torch.randint(len(values), (8192,))], entries, price)
-                lengths = ((counts + 0.1).sum() / (counts + 0.1)).log2()
-                chosen = (vectors.square().sum(1) - 2 * (values @ vectors.t()) + price * lengths).argmin(1)
+                lengths = _lengths(counts)
+                chosen = _cheapest(values, vectors, price * lengths)
                 after = known + views[channel].synthesise(vectors[chosen].view_as(seen[channel]), *features.shape[1:3])
                 error = errors(after, share).log().mean()
                 slope = float((before - error) / lengths[chosen].sum())
