@@ -8,23 +8,21 @@ import io
 import itertools
 import json
 import re
-import shutil
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image
 
 import presage
 
 from ..codec import networks, ordered
 from . import codecs, lossy_codecs
-from .codecs import KODAK_SHAPES, Pixels
+from .codecs import KODAK_SHAPES, Pixels, lacking
 
 RATES = (0.05, 0.1, 0.2, 0.3, 0.44, 0.5)  # bits a pixel at which codecs are compared
 CURVE = (0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.37, 0.44, 0.5, 0.6, 0.75, 1, 1.25, 1.6, 2)
@@ -58,13 +56,7 @@ class Anytime:
     @property
     def missing(self) -> str:
         """What has to be installed first; empty if nothing."""
-        if self.needs and find_spec(self.needs) is None:
-            return f"{self.name} needs {self.needs}: pip install presage[bench]"
-        if self.program and shutil.which(self.program) is None:
-            return f"{self.name} needs the program {self.program!r} on PATH"
-        if self.feature and not features.check(self.feature):
-            return f"{self.name} needs a Pillow with {self.feature}"
-        return ""
+        return lacking(self.name, self.needs, self.program, self.feature)
 
 
 def budget(pixels: Pixels, rate: float) -> int:

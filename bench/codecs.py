@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 
 import presage
 
@@ -22,6 +22,17 @@ Pixels = NDArray[np.uint8]
 """RGB, (height, width, 3)."""
 RECORDED_FLIF = Path(__file__).resolve().parent / "recorded" / "kodak-flif.json"
 KODAK_SHAPES = ((512, 768, 3), (768, 512, 3))
+
+
+def lacking(name: str, needs: str = "", program: str = "", feature: str = "") -> str:
+    """What a codec lacks here of a module, a program on PATH and a feature of Pillow, in words; empty if nothing."""
+    if needs and find_spec(needs) is None:
+        return f"{name} needs {needs}: pip install presage[bench]"
+    if program and shutil.which(program) is None:
+        return f"{name} needs the program {program!r} on PATH"
+    if feature and not features.check(feature):
+        return f"{name} needs a Pillow with {feature}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -38,11 +49,7 @@ class Codec:
     @property
     def missing(self) -> str:
         """What has to be installed first; empty if nothing."""
-        if self.needs and find_spec(self.needs) is None:
-            return f"{self.name} needs {self.needs}: pip install presage[bench]"
-        if self.program and shutil.which(self.program) is None:
-            return f"{self.name} needs the program {self.program!r} on PATH"
-        return ""
+        return lacking(self.name, self.needs, self.program)
 
 
 def _presage_encode(pixels: Pixels, threads: int) -> bytes:

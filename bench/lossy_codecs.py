@@ -4,15 +4,14 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image
 
 import presage
 
-from .codecs import Pixels
+from .codecs import Pixels, lacking
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,7 @@ class Lossy:
     @property
     def missing(self) -> str:
         """What has to be installed first; empty if nothing."""
-        if self.needs and find_spec(self.needs) is None:
-            return f"{self.name} needs {self.needs}: pip install presage[bench]"
-        if self.feature and not features.check(self.feature):
-            return f"{self.name} needs a Pillow with {self.feature}"
-        return ""
+        return lacking(self.name, self.needs, feature=self.feature)
 
 
 def _presage_encode(pixels: Pixels, quality: float, threads: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,26 +77,46 @@ def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> 
     click.echo(json.dumps(result, indent=1) if as_json else lossless.table(result))
 
 
+def _curves(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the benches that draw curves."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
+        click.option("--plot", type=PATH, help="Draw the curves."),
+        click.option(
+            "--beside", type=click.Path(path_type=Path, exists=True), help="Result of an earlier run: take over its other codecs."
+        ),
+        click.option(
+            "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Images worked on at a time, in processes."
+        ),
+        click.option("--limit", type=click.IntRange(min=1), help="Only the first images."),
+        click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+def _measure(
+    run: Callable[..., dict[str, Any]], report: Any, folder: Path, codecs: str, plot: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Run such a bench, draw its curves where they are wanted, and print its result with its report module."""
+    try:
+        result = run(folder, [c for c in codecs.split(",") if c], log=partial(click.echo, err=True), **options)
+        if plot:
+            report.draw(result, plot)
+    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(result, indent=1) if as_json else report.markdown(result))
+
+
 @bench.command("lossy")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
 @click.option("--codecs", default="", help="Comma-separated; by default all that are installed.")
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first images.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Images worked on at a time, in processes.")
-@click.option("--beside", type=click.Path(path_type=Path, exists=True), help="Result of an earlier run: take over its other codecs.")
-@click.option("--plot", type=PATH, help="Draw the curves.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def bench_lossy(folder: Path, codecs: str, plot: Path | None, as_json: bool, **options: Any) -> None:
+@_curves
+def bench_lossy(folder: Path, **options: Any) -> None:
     """PSNR and MS-SSIM against real bytes on the images of a folder."""
     from ..bench import lossy, lossy_report
 
-    try:
-        result = lossy.run(folder, [c for c in codecs.split(",") if c], log=partial(click.echo, err=True), **options)
-        if plot:
-            lossy_report.draw(result, plot)
-    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(result, indent=1) if as_json else lossy_report.markdown(result))
+    _measure(lossy.run, lossy_report, folder, **options)
 
 
 @bench.command("anytime")
@@ -103,23 +124,12 @@ def bench_lossy(folder: Path, codecs: str, plot: Path | None, as_json: bool, **o
 @click.option("-m", "--model", "models", multiple=True, default=("ordered",), show_default=True, help="Model of Presage; may be repeated.")
 @click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS).")
 @click.option("--codecs", default="", help="Comma-separated, `presage` for its models; by default all that are installed.")
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first images.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Images worked on at a time, in processes.")
-@click.option("--beside", type=click.Path(path_type=Path, exists=True), help="Result of an earlier run: take over its other codecs.")
-@click.option("--plot", type=PATH, help="Draw the curves.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def bench_anytime(folder: Path, codecs: str, plot: Path | None, as_json: bool, **options: Any) -> None:
+@_curves
+def bench_anytime(folder: Path, **options: Any) -> None:
     """PSNR and MS-SSIM of one file an image that is cut, on the images of a folder."""
     from ..bench import anytime, anytime_report
 
-    try:
-        result = anytime.run(folder, [c for c in codecs.split(",") if c], log=partial(click.echo, err=True), **options)
-        if plot:
-            anytime_report.draw(result, plot)
-    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(result, indent=1) if as_json else anytime_report.markdown(result))
+    _measure(anytime.run, anytime_report, folder, **options)
 
 
 @bench.command("calls")
