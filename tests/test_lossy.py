@@ -220,11 +220,12 @@ def test_gray_and_alpha(model: str, photo: np.ndarray) -> None:
             assert np.array_equal(np.asarray(image)[..., -1], alpha)
 
 
+@pytest.mark.parametrize("model", ["tiny-latent", "tiny-ordered"])
 @pytest.mark.parametrize("mode", ["1", "P", "I;16", "CMYK"])
-def test_other_kinds_are_refused_by_name(mode: str, photo: np.ndarray) -> None:
+def test_other_kinds_are_refused_by_name(mode: str, model: str, photo: np.ndarray) -> None:
     source = Image.fromarray(photo).convert("L").convert("I;16") if mode == "I;16" else Image.fromarray(photo).convert(mode)
     with pytest.raises(presage.ImageRefused, match=mode):
-        presage.encode_lossy(source, model="tiny-latent")
+        presage.encode_lossy(source, model=model)
 
 
 def test_loss_is_asked_for_by_name(photo: np.ndarray) -> None:

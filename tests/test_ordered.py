@@ -94,13 +94,6 @@ def test_gray_and_alpha(model: str, photo: np.ndarray) -> None:
     assert np.array_equal(np.asarray(gray), latents.gray_of(np.asarray(colour)))
 
 
-@pytest.mark.parametrize("mode", ["1", "P", "I;16", "CMYK"])
-def test_other_kinds_are_refused_by_name(mode: str, photo: np.ndarray) -> None:
-    source = Image.fromarray(photo).convert("L").convert("I;16") if mode == "I;16" else Image.fromarray(photo).convert(mode)
-    with pytest.raises(presage.ImageRefused, match=mode):
-        presage.encode_lossy(source, model="tiny-ordered")
-
-
 def test_other_requests_are_refused(photo: np.ndarray) -> None:
     source = Image.fromarray(photo)
     source.info["transparency"] = (1, 2, 3)
