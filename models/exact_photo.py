@@ -43,7 +43,7 @@ class ExactPhoto:
         layers = _layers(tensors)
         for name, layer in layers.items():
             layer.check(name)
-        shapes = [(layer.weight.shape[1], layer.weight.shape[0]) for layer in layers.values()]
+        shapes = [layer.shape for layer in layers.values()]
         self.back_end = integer.choose(arithmetic, shapes, KNOWN_ANSWER_ROWS, self.device)
         self.tables = context.Tables(tensors["tables.signed"], tensors["tables.error"])
         self.distribution_tables = DistributionTables(tensors["tables.inverse"], tensors["tables.sigmoid"], tensors["tables.share"])

@@ -54,7 +54,7 @@ class ExactPixelCNN:
             self._condition = first.weight[:, at : at + c.own].int()
             layers["first"] = IntLinear(torch.cat([first.weight[:, :at], first.weight[:, at + c.own :]], 1), first.bias, first.shift)
         used = [together, *(layer for name, layer in layers.items() if not name.startswith("heads"))]
-        shapes = [(layer.weight.shape[1], layer.weight.shape[0]) for layer in used]
+        shapes = [layer.shape for layer in used]
         self.back_end = integer.choose(arithmetic, shapes, KNOWN_ANSWER_ROWS, self.device)
         self.layers = {name: self._prepare(layer) for name, layer in layers.items() if not name.startswith("heads")}
         self.head = self._prepare(together)

@@ -49,7 +49,7 @@ class ExactTransformer:
         tokens = len(c.sides)
         if max(tokens * WEIGHT * LARGEST, c.head * LARGEST**2) >= 1 << SUM_BITS:
             raise ValueError(f"attention over {tokens} tokens is not exact: a sum may reach 2^{SUM_BITS}")
-        shapes = [(layer.weight.shape[1], layer.weight.shape[0]) for layer in layers.values()]
+        shapes = [layer.shape for layer in layers.values()]
         self.back_end = integer.choose(arithmetic, shapes, KNOWN_ANSWER_ROWS, self.device)
         self.kind = integer.batched_kind(c.head, tokens, self.device)
         self.layers = {n: Layer(self.back_end.prepare(x.weight), x.bias, x.shift) for n, x in layers.items()}

@@ -4,12 +4,14 @@ A layer is y = (W x + b) >> shift with int8 W and x, int32 sums and a floor shif
 throughout, so the result is the same number on every machine. What differs between machines is only who multiplies.
 A back end must give the exact integer sums; that is proved when weights are loaded (`check`: no sum can leave the range
 in which the back end is exact) and tried on extreme values (`passes_known_answers`), because a kernel's word is no proof:
-`torch._int_mm` was silently wrong on some processors (pytorch#136746).
+`torch._int_mm` was silently wrong on some processors (pytorch#136746). Which of those that are exact is fast is another
+question, and is measured: on processors without VNNI the same `torch._int_mm` is right and thirty times slower than float32.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from torch import Tensor
 
 LARGEST = 127  # magnitude of weights and activations
 SUM_BITS = 24  # every sum is below 2^24, so float32 holds it exactly
+MOST = ((1 << SUM_BITS) - 1) // LARGEST  # absolute weights of an output that passes `IntLinear.check`, summed up
+TIMED_ROWS, ROUNDS = 64, 3
 
 
 class BackEnd(Protocol):
@@ -58,6 +62,15 @@ class Float:
 
 
 BACK_ENDS: dict[str, BackEnd] = {b.name: b for b in (Int8(), Float(torch.float32), Float(torch.float64))}
+FALLBACK = "float64"  # never faster than float32, and tried when nothing else is right
+
+
+class Shape(NamedTuple):
+    """A product in use: x (n, inputs) times weights (outputs, inputs) whose absolute values sum to at most `most` an output."""
+
+    inputs: int
+    outputs: int
+    most: int = MOST
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,12 @@ class IntLinear:
     shift: Tensor
     skip: Tensor | None = None
 
+    @property
+    def shape(self) -> Shape:
+        """What a back end must be right for."""
+        outputs, inputs = self.weight.shape
+        return Shape(inputs, outputs, int(self.weight.long().abs().sum(1).max()))
+
     def check(self, name: str) -> None:
         """Prove that no partial sum, with the bias and the skip connection added, reaches 2^24. Raises ValueError."""
         bound = self.weight.long().abs().sum(1) * LARGEST + self.bias.long().abs()
@@ -82,18 +101,26 @@ class IntLinear:
             raise ValueError(f"layer {name} is not exact: a sum may reach {int(bound.max())}, or a shift is out of range")
 
 
-def passes_known_answers(back_end: BackEnd, shapes: Iterable[tuple[int, int]], rows: Sequence[int], device: torch.device) -> bool:
-    """Does the back end multiply extreme and random int8 matrices of these (inputs, outputs) exactly?"""
+def passes_known_answers(back_end: BackEnd, shapes: Iterable[tuple[int, ...]], rows: Sequence[int], device: torch.device) -> bool:
+    """Does the back end multiply extreme and random int8 matrices of these `Shape`s exactly?
+
+    Weights are as large as a shape's `most` allows: a sum that no layer can reach is no reason to refuse float32.
+    """
     random = np.random.default_rng(1)
-    most = max(rows)
-    for inputs, outputs in sorted(set(shapes)):
+    tallest = max(rows)
+    reach: dict[tuple[int, int], int] = {}
+    for shape in (Shape(*shape) for shape in shapes):
+        reach[shape[:2]] = max(shape.most, reach.get(shape[:2], 0))
+    for (inputs, outputs), most in sorted(reach.items()):
+        kept = random.permutation(inputs) < most // LARGEST
         signs = random.choice([-LARGEST, LARGEST], inputs)
         cases = [
-            (np.tile(signs, (most, 1)), np.tile(signs, (outputs, 1)) * random.choice([-1, 1], (outputs, 1))),
-            (np.full((most, inputs), LARGEST), np.full((outputs, inputs), LARGEST)),
-            (random.integers(-LARGEST, LARGEST + 1, (most, inputs)), random.integers(-LARGEST, LARGEST + 1, (outputs, inputs))),
+            (np.tile(signs, (tallest, 1)), np.tile(signs, (outputs, 1)) * random.choice([-1, 1], (outputs, 1))),
+            (np.full((tallest, inputs), LARGEST), np.full((outputs, inputs), LARGEST)),
+            (random.integers(-LARGEST, LARGEST + 1, (tallest, inputs)), random.integers(-LARGEST, LARGEST + 1, (outputs, inputs))),
         ]
-        for x, weight in cases:
+        for x, full in cases:
+            weight = full * kept
             answer = (x.astype(np.float64) @ weight.astype(np.float64).T).astype(np.int32)
             try:
                 prepared = back_end.prepare(torch.from_numpy(weight.astype(np.int8)).to(device))
@@ -106,13 +133,38 @@ def passes_known_answers(back_end: BackEnd, shapes: Iterable[tuple[int, int]], r
     return True
 
 
-def choose(wanted: str | None, shapes: Iterable[tuple[int, int]], rows: Sequence[int], device: torch.device) -> BackEnd:
-    """The first back end that passes the known-answer test, or the wanted one. Raises ValueError if none does."""
+def seconds(back_end: BackEnd, shapes: Iterable[tuple[int, ...]], device: torch.device) -> float:
+    """How long the products of some shapes take on one thread, at best; infinite if the back end has none."""
+    threads, every = torch.get_num_threads(), sorted({Shape(*shape)[:2] for shape in shapes})
+    pairs = [
+        (torch.ones((TIMED_ROWS, i), dtype=torch.int8, device=device), torch.ones((o, i), dtype=torch.int8, device=device))
+        for i, o in every
+    ]
+    torch.set_num_threads(1)
+    try:
+        products = [(x, back_end.prepare(weight)) for x, weight in pairs]
+        found = []
+        for _ in range(1 + ROUNDS):  # the first one loads what there is to load
+            started = time.perf_counter()
+            for x, prepared in products:
+                result = back_end.product(x, prepared)
+            result.cpu()  # waits for a GPU
+            found.append(time.perf_counter() - started)
+        return min(found[1:])
+    except (RuntimeError, AttributeError):
+        return float("inf")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def choose(wanted: str | None, shapes: Iterable[tuple[int, ...]], rows: Sequence[int], device: torch.device) -> BackEnd:
+    """The fastest back end at these shapes that passes the known-answer test, or the wanted one. Raises ValueError if none does."""
     shapes = list(shapes)
-    names = [wanted] if wanted else list(BACK_ENDS)
+    if wanted and wanted not in BACK_ENDS:
+        raise ValueError(f"no arithmetic called {wanted!r}; there are {', '.join(BACK_ENDS)}")
+    fast = [name for name in BACK_ENDS if name != FALLBACK]
+    names = [wanted] if wanted else [*sorted(fast, key=lambda name: seconds(BACK_ENDS[name], shapes, device)), FALLBACK]
     for name in names:
-        if name not in BACK_ENDS:
-            raise ValueError(f"no arithmetic called {name!r}; there are {', '.join(BACK_ENDS)}")
         if passes_known_answers(BACK_ENDS[name], shapes, rows, device):
             return BACK_ENDS[name]
     raise ValueError(f"no exact matrix product on this machine (tried {', '.join(names)})")

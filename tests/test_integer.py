@@ -1,5 +1,6 @@
 """Exact layers: the proof, the known answers, and that a lying back end is not used."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,34 @@ def test_wrong_back_ends_are_found_out_and_passed_over(kind, monkeypatch: pytest
     assert integer.choose(None, SHAPES, (1, 3), CPU).name == "float32"
     with pytest.raises(ValueError, match="no exact matrix product"):
         integer.choose("int8", SHAPES, (1, 3), CPU)
+
+
+class Slow(Float):
+    """Right, and slow."""
+
+    def product(self, x, prepared):
+        time.sleep(0.02)
+        return super().product(x, prepared)
+
+
+@pytest.mark.parametrize(("slow", "chosen"), [("int8", "float32"), ("float32", "int8")])
+def test_the_fastest_of_the_right_back_ends_is_taken(slow: str, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not integer.passes_known_answers(integer.BACK_ENDS[chosen], SHAPES, (1, 3), CPU):
+        pytest.skip(f"{chosen} is not exact on this machine")
+    monkeypatch.setitem(integer.BACK_ENDS, slow, Slow(torch.float64))
+    assert integer.choose(None, SHAPES, (1, 3), CPU).name == chosen
+    assert isinstance(integer.choose(slow, SHAPES, (1, 3), CPU), Slow)
+
+
+def test_wide_layers_are_tried_with_sums_that_they_can_reach() -> None:
+    """2,000 inputs of 127 times 127 are more than float32 holds, and more than a layer of so many inputs may have."""
+    wide = layer(127, inputs=2000)
+    wide.weight[:, 1000:] = 0
+    wide.check("fits")
+    assert wide.shape == (2000, 3, 127_000)
+    assert integer.choose("float32", [wide.shape], (1, 64), CPU).name == "float32"
+    with pytest.raises(ValueError, match="no exact matrix product"):
+        integer.choose("float32", [(2000, 3, 127 * 2000)], (1, 64), CPU)
 
 
 def test_reduced_precision_setting_is_refused() -> None:
