@@ -20,6 +20,7 @@ from ..models.autoencoder import leaky_decoder, leaky_encoder
 from ..models.data import DataConfig, Pictures, Pixels
 from ..models.ordered import Ordered
 from ..models.photo import straight_through
+from ..models.precision import working_dtype
 
 RUNS = Path(train.__file__).parent / "runs"
 PLACES = 4  # along the side of the map of a picture
@@ -47,8 +48,8 @@ def to_levels(decoded: Tensor) -> Tensor:
 
 
 def network_input(pixels: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) as bfloat16 in -1..1 (B, 3, H, W)."""
-    return pixels.permute(0, 3, 1, 2).to(torch.bfloat16) / 127.5 - 1
+    """uint8 (B, H, W, 3) in -1..1 (B, 3, H, W)."""
+    return pixels.permute(0, 3, 1, 2).to(working_dtype(pixels.device)) / 127.5 - 1
 
 
 class Channels:
@@ -75,7 +76,7 @@ class Channels:
     def decode(self, found: Tensor) -> Tensor:
         side = self.network.config.patch
         features = found.transpose(1, 2).reshape(len(found), side, side, -1)
-        return to_levels(self.network.decode(features, features[..., 0], torch.bfloat16))
+        return to_levels(self.network.decode(features, features[..., 0], working_dtype(features.device)))
 
 
 class Components:
@@ -141,7 +142,7 @@ class Spatial(Ablation):
     def synthesise(self, found: Tensor) -> Tensor:
         """Pixels in -1..1 (B, 3, H, W) of codes (B, places, channels)."""
         square = found.transpose(1, 2).unflatten(2, (PLACES, PLACES))
-        decoded: Tensor = self.decoder(square.to(torch.bfloat16))
+        decoded: Tensor = self.decoder(square.to(working_dtype(square.device)))
         return decoded.float()
 
     def begin(self, pixels: Tensor) -> None:
@@ -192,7 +193,7 @@ class Vae(Ablation):
     def synthesise(self, found: Tensor) -> Tensor:
         """Pixels in -1..1 (B, 3, H, W) of codes (B, K)."""
         x = nn.functional.leaky_relu(self.back(found), 0.2).unflatten(1, (self.width, PLACES, PLACES))
-        decoded: Tensor = self.decoder(x.to(torch.bfloat16))
+        decoded: Tensor = self.decoder(x.to(working_dtype(x.device)))
         return decoded.float()
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.autoencoder import Convolution
+from ..models.precision import working_dtype
 from ..models.transformer import QUARTERS, Transformer, attend
 
 Log = Callable[[str], None]
@@ -59,27 +60,27 @@ class Cached:
     def sample(self, count: int, length: int, random: torch.Generator, each: Callable[[int], None] = _nothing) -> Tensor:
         """Codes (count, length)."""
         n, quantised = self.network, bool(self.network.quantised)
-        c = n.config
-        kept = [[torch.zeros(count, c.heads, length, c.head, dtype=torch.bfloat16) for _ in range(2)] for _ in n.blocks]
-        quarter = torch.zeros(count, QUARTERS, dtype=torch.bfloat16)
+        c, dtype = n.config, working_dtype(n.embedding.device)
+        kept = [[torch.zeros(count, c.heads, length, c.head, dtype=dtype) for _ in range(2)] for _ in n.blocks]
+        quarter = torch.zeros(count, QUARTERS, dtype=dtype)
         codes = torch.zeros(count, length, dtype=torch.int64)
         for i in range(length):
-            before = n.embedded(i - 1, codes[:, i - 1]) if i else torch.zeros(count, c.embedding, dtype=torch.bfloat16)
+            before = n.embedded(i - 1, codes[:, i - 1]) if i else torch.zeros(count, c.embedding, dtype=dtype)
             stream = n._stream(n.ins[i](before, quarter, quantised=quantised))
             for block, (keys, values) in zip(n.blocks, kept, strict=True):
-                x = block.first_grid(stream, quantised).to(torch.bfloat16)
+                x = block.first_grid(stream, quantised).to(dtype)
                 query, key, value = (
-                    grid(part(x, quantised=quantised), quantised).to(torch.bfloat16).unflatten(-1, (c.heads, c.head))
+                    grid(part(x, quantised=quantised), quantised).to(dtype).unflatten(-1, (c.heads, c.head))
                     for part, grid in zip((block.query, block.key, block.value), block.grids, strict=True)
                 )
                 keys[:, :, i], values[:, :, i] = key, value
                 past = keys[:, :, : i + 1], values[:, :, : i + 1]
-                seen = attend(query.unsqueeze(2), *past, i, quantised, block.grids[2].bits).to(torch.bfloat16)
+                seen = attend(query.unsqueeze(2), *past, i, quantised, block.grids[2].bits).to(dtype)
                 stream = stream + n._stream(block.out(seen.flatten(1), quantised=quantised))
-                x = block.second_grid(stream, quantised).to(torch.bfloat16)
-                y = block.hidden_grid(block.mix(x, quantised=quantised), quantised).to(torch.bfloat16)
+                x = block.second_grid(stream, quantised).to(dtype)
+                y = block.hidden_grid(block.mix(x, quantised=quantised), quantised).to(dtype)
                 stream = stream + n._stream(block.back(y, quantised=quantised))
-            y = n.last_grid(stream, quantised).to(torch.bfloat16)
+            y = n.last_grid(stream, quantised).to(dtype)
             codes[:, i] = draw(n.outs[0 if c.shared else i](y, quantised=quantised).float(), random)
             each(i + 1)
         return codes
@@ -152,7 +153,7 @@ class PixelCnn(nn.Module):
     def _seen(self, codes: Tensor) -> Tensor:
         """What the last block gives, (B, K, width), of codes (B, K)."""
         square = F.pad(self.embedding(codes), (0, 0, 0, self.side**2 - codes.shape[1]))
-        x = square.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2).to(torch.bfloat16)
+        x = square.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2).to(working_dtype(square.device))
         x = self.first(x) + self.place.to(x.dtype)
         for block in self.blocks:
             x = x + block(x)

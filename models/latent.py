@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from . import autoencoder, pixelcnn
 from .photo import straight_through
 from .pixelcnn import KNOTS, between_knots
+from .precision import working_dtype
 
 QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the place between the knots of gains and conditions
 ZERO = 120  # the symbol of the integer 0; in the middle of the symbols that share its high nibble
@@ -143,14 +144,14 @@ class Latent(nn.Module):
 
     def symbols(self, pixels: Tensor, quality: Tensor) -> Tensor:
         """The latents of pixels, uint8 (B, h, w, channels)."""
-        features = self.transforms.encode(pixels, torch.bfloat16)
+        features = self.transforms.encode(pixels, working_dtype(pixels.device))
         if self.config.quantiser == "categories":
             return features.argmax(-1).to(torch.uint8)
         return (self.transforms.scaled(features, quality).round() + ZERO).to(torch.uint8)
 
     def _by_categories(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Nats (C, B, h, w) of the latents, the decoded pixels, and what the categories tell in nats a latent."""
-        kind, stage = torch.bfloat16, self.config.stage
+        kind, stage = working_dtype(pixels.device), self.config.stage
         with torch.set_grad_enabled(self.training and stage != "prior"):
             logits = self.transforms.encode(pixels, kind)
             symbols = logits.argmax(-1)
@@ -173,7 +174,7 @@ class Latent(nn.Module):
     def revive(self, pixels: Tensor) -> None:
         """Make each category that lies idle on pixels (B, H, W, 3) a copy, nearly, of a busy one, as k-means splits clusters."""
         c, t = self.config, self.transforms
-        chosen = t.encode(pixels, torch.bfloat16).argmax(-1).flatten(0, 2)  # (n, channels)
+        chosen = t.encode(pixels, working_dtype(pixels.device)).argmax(-1).flatten(0, 2)  # (n, channels)
         logits, inputs = list(t.encoder.children())[-1], next(t.decoder.children())
         assert isinstance(logits, autoencoder.Convolution)
         assert isinstance(inputs, autoencoder.Convolution)
@@ -187,7 +188,7 @@ class Latent(nn.Module):
                 rows[i * c.levels + idle] = copies + 0.1 * copies.std() * torch.randn_like(copies)
 
     def _by_steps(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-        kind = torch.bfloat16
+        kind = working_dtype(pixels.device)
         scaled = self.transforms.scaled(self.transforms.encode(pixels, kind), quality)
         hard = scaled.detach().round()
         decoded = self.transforms.decode_steps(straight_through(hard, scaled), quality, kind)

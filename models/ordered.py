@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from . import autoencoder, codes, transformer
 from .photo import straight_through
 from .pixelcnn import between_knots
+from .precision import working_dtype
 
 DESIGNS = ("residual", "leaky")
 CUTS = ("uniform", "geometric", "none")
@@ -173,7 +174,7 @@ class Ordered(Transforms):
 
     def symbols(self, pixels: Tensor) -> list[Tensor]:
         """The codes of pixels (B, H, W, 3): int64 (B, patches) of every layer."""
-        rest = self.encode(pixels, torch.bfloat16)
+        rest = self.encode(pixels, working_dtype(pixels.device))
         if self._at_once(rest):
             return list(self.codebooks.choose(0, rest.flatten(1, 2).transpose(1, 2)).unsqueeze(-1).unbind(1))
         found = []
@@ -216,12 +217,12 @@ class Ordered(Transforms):
             self.prior.start_embedding(self.codebooks.vectors)
         if not fresh:
             return
-        features = torch.cat([self.encode(part, torch.bfloat16) for part in pixels.split(16)])
+        features = torch.cat([self.encode(part, working_dtype(part.device)) for part in pixels.split(16)])
         if c.design == "residual" and not c.layers:
             few = pixels[:TRIED].permute(0, 3, 1, 2).float()
 
             def errors(known: Tensor, share: Tensor) -> Tensor:
-                return (((self.decode(known, share, torch.bfloat16) + 1) * 127.5 - few).square() + 1).mean((1, 2, 3))
+                return (((self.decode(known, share, working_dtype(known.device)) + 1) * 127.5 - few).square() + 1).mean((1, 2, 3))
 
             self.chosen.copy_(torch.tensor(codes.choose_layers(features[:TRIED], c.strides, c.entries, c.prices(), errors)))
             self._views = []
@@ -273,7 +274,7 @@ class Ordered(Transforms):
 
     def reconstruct(self, pixels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
         """Squared errors in grey levels (B) of uint8 pixels when `cuts` (B) layers are kept, and the commitment's squares (B)."""
-        kind = torch.bfloat16
+        kind = working_dtype(pixels.device)
         features = self.encode(pixels, kind)
         height, width = features.shape[1:3]
         if self._at_once(features):
@@ -311,7 +312,7 @@ class Ordered(Transforms):
         return self._errors(given.transpose(1, 2).reshape(features.shape), share, commitment, pixels)
 
     def _errors(self, features: Tensor, share: Tensor, commitment: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        decoded = self.decode(features, share, torch.bfloat16)
+        decoded = self.decode(features, share, working_dtype(features.device))
         target = pixels.permute(0, 3, 1, 2).float()
         error = ((decoded + 1) * 127.5 - target).square().mean((1, 2, 3))
         return error, commitment * (127.5**2 / target[0].numel())

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import context, logistic
+from .precision import working_dtype
 
 M = TypeVar("M", bound=nn.Module)
 INPUT_BITS = 5  # the network's inputs -127..127 count 1/32
@@ -184,7 +185,7 @@ class Photo(nn.Module):
     def outputs(self, inputs: Tensor, residuals: Tensor) -> Tensor:
         """Mixture parameters, float32 (3, B, H, W, 3 mixtures)."""
         q = bool(self.quantised)
-        kind, unit = torch.bfloat16, 2.0**-INPUT_BITS
+        kind, unit = working_dtype(inputs.device), 2.0**-INPUT_BITS
         x = inputs.to(kind) * unit
         companded = self.tables.of_signed(residuals).to(kind) * unit
         hidden = torch.cat([x, companded], dim=-1)

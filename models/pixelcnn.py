@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from . import context, forecast, logistic
 from .photo import HINTS, INPUT_BITS, Grid, Linear, choose_grids, module_list, multiplications, straight_through
+from .precision import working_dtype
 
 Taps = Sequence[tuple[int, int]]
 STREAM_BITS = 3  # the residual streams are so much finer than the finest activation
@@ -236,7 +237,7 @@ class PixelCNN(nn.Module):
 
     def inputs(self, symbols: Tensor, quality: Tensor | None = None) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
         """Of symbols (B, H, W, C): own inputs, seen inputs, hints (B, H, W, C, hints), centres in grey levels (B, H, W, C)."""
-        kind = torch.bfloat16
+        kind = working_dtype(symbols.device)
         if self.config.context == "embedded":
             tables = self.embedded().to(kind)
             hints = torch.stack([tables[i][symbols[..., i].long()] for i in range(self.config.channels)], dim=-2)
@@ -256,7 +257,7 @@ class PixelCNN(nn.Module):
             return own, torch.cat([own, companded], -1), torch.stack([companded, fine], dim=-1), context.centres(combined, pixels[..., 1:2])
 
     def features(self, own: Tensor | None, seen: Tensor) -> Tensor:
-        """The shared representation h: activations of the last up-left block (B, H, W, width), bfloat16."""
+        """The shared representation h: activations of the last up-left block (B, H, W, width), in the type of `seen`."""
         q, kind = bool(self.quantised), seen.dtype
         v = self._stream(self.first_up.convolve(seen, q), q)
         x = self.up_grids[0](v, q).to(kind)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .photo import INPUT_BITS, Grid, Linear, choose_grids, module_list, multiplications, straight_through
+from .precision import working_dtype
 
 STREAM_BITS = 3  # the residual stream is so much finer than the finest activation
 LOGIT_BITS = 6  # logits count 1/64
@@ -174,7 +175,7 @@ class Transformer(nn.Module):
         if self.quantised:
             unit = 2.0**INPUT_BITS
             table = straight_through((table * unit).round().clamp(-127, 127) / unit, table)
-        return table.bfloat16()[chosen]
+        return table.to(working_dtype(table.device))[chosen]
 
     def _stream(self, x: Tensor) -> Tensor:
         x = x.float()
@@ -186,7 +187,7 @@ class Transformer(nn.Module):
         c, q = self.config, bool(self.quantised)
         side, layers = c.segments()[segment]
         h, w = height // side, width // side
-        quarter = torch.zeros((1, h, w, QUARTERS), dtype=torch.bfloat16, device=chosen[0].device)
+        quarter = torch.zeros((1, h, w, QUARTERS), dtype=working_dtype(chosen[0].device), device=chosen[0].device)
         if segment:
             for i in range(QUARTERS):
                 quarter[:, i // 2 :: 2, i % 2 :: 2, i] = 1
@@ -210,7 +211,7 @@ class Transformer(nn.Module):
 
     def logits(self, chosen: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
         """Logits (B, patches, entries) of every layer, given its codes (B, patches); a map of height x width places."""
-        c, q, kind = self.config, bool(self.quantised), torch.bfloat16
+        c, q, kind = self.config, bool(self.quantised), working_dtype(chosen[0].device)
         found: list[Tensor] = []
         known: list[tuple[Tensor, Tensor] | None] = [None] * c.blocks  # keys and values of the coarser tokens
         for segment, (_, layers) in enumerate(c.segments()):

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import noise
 from PIL import Image
 
 import presage
 from presage.codec import images, networks, sets
-from presage.models import data, store, train
+from presage.models import data, photo, precision, store, train
 
 RUN = """
 [run]
@@ -146,3 +147,14 @@ def test_data_sets_of_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         data.Pictures(data.DataConfig("nowhere", torchvision="SVHN"))
     with pytest.raises(ValueError, match="no data set"):
         data.Pictures(data.DataConfig("nowhere", torchvision="MNISTY"))
+
+
+@pytest.mark.parametrize("faster", [torch.bfloat16, torch.float32])
+def test_training_computes_in_the_type_that_is_faster_here(faster: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_seconds", lambda dtype, _: 1.0 if dtype == faster else 100.0)
+    precision.working_dtype.cache_clear()
+    network, seen = photo.Photo(photo.Config(hidden=8, width=16, blocks=1, head=8, mixtures=2)), []
+    network.trunk.register_forward_pre_hook(lambda _, parts: seen.append(parts[0].dtype))
+    network(torch.zeros((1, 9, 9, 3), dtype=torch.uint8)).mean().backward()
+    assert seen == [faster]
+    precision.working_dtype.cache_clear()
