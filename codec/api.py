@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import container
 from .container import Box, Coding, Header, Mode, Tag
 from .errors import DamagedFile, ImageRefused
+from .isolation import isolated
 from .networks import Settings, find_weights, load_model, network_of
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def picture_of(image: Source) -> Picture:
         raise ImageRefused(f"arrays of {array.dtype} with shape {array.shape} are not taken: {error}") from None
 
 
+@isolated()
 def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) -> bytes:
     """The .psg file of a checked picture."""
     if tile and tile not in container.TILE_SIDES:
@@ -213,6 +215,7 @@ def recover(data: bytes | mmap, *, crop: Box | None = None, codes: int | None = 
     return _decode(data, crop, codes, True, Settings(**settings))
 
 
+@isolated()
 def _decode(data: bytes | mmap, crop: Box | None, codes: int | None, recovering: bool, settings: Settings) -> tuple[Image.Image, list[Box]]:
     header = container.read_header(data, partial=recovering)
     if codes is not None and header.coding != Coding.ORDERED:

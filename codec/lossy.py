@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import container
 from .container import ChunkStream, Coding
 from .errors import ImageRefused
+from .isolation import isolated
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -63,6 +64,7 @@ def encode_lossy(
     return encode_picture(api.picture_of(image), model, target, tile, networks.Settings(**settings))
 
 
+@isolated()
 def encode_picture(picture: Picture, model: str, target: Target, tile: int, settings: networks.Settings) -> bytes:
     """The .psg file of a checked picture, by whatever kind of model. Raises ImageRefused and WeightsError."""
     from . import latents, networks, ordered

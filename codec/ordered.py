@@ -25,6 +25,7 @@ from .chunks import Reader, Writer
 from .container import Box, ChunkStream, Coding, Header, Tag
 from .errors import DamagedFile, ImageRefused
 from .images import Picture
+from .isolation import isolated
 from .lossy import SCALE, Target, truncate
 from .parallel import Progress, threads
 
@@ -211,6 +212,7 @@ def decode_image(
     return image, [(0, 0, *image.size)] if reader.damaged else []
 
 
+@isolated()
 def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: networks.Settings) -> list[Image.Image]:
     """The images of the cuts of a file at sizes in bytes, with one walk over the codes for all. Raises DamagedFile."""
     header = container.read_header(data)
@@ -229,6 +231,7 @@ def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: networks.Set
 # ------------------------------------------------------------------------------------------------------------ sampling
 
 
+@isolated()
 def draw(
     network: ExactOrdered,
     count: int,

@@ -13,6 +13,7 @@ from ..models.exact_latent import ExactLatent
 from ..models.exact_pixelcnn import ExactPixelCNN
 from .chained import PRECISION, Pixels
 from .errors import ImageRefused
+from .isolation import isolated
 from .noise import Gumbel, RandomQuantiles
 from .parallel import Progress, spread
 from .predictive import Decoder, Members, Statistics
@@ -31,6 +32,7 @@ class Sample:
     converged: NDArray[np.int32]  # (H, W): the call in which a pixel took its final value
 
 
+@isolated()
 def draw(
     network: ExactPixelCNN,
     count: int,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import api, container, networks
 from .container import Box, Coding, Header, Mode, Tag
 from .errors import DamagedFile, ImageRefused
+from .isolation import isolated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +78,7 @@ def unpack(data: bytes | mmap, names: Sequence[str] | None = None, **settings: A
     return dict(unpack_images(data, names, False, networks.Settings(**settings))[0])
 
 
+@isolated()
 def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: networks.Settings) -> bytes:
     """A set of named pictures of one mode. Raises ImageRefused and WeightsError."""
     from ..models.exact_latent import ExactLatent
@@ -154,6 +156,7 @@ def contents(data: bytes | mmap, header: Header) -> list[tuple[str, tuple[int, i
     return found
 
 
+@isolated()
 def unpack_images(
     data: bytes | mmap, wanted: Sequence[str] | None, recovering: bool, settings: networks.Settings
 ) -> tuple[list[tuple[str, Image.Image]], list[str]]:

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from conftest import HERE, noise
 from PIL import Image
 
@@ -88,3 +89,15 @@ def test_golden_files_cover_all_codings() -> None:
 def test_gpu_and_cpu_agree(picture, reference) -> None:
     assert presage.encode(picture, model="tiny", tile=24, device="cuda") == reference
     assert np.array_equal(np.asarray(presage.decode(reference, device="cuda")), picture)
+
+
+@pytest.mark.parametrize(
+    ("model", "arithmetic"), [("tiny", "float32"), ("tiny-chain", "float32"), ("tiny-latent", None), ("tiny-ordered", None)]
+)
+def test_work_under_a_host_s_autocast(model: str, arithmetic: str | None, photo: np.ndarray) -> None:
+    encode = presage.encode_lossy if model in ("tiny-latent", "tiny-ordered") else presage.encode
+    plain = encode(photo, model=model, arithmetic=arithmetic)
+    expected = presage.decode(plain, arithmetic=arithmetic)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert encode(photo, model=model, arithmetic=arithmetic) == plain
+        assert presage.decode(plain, arithmetic=arithmetic).tobytes() == expected.tobytes()
