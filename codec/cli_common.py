@@ -160,11 +160,16 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def check_outputs(paths: Sequence[Path], output: Path | None, folder: Path | None, as_json: bool) -> None:
+def check_outputs(paths: Sequence[Path], output: Path | None, folder: Path | None, suffix: str, as_json: bool) -> None:
+    """Whether results have a place of their own each."""
     if output is not None and (len(paths) > 1 or folder is not None):
         raise click.UsageError("-o goes with a single input and without --out-dir")
     if as_json and (output == files.STDIO or (output is None and files.STDIO in paths)):
         raise click.UsageError("--json and a result on standard output do not go together; use -o FILE")
+    try:
+        files.check_distinct((path, files.output_of(path, output, folder, suffix)) for path in paths)
+    except files.FileProblem as problem:
+        raise click.UsageError(str(problem)) from None
 
 
 def scheduled(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -45,7 +45,7 @@ def encode(
 ) -> None:
     """Compress images to .psg files, without loss or with it."""
     work = Work(**options).beside(jobs)
-    check_outputs(paths, output, out_dir, work.as_json)
+    check_outputs(paths, output, out_dir, ".psg", work.as_json)
     wanted = {k: v for k, v in {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr}.items() if v is not None}
     if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
@@ -119,7 +119,7 @@ def decode(
         if any((output, out_dir, crop, recover, codes is not None)):
             raise click.UsageError("--progressive goes without -o, --out-dir, --crop, --recover and --codes")
         each(paths, partial(_progressive, work, progressive, force), work, jobs)
-    check_outputs(paths, output, out_dir, work.as_json)
+    check_outputs(paths, output, out_dir, ".png", work.as_json)
     each(paths, partial(_decode, work, output, out_dir, force, crop, recover, codes, schedule, stats), work, jobs)
 
 

@@ -49,6 +49,11 @@ def _pictures_in(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     return found
 
 
+def _unpacked(folder: Path, name: str) -> Path:
+    """Where `unpack` puts the image of that name."""
+    return (folder / name).with_suffix(".png")
+
+
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), metavar="DIR|FILE...")
 @click.option("-m", "--model", required=True, help="Model or release, see `presage models`.")
@@ -67,6 +72,7 @@ def pack(
     def act() -> dict[str, Any]:
         files.check_output(output, force)
         named = _pictures_in(paths)
+        files.check_distinct((path, _unpacked(Path(), name)) for name, path in named)
         from . import api, images, networks, sets
 
         settings = networks.Settings(**work.settings(output.name))
@@ -113,7 +119,8 @@ def unpack(path: Path, names: tuple[str, ...], out_dir: Path, recover: bool, for
         with files.mapped(path) as data:
             found, lost = sets.unpack_images(data, names or None, recover, settings)
         seconds = round(time.monotonic() - started, 3)
-        targets = [(out_dir / Path(name)).with_suffix(".png") for name, _ in found]
+        targets = [_unpacked(out_dir, name) for name, _ in found]
+        files.check_distinct((name, target) for (name, _), target in zip(found, targets, strict=True))
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
             files.check_output(target, force)

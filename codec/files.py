@@ -4,7 +4,7 @@ import mmap
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -47,14 +47,31 @@ def check_output(path: Path, force: bool) -> None:
     if path == STDIO:
         if sys.stdout.isatty():
             raise FileProblem("not writing binary data to a terminal; use -o FILE or a pipe")
+    elif _is_stream(path):
+        return
+    elif path.exists() and not path.is_file():
+        raise FileProblem(f"{path} is not a file")
     elif path.exists() and not force:
         raise FileProblem(f"{path} exists; use -f to replace it")
     elif not path.parent.is_dir():
         raise FileProblem(f"the folder {path.parent} does not exist")
 
 
+def check_distinct(outputs: Iterable[tuple[object, Path]]) -> None:
+    """Refuse work of which one result would take the name of another, given what each is made of and where it goes."""
+    sources: dict[Path, object] = {}
+    for source, path in outputs:
+        if path != STDIO and not _is_stream(path) and sources.setdefault(path, source) != source:
+            raise FileProblem(f"{sources[path]} and {source} would both be written to {path}; rename one of them")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a name stands for a pipe or a character device, which is written to and never replaced."""
+    return path.is_fifo() or path.is_char_device()
+
+
 def write(path: Path, data: bytes, force: bool) -> None:
-    """Write a file under its final name only when it is complete, or to standard output for `-`."""
+    """Write a file under its final name only when it is complete, or to standard output for `-`; into pipes and devices."""
     check_output(path, force)
     if path == STDIO:
         sys.stdout.buffer.write(data)
@@ -62,6 +79,10 @@ def write(path: Path, data: bytes, force: bool) -> None:
         return
     partial = ""
     try:
+        if _is_stream(path):
+            with path.open("wb") as stream:
+                stream.write(data)
+            return
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False) as file:
             partial = file.name
             file.write(data)
@@ -78,8 +99,9 @@ def write(path: Path, data: bytes, force: bool) -> None:
     except OSError as error:
         raise FileProblem(f"{path}: {error.strerror or error}") from None
     finally:
-        with suppress(OSError):
-            os.unlink(partial)
+        if partial:
+            with suppress(OSError):
+                os.unlink(partial)
 
 
 def _umask() -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -235,3 +236,39 @@ def test_lossy_sets_and_samples(tmp_path: Path) -> None:
     done = run("sample", "-m", "tiny-latent", "-n", "2", "--size", "32x24", "-o", tmp_path / "s.png", *maps)
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "m.png").size == Image.open(tmp_path / "c.png").size == Image.open(tmp_path / "s.png").size
+
+
+def test_devices_and_pipes_are_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe, source = tmp_path / "pipe", tmp_path / "a.png"
+    os.mkfifo(pipe)
+    Image.fromarray(noise(9, 9)).save(source)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        assert run("encode", "-m", "tiny", source, "-f", "-o", pipe).returncode == 0
+        piped, _ = reader.communicate(timeout=60)
+    assert pipe.is_fifo()
+    assert np.array_equal(np.asarray(presage.decode(piped)), noise(9, 9))
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("no right to make a device")
+    assert run("encode", "-m", "tiny", source, "-f", "-o", device).returncode == 0
+    assert device.is_char_device()
+
+
+def test_results_with_one_name_are_refused_before_any_work(tmp_path: Path) -> None:
+    for name in ("a.png", "a.bmp"):
+        Image.fromarray(noise(9, 9)).save(tmp_path / name)
+    both = [str(tmp_path / "a.png"), str(tmp_path / "a.bmp")]
+    for arguments in (["encode", "-m", "tiny", *both, "-f"], ["pack", "-m", "tiny-chain", *both, "-o", str(tmp_path / "set.psg")]):
+        result = run(*arguments)
+        assert result.returncode in (1, 2)
+        assert all(name in result.stderr.decode() for name in both)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bmp", "a.png"]
+    packed = tmp_path / "set.psg"
+    packed.write_bytes(presage.pack({"a.png": noise(9, 9), "a.bmp": noise(8, 9)}, model="tiny-chain"))
+    out = tmp_path / "out"
+    result = run("unpack", packed, "--out-dir", out, "-f")
+    assert result.returncode == 1
+    assert "a.png and a.bmp" in result.stderr.decode()
+    assert not out.exists()
