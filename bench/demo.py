@@ -12,8 +12,8 @@ from PIL import Image
 
 import presage
 
-from . import lossy_codecs
-from .codecs import CODECS, Pixels
+from .compare import lossy_codecs
+from .compare.codecs import CODECS, Pixels
 
 LOSSY_BPP = 0.3
 CUTS = (0.05, 0.1, 0.3, 0.5)  # bits a pixel

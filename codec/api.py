@@ -8,11 +8,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import container
-from .container import Box, Coding, Header, Mode, Tag
 from .errors import DamagedFile, ImageRefused
+from .format import container
+from .format.container import Box, Coding, Header, Mode, Tag
 from .isolation import isolated
-from .networks import Settings, find_weights, load_model, network_of
+from .weights import Settings, find_weights, load_model, network_of
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from ..models.exact_pixelcnn import ExactPixelCNN
-    from .images import Picture
+    from ..models.pixelcnn.exact import ExactPixelCNN
+    from .image.files import Picture
 
     Source = Image.Image | NDArray[Any] | Path | str | bytes
 
@@ -49,7 +49,7 @@ def picture_of(image: Source) -> Picture:
     """An image as `encode` takes it, checked. Raises ImageRefused."""
     from PIL import Image
 
-    from . import images
+    from .image import files as images
 
     if isinstance(image, Image.Image):
         return images.from_pillow(image)
@@ -87,7 +87,7 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings) 
     if by_model:
         candidates.append(_with_model(picture, plain, extras, model, tile, settings))
     if not by_model or _may_be_drawn(image) or len(candidates[0]) > image.width * image.height * len(image.getbands()):
-        from . import stored
+        from .image import stored
 
         candidates.append(container.write(plain, {Tag.STORED: stored.encode(image)} | extras))
     return min(candidates, key=len)
@@ -100,10 +100,12 @@ def check_size(image: Image.Image) -> None:
 
 
 def _with_model(picture: Picture, plain: Header, extras: dict[bytes, bytes], model: str, tile: int, settings: Settings) -> bytes:
-    from ..models.exact_latent import ExactLatent
-    from ..models.exact_ordered import ExactOrdered
-    from ..models.exact_pixelcnn import ExactPixelCNN
-    from . import chained, lossless, stored, tiles
+    from ..models.latent.exact import ExactLatent
+    from ..models.ordered.exact import ExactOrdered
+    from ..models.pixelcnn.exact import ExactPixelCNN
+    from .image import stored
+    from .paths import groups as chained
+    from .paths import lossless, tiles
 
     weights, network = load_model(model, settings)
     if isinstance(network, ExactLatent | ExactOrdered):
@@ -152,7 +154,7 @@ def quantised(picture: Picture, model: str, settings: Settings) -> Picture:
     from PIL import Image
 
     from ..models import symbols
-    from ..models.exact_pixelcnn import ExactPixelCNN
+    from ..models.pixelcnn.exact import ExactPixelCNN
 
     _, network = load_model(model, settings)
     if not isinstance(network, ExactPixelCNN) or picture.mode not in container.CODED_MODES[Coding.GRAY]:
@@ -231,12 +233,12 @@ def _decode(data: bytes | mmap, crop: Box | None, codes: int | None, recovering:
             raise DamagedFile("the decoded pixels are not those that were encoded")
         image = image.crop(area) if crop else image
     elif header.coding == Coding.LATENT:
-        from . import latents
+        from .paths import latents
 
         image, lost = latents.decode_image(data, header, recovering, settings)
         image = image.crop(area) if crop else image
     elif header.coding == Coding.ORDERED:
-        from . import ordered
+        from .paths import ordered
 
         image, lost = ordered.decode_image(data, header, codes, recovering, settings)
         image = image.crop(area) if crop else image
@@ -251,7 +253,7 @@ def _decode(data: bytes | mmap, crop: Box | None, codes: int | None, recovering:
 
 def restore(image: Image.Image, data: bytes | mmap, header: Header, recovering: bool) -> Image.Image:
     """The image with what was kept beside its pixels; without what is cut off, or lost if `recovering`. Raises DamagedFile."""
-    from . import images
+    from .image import files as images
 
     extras = (_extra(data, header, tag, recovering or header.cut_before(data, tag)) for tag in (Tag.META, Tag.ICC, Tag.EXIF))
     return images.restore(image, *extras)
@@ -277,7 +279,7 @@ def _extra(data: bytes | mmap, header: Header, tag: bytes, recovering: bool) -> 
 
 
 def _stored_image(data: bytes | mmap, header: Header) -> Image.Image:
-    from . import stored
+    from .image import stored
 
     content = container.read_section(data, header, Tag.STORED) or container.read_section(data, header, Tag.SOURCE)
     if content is None:
@@ -294,9 +296,9 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
     import numpy as np
     from PIL import Image
 
-    from ..models.exact_latent import ExactLatent
-    from ..models.exact_ordered import ExactOrdered
-    from . import tiles
+    from ..models.latent.exact import ExactLatent
+    from ..models.ordered.exact import ExactOrdered
+    from .paths import tiles
 
     network = network_of(header, settings)
     if isinstance(network, ExactLatent | ExactOrdered):
@@ -326,7 +328,7 @@ def _tiled_image(data: bytes | mmap, header: Header, area: Box, recovering: bool
 
 def put_alpha(image: Image.Image, data: bytes | mmap, header: Header, area: Box, recovering: bool) -> None:
     """Give an area of an image its alpha channel; with `recovering` an opaque one if it is lost. Raises DamagedFile."""
-    from . import stored
+    from .image import stored
 
     alpha = _extra(data, header, Tag.ALPHA, recovering)
     if alpha is None and not recovering:
@@ -347,7 +349,7 @@ def info(data: bytes | mmap) -> dict[str, Any]:
     header = container.read_header(data)
     mode = container.PIL_MODES[header.mode]
     if header.coding in container.SETS:
-        from . import sets
+        from .paths import sets
 
         return sets.info(data, header)
     samples = header.width * header.height * {"LA": 2, "RGB": 3, "RGBA": 4}.get(mode, 1)

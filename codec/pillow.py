@@ -10,7 +10,9 @@ def register_pillow() -> None:
     """
     from PIL import Image, ImageFile
 
-    from . import api, container, errors, lossy
+    from . import api, errors
+    from .format import container
+    from .paths import target as lossy
 
     class PresageImage(ImageFile.ImageFile):
         format = "PSG"

@@ -5,7 +5,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .pixelcnn import Config
+from .pixelcnn.network import Config
 
 Pixels = NDArray[np.uint8]
 Number = TypeVar("Number", bound=np.generic)

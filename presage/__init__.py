@@ -2,10 +2,10 @@
 
 from presage.codec.api import decode, encode, info, recover
 from presage.codec.errors import DamagedFile, ImageRefused, PresageError, WeightsError
-from presage.codec.lossy import encode_lossy, truncate
+from presage.codec.paths.sets import pack, unpack
+from presage.codec.paths.target import encode_lossy, truncate
 from presage.codec.pillow import register_pillow
-from presage.codec.schedule import Schedule
-from presage.codec.sets import pack, unpack
+from presage.codec.predictive.schedule import Schedule
 
 __version__ = "0.1.0"
 __all__ = [

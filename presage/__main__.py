@@ -1,6 +1,6 @@
 """python -m presage"""
 
-from presage.codec.cli import main
+from presage.codec.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from presage.codec import networks
-from presage.models import store
+from presage.codec import weights as networks
+from presage.models import catalogue as store
 
 HERE = Path(__file__).resolve().parent
 TINY = HERE / "data"

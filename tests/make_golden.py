@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 import presage
-from presage.codec import images, networks, sets
+from presage.codec import weights as networks
+from presage.codec.image import files as images
+from presage.codec.paths import sets
 
 HERE = Path(__file__).resolve().parent
 

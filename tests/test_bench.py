@@ -8,8 +8,11 @@ import pytest
 from conftest import HERE
 from PIL import Image
 
-from presage.bench import calls, calls_report, lossless, lossy, lossy_report
-from presage.codec import networks
+from presage.bench.compare import lossless, lossy
+from presage.bench.papers import calls
+from presage.bench.reports import calls as calls_report
+from presage.bench.reports import lossy as lossy_report
+from presage.codec import weights as networks
 
 CHECKPOINT = HERE.parent / "models" / "runs" / "photo.checkpoint"
 

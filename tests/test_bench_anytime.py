@@ -10,9 +10,10 @@ from conftest import HERE, TINY
 from PIL import Image
 
 import presage
-from presage.bench import anytime, anytime_codecs, anytime_report, lossy_codecs
-from presage.bench.anytime_codecs import CURVE, PEERS, RATES, Anytime, budget
-from presage.bench.codecs import Pixels
+from presage.bench.compare import anytime, anytime_codecs, lossy_codecs
+from presage.bench.compare.anytime_codecs import CURVE, PEERS, RATES, Anytime, budget
+from presage.bench.compare.codecs import Pixels
+from presage.bench.reports import anytime as anytime_report
 
 PEER = {codec.name: codec for codec in PEERS}
 ORDERED = TINY / "tiny-ordered-1.safetensors"

@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from presage.bench import ablations, codes, codes_report, features, priors
-from presage.bench.ablations import Channels, Components, Spatial, Vae
-from presage.models.ordered import Config, Ordered
-from presage.models.transformer import Transformer
+from presage.bench.papers import ablations, codes, features, priors
+from presage.bench.papers.ablations import Channels, Components, Spatial, Vae
+from presage.bench.reports import codes as codes_report
+from presage.models.ordered.network import Config, Ordered
+from presage.models.ordered.prior import Transformer
 
 PRIOR = {"neighbours": False, "width": 16, "blocks": 2, "heads": 2, "head": 8, "hidden": 16, "embedding": 8}
 

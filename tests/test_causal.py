@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from conftest import noise
 
-from presage.codec import lossless
-from presage.models import context, photo
-from presage.models.exact_photo import Wavefront
+from presage.codec.paths import lossless
+from presage.models import context
+from presage.models.photo import network as photo
+from presage.models.photo.exact import Wavefront
 
 H, W = 7, 10
 
@@ -72,8 +73,8 @@ def test_no_gradient_from_later_pixels() -> None:
 
 def test_float_network_is_the_integer_one() -> None:
     """Trained form (masked slices, bfloat16) against exact form: nearly the same bits."""
-    from presage.models import export
-    from presage.models.exact_photo import ExactPhoto
+    from presage.models.photo.exact import ExactPhoto
+    from presage.models.training import export
 
     torch.manual_seed(3)
     trained = photo.Photo(photo.Config(hidden=16, width=32, blocks=2, head=16, mixtures=3))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from presage.codec import chain
+from presage.codec.coders import chain
 from presage.codec.errors import DamagedFile
 
 

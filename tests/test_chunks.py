@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import presage
-from presage.codec import chunks, container
-from presage.codec.container import ChunkStream, Coding, Header, Mode, Tag
+from presage.codec.coders import chunks
+from presage.codec.format import container
+from presage.codec.format.container import ChunkStream, Coding, Header, Mode, Tag
 
 Source = tuple[torch.Tensor, torch.Tensor]
 

@@ -132,7 +132,7 @@ def test_killed_work_leaves_no_half_file_under_the_final_name(tmp_path: Path) ->
 @pytest.mark.parametrize("arguments", [["--help"], ["info", str(GOLDEN / "rgb.psg")], ["models"], ["--version"]])
 def test_light_commands_import_neither_torch_nor_numpy(arguments: list[str]) -> None:
     script = (
-        "import sys\nfrom presage.codec.cli import main\nsys.argv[1:] = " + repr(arguments) + "\n"
+        "import sys\nfrom presage.codec.cli.main import main\nsys.argv[1:] = " + repr(arguments) + "\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
         "bad = {'torch', 'numpy', 'PIL', 'constriction'} & set(sys.modules)\nassert not bad, bad\n"
     )

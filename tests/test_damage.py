@@ -10,8 +10,9 @@ from conftest import HERE
 from PIL import Image
 
 import presage
-from presage.codec import container, entropy
-from presage.codec.container import FIXED, Coding, Header, Mode, Tag
+from presage.codec.coders import ans as entropy
+from presage.codec.format import container
+from presage.codec.format.container import FIXED, Coding, Header, Mode, Tag
 
 FILES = [HERE / "golden" / f"{name}.psg" for name in ("gray", "palette", "one")]
 RGB = (HERE / "golden" / "rgb.psg").read_bytes()

@@ -12,7 +12,7 @@ from conftest import HERE, noise
 from PIL import Image
 
 import presage
-from presage.codec import lossless
+from presage.codec.paths import lossless
 
 GOLDEN = sorted(path for path in (HERE / "golden").glob("*.psg") if not path.stem.startswith(("set-", "lossy", "ordered")))
 

@@ -16,9 +16,11 @@ from test_format_ordered import Prior
 from torch import Tensor
 
 from presage.codec.parallel import threads
-from presage.models import exact_transformer, export, transformer
-from presage.models.exact_latent import part_of
-from presage.models.exact_transformer import ExactTransformer, order, walk
+from presage.models.latent.exact import part_of
+from presage.models.ordered import exact_prior as exact_transformer
+from presage.models.ordered import prior as transformer
+from presage.models.ordered.exact_prior import ExactTransformer, order, walk
+from presage.models.training import export
 
 MODELS = ("tiny-ordered", "tiny-codes")
 SIZE = (8, 12)  # of the map, in places

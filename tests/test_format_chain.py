@@ -10,7 +10,8 @@ from conftest import HERE
 from test_format import block
 
 import presage
-from presage.codec import networks, sets
+from presage.codec import weights as networks
+from presage.codec.paths import sets
 
 OUTSIDE = -2048
 KINDS = {"I8": "<i1", "I32": "<i4", "U8": "<u1", "F16": "<f2", "F32": "<f4"}

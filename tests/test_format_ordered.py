@@ -13,7 +13,9 @@ from PIL import Image
 from test_format_chain import tensors
 
 import presage
-from presage.codec import container, networks, ordered
+from presage.codec import weights as networks
+from presage.codec.format import container
+from presage.codec.paths import ordered
 
 GOLDEN = {"ordered": "tiny-ordered-1", "ordered-alpha": "tiny-ordered-1", "ordered-cut": "tiny-ordered-1", "ordered-patch": "tiny-codes-1"}
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import presage
-from presage.codec import api, container, networks
+from presage.codec import api
+from presage.codec import weights as networks
+from presage.codec.format import container
 
 
 def same(a: Image.Image, b: Image.Image) -> bool:

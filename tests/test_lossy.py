@@ -11,10 +11,15 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import presage
-from presage.codec import container, latents, networks, sampling, wavefront
-from presage.codec.container import Tag
-from presage.models import store, train, windows
-from presage.models.exact_latent import ExactLatent
+from presage.codec import weights as networks
+from presage.codec.format import container
+from presage.codec.format.container import Tag
+from presage.codec.paths import latents, wavefront
+from presage.codec.predictive import sampling
+from presage.models import catalogue as store
+from presage.models import windows
+from presage.models.latent.exact import ExactLatent
+from presage.models.training import loop as train
 
 MODELS = ("tiny-latent", "tiny-categories")
 SETTINGS = networks.Settings(model_path=[HERE / "data"])

@@ -10,9 +10,12 @@ from conftest import HERE, noise
 from PIL import Image
 
 import presage
-from presage.codec import container, latents, networks, ordered
-from presage.models import store, windows
-from presage.models.exact_ordered import ExactOrdered
+from presage.codec import weights as networks
+from presage.codec.format import container
+from presage.codec.paths import latents, ordered
+from presage.models import catalogue as store
+from presage.models import windows
+from presage.models.ordered.exact import ExactOrdered
 
 MODELS = ("tiny-ordered", "tiny-codes")
 SETTINGS = networks.Settings()

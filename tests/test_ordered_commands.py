@@ -14,7 +14,7 @@ from test_command_line import ENVIRONMENT
 from test_command_line import run as start
 
 import presage
-from presage.codec.cli import main
+from presage.codec.cli.main import main
 
 GOLDEN = HERE / "golden"
 FILE = GOLDEN / "ordered.psg"
@@ -48,7 +48,7 @@ def test_pipes(tmp_path: Path) -> None:
 
 def test_truncate_needs_neither_torch_nor_numpy(tmp_path: Path) -> None:
     script = (
-        "import sys\nfrom presage.codec.cli import main\n"
+        "import sys\nfrom presage.codec.cli.main import main\n"
         f"sys.argv[1:] = ['truncate', {str(FILE)!r}, '--fraction', '0.9', '-o', {str(tmp_path / 'x.psg')!r}]\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
         "bad = {'torch', 'numpy', 'PIL', 'constriction'} & set(sys.modules)\nassert not bad, bad\n"

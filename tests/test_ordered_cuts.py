@@ -10,8 +10,8 @@ from conftest import HERE, noise
 from PIL import Image
 
 import presage
-from presage.codec import container
-from presage.codec.container import ChunkStream, Tag
+from presage.codec.format import container
+from presage.codec.format.container import ChunkStream, Tag
 
 GOLDEN = (HERE / "golden" / "ordered.psg").read_bytes()
 

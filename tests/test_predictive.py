@@ -9,13 +9,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
-from presage.codec import chain, chained, sampling
+from presage.codec.coders import chain
 from presage.codec.errors import DamagedFile, PresageError
-from presage.codec.predictive import Decoder, Members
-from presage.codec.schedule import Schedule
-from presage.models import export, pixelcnn, store
-from presage.models.evaluator import Evaluator
-from presage.models.exact_pixelcnn import ExactPixelCNN
+from presage.codec.paths import groups as chained
+from presage.codec.predictive import sampling
+from presage.codec.predictive.decoder import Decoder, Members
+from presage.codec.predictive.schedule import Schedule
+from presage.models import catalogue as store
+from presage.models.pixelcnn import network as pixelcnn
+from presage.models.pixelcnn.evaluator import Evaluator
+from presage.models.pixelcnn.exact import ExactPixelCNN
+from presage.models.training import export
 
 NAMES = ("ancestral", "wavefront", "fixed-point", "zeros", "last", "argmax", "forecast")
 

@@ -11,9 +11,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import presage
-from presage.codec import api, chained, container, images, networks, sets
-from presage.codec.container import Tag
+from presage.codec import api
+from presage.codec import weights as networks
 from presage.codec.errors import DamagedFile, ImageRefused, WeightsError
+from presage.codec.format import container
+from presage.codec.format.container import Tag
+from presage.codec.image import files as images
+from presage.codec.paths import groups as chained
+from presage.codec.paths import sets
 
 SETTINGS = networks.Settings(threads=1)
 

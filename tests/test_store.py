@@ -8,7 +8,7 @@ from conftest import TINY
 from safetensors.torch import load_file, save_file
 
 import presage
-from presage.models import store
+from presage.models import catalogue as store
 
 FILE = TINY / "tiny-1.safetensors"
 

@@ -12,8 +12,14 @@ from conftest import noise
 from PIL import Image
 
 import presage
-from presage.codec import images, networks, sets
-from presage.models import data, photo, precision, store, train
+from presage.codec import weights as networks
+from presage.codec.image import files as images
+from presage.codec.paths import sets
+from presage.models import catalogue as store
+from presage.models import precision
+from presage.models.photo import network as photo
+from presage.models.training import data
+from presage.models.training import loop as train
 
 RUN = """
 [run]

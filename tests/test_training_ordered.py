@@ -10,10 +10,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import presage
-from presage.codec import container, networks, ordered
-from presage.models import codes, store, train
-from presage.models.exact_ordered import ExactOrdered
-from presage.models.ordered import Config, Ordered
+from presage.codec import weights as networks
+from presage.codec.format import container
+from presage.codec.paths import ordered
+from presage.models import catalogue as store
+from presage.models.ordered import codebooks as codes
+from presage.models.ordered.exact import ExactOrdered
+from presage.models.ordered.network import Config, Ordered
+from presage.models.training import loop as train
 
 RUN = """
 [run]

@@ -1,0 +1,294 @@
+"""How often predictive decoding calls the model: Tables 1 and 3 of Wiggers and Hoogeboom (2020) for this project.
+
+Once for sampling, and once for decoding real pictures; shares of the calls of the ancestral loop, one for every symbol,
+counted for each image by itself. A call evaluates the network once at every pixel that is asked for and has changed; in
+turn, the heads of a pixel's channels then follow one another within the call.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...codec import weights as networks
+from ...codec.format import container
+from ...codec.image import files as images
+from ...codec.paths import groups as chained
+from ...codec.paths import latents, sets
+from ...codec.paths.groups import Pixels
+from ...codec.predictive import sampling
+from ...codec.predictive.decoder import Statistics
+from ...codec.predictive.schedule import Schedule
+from ...models import symbols
+from ...models.latent.exact import ExactLatent
+from ...models.pixelcnn.evaluator import Evaluator
+from ...models.pixelcnn.exact import ExactPixelCNN
+from ..compare.lossless import processor
+
+WINDOWS = (8, 16, 32, 64, 128, 256, 0)
+PRECISIONS = (10, 12, 14, 16, 20, 24)
+TIMED = 64  # images of the comparison of times
+SLOW = ("ancestral", "zeros", "last", "argmax", "forecast")  # nearly a call a symbol where symbols have many values
+PROBES = 3  # full forward passes that are timed
+FULL = "full forward a symbol"
+PARTS = ("sampling", "decoding", "windows", "precision", "times", "packed")
+Log = Callable[[str], None]
+
+
+def methods(network: ExactPixelCNN) -> dict[str, Schedule]:
+    """The rows of the tables."""
+    c = network.config
+    rows = {
+        "ancestral": Schedule("ancestral"),
+        "zeros": Schedule("zeros", in_turn=False),
+        "last": Schedule("last", in_turn=False),
+        "argmax, no noise": Schedule("argmax", in_turn=False),
+        "fixed point, at once": Schedule("fixed-point", in_turn=False),
+    }
+    for steps in (1, 5, 20):
+        rows[f"+ forecasting, T = {steps}"] = Schedule("forecast", in_turn=False, steps=steps)
+    rows["+ forecasting, T = 20, not shared"] = Schedule("forecast", in_turn=False, module="x")
+    rows["+ forecasting, T = 20, noise"] = Schedule("forecast", in_turn=False, module="h+quantile")
+    rows["fixed point, in turn"] = Schedule("fixed-point")
+    if c.slope:
+        rows["wavefront"] = Schedule("wavefront")
+    return {name: s for name, s in rows.items() if s.name != "forecast" or s.module in c.forecasters}
+
+
+def load(path: Path, side: int, network: ExactPixelCNN, stochastic: bool) -> list[Pixels]:
+    """Pictures of a folder, or the tiles of a mosaic, as a model takes them; stochastic: white with probability grey / 255."""
+    channels = 3 if network.config.latents else symbols.image_channels(network.config)
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".webp")) if path.is_dir() else [path]
+    random = np.random.default_rng(0)
+    found = []
+    for file in files:
+        pixels = np.asarray(images.read(file.read_bytes(), str(file)).image.convert("RGB"))[..., :channels]
+        for left, top, right, bottom in container.tile_boxes(pixels.shape[1], pixels.shape[0], side):
+            tile = pixels[top:bottom, left:right]
+            if stochastic:
+                tile = np.where(random.random(tile.shape) * 255 < tile, np.uint8(255), np.uint8(0))
+            found.append(tile if network.config.latents else symbols.quantised(tile, network.config))
+    return found
+
+
+def run(
+    model: str,
+    data: Path | None,
+    batches: int,
+    batch: int,
+    stochastic: bool,
+    slow_batches: int,
+    parts: Sequence[str],
+    settings: networks.Settings,
+    log: Log,
+) -> dict[str, Any]:
+    """Measure a model. data: pictures to decode. slow_batches: for the rows that make nearly a call a symbol, unless
+    symbols have two levels only; 0: without these rows. parts: of PARTS; by default all."""
+    weights, whole = networks.generative_model(model, settings)
+    side = int(weights.metadata.get("side", "32"))
+    network = whole.prior if isinstance(whole, ExactLatent) else whole
+    pictures = load(data, side, network, stochastic) if data else []
+    tiles = pictures  # what is coded
+    drawn = (side, side)  # the size of what is drawn
+    if isinstance(whole, ExactLatent):
+        if whole.qualities > 1:
+            raise ValueError(f"{weights.name} has many qualities; the calls of models with one are measured")
+        tiles, drawn = (
+            latents.latents_of(whole, [images.from_pillow(Image.fromarray(p)) for p in pictures], settings),
+            whole.size(side, side),
+        )
+    rows = methods(network)
+    if not slow_batches:
+        rows = {name: s for name, s in rows.items() if s.name not in SLOW}
+    fewer = slow_batches if network.config.levels > 2 else batches
+    result: dict[str, Any] = {
+        "model": weights.name,
+        "weights": weights.hash.hex(),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "batches": batches,
+        "batch": batch,
+        "symbols": drawn[0] * drawn[1] * symbols.image_channels(network.config),
+        "stochastic": stochastic,
+    }
+    torch.set_num_threads(1)
+    chosen = [part for part in (parts or PARTS) if tiles or part == "sampling"]
+    timed = tiles[:TIMED]
+    with torch.inference_mode():
+        if "sampling" in chosen:
+            result["sampling"] = _table(rows, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, drawn))
+            if network.config.levels <= 32:
+                row = {"fixed point, Gumbel noise": Schedule("fixed-point", in_turn=False)}
+                result["sampling"] |= _table(row, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, drawn, gumbel=True))
+            result["sampling"][FULL] = _full(network, [drawn] * batch, log)
+        if "decoding" in chosen:
+            cut = [tiles[b * batch : (b + 1) * batch] for b in range(min(batches, len(tiles) // batch))]
+            packed = [chained.encode_tiles(network, part, 1, _quiet) for part in cut]
+            result["decoding"] = _table(rows, len(cut), fewer, log, lambda s, b: _decoded(network, s, cut[b], *packed[b]))
+        groups = chained.encode_tiles(network, timed, 1, _quiet) if {"windows", "times"} & set(chosen) else ([], 0, False)
+        if "windows" in chosen:
+            fixed = [Schedule("fixed-point", window=w) for w in WINDOWS]
+            result["windows"] = [{"window": s.window} | _summary([_decoded(network, s, timed, *groups)]) for s in fixed]
+        if "precision" in chosen:
+            result["precision"] = [_precision(network, timed, p, log) for p in PRECISIONS if 1 << p > 2 * network.config.levels]
+        if "times" in chosen:
+            result["times"] = _times(network, timed, groups, log)
+    if "packed" in chosen:
+        result["packed"] = _packed(weights.name, network, pictures, tiles, settings, log)
+    return result
+
+
+def _quiet(_: float) -> None:
+    pass
+
+
+Outcome = tuple[list[Statistics], float]
+
+
+def _sampled(network: ExactPixelCNN, schedule: Schedule, seed: int, batch: int, size: tuple[int, int], gumbel: bool = False) -> Outcome:
+    started = time.perf_counter()
+    found = sampling.draw(network, batch, size, seed, schedule, gumbel=gumbel, batch=batch)
+    return [s.statistics for s in found], time.perf_counter() - started
+
+
+def _decoded(
+    network: ExactPixelCNN, schedule: Schedule, tiles: Sequence[Pixels], groups: list[container.Group], precision: int, together: bool
+) -> Outcome:
+    sizes = [(tile.shape[0], tile.shape[1]) for tile in tiles]
+    started = time.perf_counter()
+    found, statistics = chained.decode_groups(network, groups, sizes, precision, together, schedule, 1, _quiet)
+    seconds = time.perf_counter() - started
+    if not all(np.array_equal(a, b) for a, b in zip(found, tiles, strict=True)):
+        raise RuntimeError(f"{schedule}: the decoded pictures differ")
+    return statistics, seconds
+
+
+def _summary(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    """Mean and Bessel-corrected deviation over batches."""
+    outcomes = list(outcomes)
+    shares = [float(np.mean([s.share for s in statistics])) for statistics, _ in outcomes]
+    evaluations = [float(np.mean([s.heads / s.pixels for s in statistics])) for statistics, _ in outcomes]
+    seconds = [spent for _, spent in outcomes]
+
+    def spread(values: list[float]) -> float:
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    return {
+        "batches": len(outcomes),
+        "share": float(np.mean(shares)),
+        "share_deviation": spread(shares),
+        "evaluations": float(np.mean(evaluations)),
+        "seconds": float(np.mean(seconds)),
+        "seconds_deviation": spread(seconds),
+    }
+
+
+def _table(rows: dict[str, Schedule], batches: int, fewer: int, log: Log, one: Callable[[Schedule, int], Outcome]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for name, schedule in rows.items():
+        table[name] = _summary(one(schedule, b) for b in range(min(batches, fewer) if schedule.name in SLOW else batches))
+        log(f"{name:34} {table[name]['share']:8.2%} of the calls  {table[name]['seconds']:8.2f} s")
+    return table
+
+
+def _full(network: ExactPixelCNN, sizes: list[tuple[int, int]], log: Log) -> dict[str, float]:
+    """A forward pass over whole images for every symbol, from the time of a few of them."""
+    patches = [symbols.symbol_size(*size, network.config) for size in sizes]
+    times = []
+    for _ in range(PROBES):
+        front = Evaluator(network, patches)
+        rows = torch.cat(front.pixels)
+        started = time.perf_counter()
+        front.put(rows, front.symbols[rows], watch=False)
+        front.evaluate(rows)
+        head_sums = front.head_sums(rows)
+        for channel in range(network.config.channels):
+            front.distribution(head_sums, rows, channel, front.symbols[rows], chained.PRECISION).find(torch.zeros_like(rows))
+        times.append(time.perf_counter() - started)
+    calls = patches[0][0] * patches[0][1] * network.config.channels
+    seconds = float(np.median(times)) * calls
+    log(f"{FULL:34} {1:8.2%} of the calls  {seconds:8.2f} s ({calls} x the median of {PROBES})")
+    return {"share": 1.0, "share_deviation": 0.0, "evaluations": float(calls), "batches": 1, "seconds": seconds, "seconds_deviation": 0.0}
+
+
+def _precision(network: ExactPixelCNN, tiles: Sequence[Pixels], precision: int, log: Log) -> dict[str, float]:
+    """What the bits of a quantile cost in size and in calls."""
+    packed = chained.encode_tiles(network, tiles, 1, _quiet, precision=precision)
+    summary = _summary([_decoded(network, Schedule("fixed-point", window=_window(network)), tiles, *packed)])
+    bits = sum(8 * len(g.stream) for g in packed[0]) / sum(tile.size for tile in tiles)
+    log(f"precision {precision}: {bits:.4f} bits/dim, {summary['share']:.2%} of the calls")
+    return {"precision": precision, "bits": bits} | summary
+
+
+def _times(network: ExactPixelCNN, tiles: Sequence[Pixels], packed: tuple[list[container.Group], int, bool], log: Log) -> dict[str, Any]:
+    """Seconds to decode the same packed images in different ways."""
+    ways = {"ancestral, cached": Schedule("ancestral"), "fixed point": Schedule("fixed-point")}
+    ways |= {f"fixed point, window {w}": Schedule("fixed-point", window=w) for w in (32, 64)}
+    ways |= {"wavefront": Schedule("wavefront")} if network.config.slope else {}
+    ways["auto"] = Schedule("auto")
+    found: dict[str, Any] = {"images": len(tiles), FULL: _full(network, [(t.shape[0], t.shape[1]) for t in tiles], log)["seconds"]}
+    for name, schedule in ways.items():
+        found[name] = min(_decoded(network, schedule, tiles, *packed)[1] for _ in range(1 if name.startswith("anc") else 2))
+        log(f"{len(tiles)} images, {name:28} {found[name]:8.2f} s")
+    return found
+
+
+def _window(network: ExactPixelCNN) -> int:
+    """Pixels that are guessed ahead where the window is not what is measured."""
+    return 64 if network.config.levels > 2 else 0
+
+
+def _packed(
+    name: str, network: ExactPixelCNN, pictures: Sequence[Pixels], tiles: Sequence[Pixels], settings: networks.Settings, log: Log
+) -> dict[str, Any]:
+    """Real bytes of a packed file of all pictures beside the model's own code length, and decoding it. tiles: what is coded."""
+    mode = "RGB" if pictures[0].shape[2] == 3 else "1" if network.config.levels == 2 else "L"
+    named = [
+        (f"{i:05}.png", images.from_pillow(Image.fromarray(p if mode == "RGB" else p[..., 0]).convert(mode)))
+        for i, p in enumerate(pictures)
+    ]
+    started = time.perf_counter()
+    data = sets.pack_pictures(named, name, 0, settings)
+    spent = time.perf_counter() - started
+    header = container.read_header(data)
+    streams = container.GroupStreams(data, header, len(tiles))
+    precision = streams.precision
+    with torch.inference_mode():
+        ideal = sum(
+            float((precision - np.log2(part[1])).sum())
+            for start in range(0, len(tiles), chained.ENCODED)
+            for part in chained.intervals(network, tiles[start : start + chained.ENCODED], precision)
+        )
+    stream = sum(len(streams[i].stream) for i in range(len(streams)))
+    values = sum(picture.size for picture in pictures)
+    found: dict[str, Any] = {
+        "images": len(tiles),
+        "bytes": len(data),
+        "bits_per_dimension": 8 * len(data) / values,
+        "model_bits_per_dimension": ideal / values,
+        "groups": len(streams),
+        "bits_over_the_model_a_group": (8 * stream - ideal) / len(streams),
+        "container_bytes": len(data) - stream,
+        "encode_seconds": spent,
+    }
+    window = _window(network)
+    ways = {"fixed_point": Schedule("fixed-point", window=window), "at_once": Schedule("fixed-point", False, window), "auto": Schedule()}
+    for label, schedule in ways.items():
+        statistics: list[Statistics] = []
+        used = networks.Settings(threads=settings.threads, model_path=settings.model_path, schedule=schedule, statistics=statistics)
+        started = time.perf_counter()
+        back, _ = sets.unpack_images(data, None, False, used)
+        found[label] = _summary([(statistics, time.perf_counter() - started)])
+        if network.config.latents:  # that the latents are those that were coded is checked in unpacking
+            errors = [np.square(np.asarray(a) / 127.5 - p / 127.5).mean() for (_, a), p in zip(back, pictures, strict=True)]
+            found["squared_error"] = float(np.mean(errors))  # of pixels in -1..1, as in the paper
+        elif any(a.tobytes() != b.image.tobytes() for (_, a), (_, b) in zip(back, named, strict=True)):
+            raise RuntimeError("the unpacked pictures differ")
+    log(f"{len(tiles)} packed images: {found['bits_per_dimension']:.4f} bits/dim, {found['fixed_point']['share']:.2%} of the calls")
+    return found

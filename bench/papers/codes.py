@@ -1,0 +1,285 @@
+"""What an order of codes is good for: the figures and ablations of Xu et al. (2021) on CIFAR-10, with this project's networks.
+
+How much each code matters and the error after so many codes (Figures 3 and 7), the quality of samples and the time that they take
+against the number of codes (Figure 4), and the ablations of appendix C.2 (priors), C.3 (cuts) and C.5 (fewer codes from the
+start). Networks are the checkpoints of run files and of `ablations_train.py` in one folder; what is missing there is left out.
+Quality is the feature distance of `features.py`, which is not the Inception distance of the paper.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...codec import weights as networks
+from ...codec.paths import ordered
+from ...models.ordered.exact import ExactOrdered
+from ...models.training.data import Pixels
+from ..compare.lossless import processor
+from . import ablations_train as trained
+from . import features, priors
+from .ablations import Channels, Coder, Components, training_pictures
+from .features import Features, Rotations
+
+SHARES = tuple(i / 10 for i in range(1, 11))  # of the codes, where the distance is measured
+SHOWN = (0.25, 0.5, 0.75, 1.0)  # of the codes, in the grid of samples
+COLUMNS = 16  # samples of the grid
+BATCH = 100  # pictures that are sampled at once, as in the paper
+TURNS = 3
+TOLERANCE = 1.05  # a distance that is so many times that with all codes is as good
+MAIN = ("ordered", "unordered")  # the others are ablations, with half as many samples
+PARTS = ("curves", "bits", "samples")
+Log = Callable[[str], None]
+Grids = dict[str, list[Pixels]]
+"""Samples (n, 32, 32, 3) at each of SHOWN, by the name of the prior."""
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The network of the feature distance and the features of the pictures that others are compared with."""
+
+    network: Rotations
+    reference: Features
+
+    def distance(self, pixels: Pixels) -> float:
+        """Feature distance of uint8 pixels (n, 32, 32, 3)."""
+        return features.frechet(self.reference, features.features(self.network, pixels))
+
+
+def run(
+    data: Sequence[Path],
+    folder: Path,
+    samples: int,
+    limit: int,
+    parts: Sequence[str],
+    weights: Path,
+    log: Log,
+    beside: Path | None = None,
+    model: str = "",
+) -> tuple[dict[str, Any], Grids]:
+    """Measure the checkpoints in a folder. data: mosaics of test pictures. samples: of each prior. limit: test pictures of the error
+    curves; 0: all. parts: of PARTS; by default all. weights: of the network of the feature distance. beside: an earlier result of the
+    same pictures and numbers; what it has is taken over. model: weights whose exact sampler is timed as well, here or in the folder.
+
+    Raises ValueError and FileNotFoundError where pictures or `cifar10-ordered` and `cifar10-unordered` are missing.
+    """
+    chosen = parts or PARTS
+    if set(chosen) - set(PARTS):
+        raise ValueError(f"parts are {', '.join(PARTS)}")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        test = features.read_pictures(data)
+        training = np.stack(training_pictures(trained.FULL).training)
+        coders: dict[str, Coder] = {name: trained.load_coder(name, folder) for name in MAIN}
+        coders |= {name: c for name in trained.AUTOENCODERS if (c := _found(lambda n: trained.load_coder(n, folder), name))}
+        result: dict[str, Any] = {
+            "processor": processor(),
+            "threads": 1,
+            "cores": os.cpu_count(),
+            "test_pictures": len(test),
+            "training_pictures": len(training),
+            "ablation_steps": trained.STEPS,
+            "ablation_prior_steps": trained.PRIOR_STEPS,
+        }
+        if beside:
+            result = json.loads(beside.read_text()) | result
+        grids: Grids = {}
+        if "curves" in chosen:
+            known = result.setdefault("curves", {})
+            result["curve_pictures"] = len(test[: limit or None])
+            for name in ("pca", *coders):
+                if name not in known:
+                    coder = coders[name] if name in coders else Components(training, coders["ordered"].count)
+                    known[name] = curve(coder, test[: limit or None])
+                    log(f"{name}: PSNR with all codes {known[name]['psnr'][-1]:.2f} dB")
+        if {"bits", "samples"} & set(chosen):
+            _measure_priors(result, grids, coders, folder, (training, test), samples, chosen, weights, log)
+        if model:
+            result["exact"] = exact_times(model, folder)
+            log(f"{model}: {result['exact']['seconds'][-1]:.2f} s for {result['exact']['count']} samples with all codes")
+    finally:
+        torch.set_num_threads(threads)
+    return result, grids
+
+
+def _found(load: Callable[[str], Any], name: str) -> Any:
+    try:
+        return load(name)
+    except FileNotFoundError:
+        return None
+
+
+def _measure_priors(
+    result: dict[str, Any],
+    grids: Grids,
+    coders: dict[str, Coder],
+    folder: Path,
+    pictures: tuple[Pixels, Pixels],
+    samples: int,
+    chosen: Sequence[str],
+    weights: Path,
+    log: Log,
+) -> None:
+    training, test = pictures
+    bits: dict[str, Any] = result.setdefault("bits", {}) if "bits" in chosen else {}
+    rows: dict[str, Any] = result.setdefault("samples", {"count": samples, "batch": BATCH}) if "samples" in chosen else {}
+    if "samples" in chosen:
+        network, accuracy = features.load(weights)
+        yardstick = Yardstick(network, features.features(network, training[::2]))
+        floor = yardstick.distance(test)
+        result["features"] = {"accuracy": accuracy, "reference_pictures": len(training[::2]), "floor": floor}
+        log(f"feature distance of {len(test)} test pictures from {len(training[::2])} training pictures: {floor:.3f}")
+    for name in (*MAIN, *trained.PRIORS):
+        coder = coders.get(trained.coder_of(name))
+        loaded = _found(lambda n, c=coder: trained.load_prior(n, folder, c), name) if coder else None  # type: ignore[misc]
+        if loaded is None or not isinstance(coder, Channels):
+            continue
+        prior_network, prior = loaded
+        if "bits" in chosen and name not in bits:
+            bits[name] = row = {"parameters": priors.parameters(prior_network)} | code_lengths(prior, coder, training, test)
+            log(f"{name}: {row['mean']:.3f} bits a code, by its own frequencies {row['independent']:.3f}, evenly {row['even']:.3f}")
+        if "samples" in chosen and name not in rows:
+            real = trained.symbols_of(coder, test) if name in MAIN else None
+            rows[name], grids[name] = sampled(prior, coder, samples if name in MAIN else max(2, samples // 2), real, yardstick)
+            log(f"{name}: feature distance {', '.join(f'{s:.0%} {d:.2f}' for s, d in zip(SHARES, rows[name]['distance'], strict=True))}")
+
+
+def curve(coder: Coder, pixels: Pixels) -> dict[str, Any]:
+    """Squared error after 0..K codes, summed over a picture whose values are in 0..1, and PSNR; means over pictures."""
+    squares = errors(coder, pixels)
+    ratio = -10 * np.log10(np.maximum(squares, 1e-9) / pixels[0].size)
+    return {"codes": coder.count, "error": squares.mean(1).tolist(), "psnr": ratio.mean(1).tolist()}
+
+
+@torch.no_grad()
+def errors(coder: Coder, pixels: Pixels) -> Features:
+    """Squared errors after 0..K codes, (K + 1, n): |d(z_<=i) - x|^2 of Eq. 7, values of pixels in 0..1."""
+    found = []
+    for part in torch.from_numpy(np.ascontiguousarray(pixels)).split(250):
+        codes, target = coder.encode(part), part.float()
+        rows = [coder.decode(first(codes, i)) for i in range(coder.count + 1)]
+        found.append(torch.stack([((row - target) / 255).square().sum((1, 2, 3)) for row in rows]))
+    return torch.cat(found, 1).double().numpy()
+
+
+def first(codes: Tensor, count: int) -> Tensor:
+    """Codes (B, K, D) of which all but the first are zeros."""
+    return torch.cat([codes[:, :count], torch.zeros_like(codes[:, count:])], 1)
+
+
+def importance(error: Sequence[float]) -> Features:
+    """Delta(i) of Eq. 7, by how much the i-th code lowers the error (K + 1); (K)."""
+    return -np.diff(np.asarray(error))
+
+
+def code_lengths(prior: priors.Prior, coder: Channels, training: Pixels, test: Pixels) -> dict[str, Any]:
+    """Bits a code of test pictures with a prior, place by place, and without one."""
+    entries = coder.network.config.entries
+    known, unseen = trained.symbols_of(coder, training), trained.symbols_of(coder, test)
+    places = priors.bits(prior, unseen)
+    return {
+        "codes": coder.count,
+        "mean": float(places.mean()),
+        "places": places.tolist(),
+        "independent": float(priors.independent_bits(known, unseen, entries).mean()),
+        "even": math.log2(entries),
+        "used": priors.used(known, entries),
+    }
+
+
+def to_pixels(levels: Tensor) -> Pixels:
+    """Grey levels as uint8."""
+    found: Pixels = levels.round().to(torch.uint8).numpy()
+    return found
+
+
+@torch.no_grad()
+def decoded(coder: Channels, symbols: Tensor, count: int) -> Pixels:
+    """Pictures (n, 32, 32, 3) of the first codes of (n, K)."""
+    return np.concatenate([to_pixels(coder.decode(first(coder.look_up(part), count))) for part in symbols.split(BATCH)])
+
+
+def sampled(
+    prior: priors.Prior, coder: Channels, count: int, real: Tensor | None, yardstick: Yardstick
+) -> tuple[dict[str, Any], list[Pixels]]:
+    """Distances and times of so many samples cut at SHARES, and a few of them at SHOWN.
+
+    A row of codes is sampled once and cut: its first codes are what sampling would have found if it had stopped there. real: codes of
+    real pictures, whose distances are those that a perfect prior would have. Times are the processor's, of the one thread that works.
+    """
+    random = torch.Generator().manual_seed(0)
+    seconds = np.zeros(coder.count)
+    rows = []
+    for start in range(0, count, BATCH):
+        started = time.process_time()
+        marks: list[float] = []
+        drawn = prior.sample(min(BATCH, count - start), coder.count, random, lambda _, m=marks: m.append(time.process_time()))  # type: ignore[misc]
+        rows.append(drawn)
+        seconds += np.array(marks) - started
+    symbols = torch.cat(rows)
+    lengths = [round(share * coder.count) for share in SHARES]
+    distance, reconstruction, decoding = [], [], []
+    for length in lengths:
+        started = time.process_time()
+        pixels = decoded(coder, symbols, length)
+        decoding.append(time.process_time() - started)
+        distance.append(yardstick.distance(pixels))
+        if real is not None:
+            reconstruction.append(yardstick.distance(decoded(coder, real, length)))
+    found = {
+        "count": count,
+        "codes": coder.count,
+        "lengths": lengths,
+        "distance": distance,
+        "reconstruction": reconstruction,
+        "seconds": seconds.tolist(),  # for all samples, after each code
+        "decode_seconds": decoding,  # for all samples, at each of the lengths
+        "enough": enough(distance),
+    }
+    return found, [decoded(coder, symbols[:COLUMNS], round(share * coder.count)) for share in SHOWN]
+
+
+def exact_times(model: str, folder: Path) -> dict[str, Any]:
+    """Processor time in which the sampler of the codec, exact in integers, draws BATCH pictures with so many codes; decoding included."""
+    settings = networks.Settings(threads=1, model_path=(folder,))
+    weights, network = networks.load_model(model, settings)
+    if not isinstance(network, ExactOrdered):
+        raise ValueError(f"{weights.name} is no model of ordered codes")
+    lengths = [0, *(round(share * network.config.count) for share in SHARES)]
+    times = np.zeros((TURNS, len(lengths)))
+    for turn in range(TURNS):  # all lengths in turn, so that what else the machine does strikes all of them
+        for i, length in enumerate(lengths):
+            started = time.process_time()
+            ordered.draw(network, BATCH, (features.SIDE, features.SIDE), turn, settings, length)
+            times[turn, i] = time.process_time() - started
+    return {
+        "model": weights.name,
+        "weights": weights.hash.hex(),
+        "count": BATCH,
+        "lengths": lengths,
+        "seconds": np.median(times, 0).tolist(),
+    }
+
+
+def enough(distance: Sequence[float]) -> float:
+    """The smallest of SHARES from which on the distance stays within TOLERANCE of that with all codes."""
+    good = [d <= TOLERANCE * distance[-1] for d in distance]
+    last_bad = max((i for i, g in enumerate(good) if not g), default=-1)
+    return SHARES[last_bad + 1]
+
+
+def linearity(seconds: Sequence[float]) -> tuple[float, float]:
+    """Of the time after each code: the share of its variance that a straight line explains, and the largest distance from that line in
+    shares of the whole time."""
+    x, y = np.arange(1, len(seconds) + 1), np.asarray(seconds)
+    line = np.polyval(np.polyfit(x, y, 1), x)
+    return float(1 - np.square(y - line).sum() / np.square(y - y.mean()).sum()), float(np.abs(y - line).max() / y[-1])

@@ -1,0 +1,269 @@
+"""Tables and figures of what `codes.run` measured.
+
+`python -m presage.bench.codes_report RESULT.json [FIGURE.png SAMPLES.png]`
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..papers.ablations_train import BASE, GEOMETRIC, TAILORED
+from ..papers.codes import COLUMNS, MAIN, SHARES, SHOWN, TOLERANCE, Grids, importance, linearity
+from .figures import blank
+from .tables import rows_of
+
+COLOURS = {"ordered": "#c2410c", "unordered": "#1e3a5f", "pca": "#15803d"}
+FAINT = {"vae-ordered": "#f59e0b", "vae-unordered": "#60a5fa", "spatial": "#a855f7"}
+TITLES = {
+    "ordered": "ordered VQ-VAE",
+    "unordered": "unordered VQ-VAE",
+    "pca": "PCA",
+    "spatial": "ordered VQ-VAE, places as codes",
+    "vae-ordered": "ordered VAE",
+    "vae-unordered": "VAE",
+    BASE: "base: ordered, uniform cuts, Transformer",
+    "lstm": "LSTM",
+    "pixelcnn": "PixelCNN, 9 x 9",
+}
+PICTURE = 32
+COMPARED = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def title(name: str) -> str:
+    """What a network is called in tables."""
+    if name in GEOMETRIC:
+        return f"cuts geometric, {GEOMETRIC[name]}"
+    return f"{TAILORED[name]} codes from the start" if name in TAILORED else TITLES[name]
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """All tables of a result, with what has to be known to read them."""
+    parts = [
+        f"CIFAR-10: {result['training_pictures']:,} training and {result['test_pictures']:,} test pictures; "
+        f"one thread of {result['processor']}. Ablations have {result['ablation_steps']:,} steps of an autoencoder after the common "
+        f"pre-training and {result['ablation_prior_steps']:,} of a prior, `base` as well; the ordered and the unordered VQ-VAE have more."
+    ]
+    if "curves" in result:
+        parts += [f"Errors of {result['curve_pictures']:,} test pictures:", _curves(result["curves"]), _importance(result["curves"])]
+    if "bits" in result:
+        parts.append(_bits(result["bits"]))
+    if "samples" in result:
+        found, samples = result["features"], result["samples"]
+        parts.append(
+            f"Feature distance: Fréchet distance of features that tell right angles apart ({found['accuracy']:.1%} right). This is **not** "
+            f"the Inception distance (FID). {samples['count']:,} samples (ablations: half as many) against "
+            f"{found['reference_pictures']:,} training pictures; "
+            f"the floor, that of the {result['test_pictures']:,} test pictures, is {found['floor']:.2f}."
+        )
+        parts += [_distances(samples), _times(samples)]
+        for head, names in (
+            ("C.2, priors at the same training budget", (BASE, "lstm", "pixelcnn")),
+            ("C.3, where training cuts", (BASE, *GEOMETRIC)),
+        ):
+            if any(name in samples for name in names[1:]):
+                parts.append(_ablation(head, names, result))
+        if any(name in samples for name in TAILORED):
+            parts.append(_tailored(result))
+    if "exact" in result:
+        parts.append(_exact(result["exact"]))
+    return "\n\n".join(parts)
+
+
+def _exact(exact: dict[str, Any]) -> str:
+    explained, farthest = linearity(exact["seconds"])
+    head = [f"{exact['model']}, exact: processor time for {exact['count']} samples, decoding included", *map(str, exact["lengths"])]
+    row = ["seconds at a number of codes", *(f"{t:.2f}" for t in exact["seconds"]), f"R² {explained:.4f}, within {farthest:.1%}"]
+    return rows_of([*head, "from a straight line"], [row])
+
+
+def _at(curve: dict[str, Any], share: float, key: str) -> float:
+    return float(curve[key][round(share * curve["codes"])])
+
+
+def _curves(curves: dict[str, Any]) -> str:
+    shares = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+    rows = [
+        [title(name), str(c["codes"]), *(f"{_at(c, s, 'error'):.1f} / {_at(c, s, 'psnr'):.2f}" for s in shares)]
+        for name, c in curves.items()
+    ]
+    return rows_of(["squared error of a picture / PSNR in dB", "codes", *(f"{s:.0%} of the codes" for s in shares)], rows)
+
+
+def _importance(curves: dict[str, Any]) -> str:
+    rows = []
+    for name, curve in curves.items():
+        delta = importance(curve["error"])
+        quarters = [delta[i * len(delta) // 4 : (i + 1) * len(delta) // 4].sum() / delta.sum() for i in range(4)]
+        falls = float((np.diff(delta) <= 0).mean())
+        rows.append([title(name), *(f"{q:.1%}" for q in quarters), f"{falls:.0%}", f"{int((delta < 0).sum())}"])
+    head = ["share of the gain, by quarters of the codes", "1st", "2nd", "3rd", "4th", "codes that gain less than the one before"]
+    return rows_of([*head, "codes that make it worse"], rows)
+
+
+def _bits(bits: dict[str, Any]) -> str:
+    rows = [
+        [
+            title(name),
+            f"{row['codes']}",
+            f"{row['parameters'] / 1e6:.2f} M",
+            f"{row['mean']:.3f}",
+            f"{row['independent']:.3f}",
+            f"{row['even']:.3f}",
+            f"{row['used']:.0f}",
+        ]
+        for name, row in bits.items()
+    ]
+    head = ["bits a code, test pictures", "codes", "parameters", "with the prior", "by each place's frequencies", "evenly"]
+    return rows_of([*head, "entries in use (2^entropy)"], rows)
+
+
+def _distances(samples: dict[str, Any]) -> str:
+    rows = []
+    for name in MAIN:
+        row = samples[name]
+        rows.append(
+            [f"{title(name)}, samples", *(f"{d:.2f}" for d in row["distance"]), f"{row['enough']:.0%}", f"{least(row['distance']):.0%}"]
+        )
+        rows.append([f"{title(name)}, test pictures decoded", *(f"{d:.2f}" for d in row["reconstruction"]), "", ""])
+    head = ["feature distance at a share of the codes", *(f"{s:.0%}" for s in SHARES)]
+    return rows_of([*head, f"as good as all, within {TOLERANCE - 1:.0%}, from", "least at"], rows)
+
+
+def least(distance: Sequence[float]) -> float:
+    """The one of SHARES with the smallest distance."""
+    return SHARES[int(np.argmin(distance))]
+
+
+def _times(samples: dict[str, Any]) -> str:
+    rows = []
+    for name in MAIN:
+        row = samples[name]
+        explained, farthest = linearity(row["seconds"])
+        times = [row["seconds"][length - 1] for length in row["lengths"]]
+        rows.append([f"{title(name)}, codes", *(f"{t:.2f}" for t in times), f"R² {explained:.4f}, within {farthest:.1%}"])
+        rows.append([f"{title(name)}, decoding", *(f"{t:.2f}" for t in row["decode_seconds"]), ""])
+    count, batch = samples["count"], samples["batch"]
+    return rows_of(
+        [f"seconds of processor time for {count:,} samples, {batch} at once", *(f"{s:.0%}" for s in SHARES), "from a straight line"], rows
+    )
+
+
+def _ablation(head: str, names: tuple[str, ...], result: dict[str, Any]) -> str:
+    samples, bits = result["samples"], result.get("bits", {})
+    rows = [
+        [
+            title(name),
+            *(f"{samples[name]['distance'][SHARES.index(s)]:.2f}" for s in COMPARED),
+            f"{bits[name]['mean']:.3f}" if name in bits else "",
+            f"{samples[name]['seconds'][-1]:.1f}",
+        ]
+        for name in names
+        if name in samples
+    ]
+    return rows_of([head, *(f"{s:.0%}" for s in COMPARED), "bits a code", "seconds for all codes"], rows)
+
+
+def _tailored(result: dict[str, Any]) -> str:
+    samples = result["samples"]
+    whole = samples[BASE]
+    rows = []
+    for name in TAILORED:
+        if name in samples:
+            row = samples[name]
+            at = whole["lengths"].index(row["codes"])
+            rows.append([f"{row['codes']}", f"{row['distance'][-1]:.2f}", f"{whole['distance'][at]:.2f}"])
+    rows.append([f"{whole['codes']}", "", f"{whole['distance'][-1]:.2f}"])
+    return rows_of(["C.5, feature distance at a number of codes", "a VQ-VAE with so many", "ordered codes, cut"], rows)
+
+
+def draw(result: dict[str, Any], target: Path) -> None:
+    """Figure 3, and beside it those of other codes: importance, and error against the share of the codes."""
+    curves = result["curves"]
+    figure, axes = blank((13.5, 4.4), 3)
+    for name, colour in COLOURS.items():
+        delta = importance(curves[name]["error"])
+        axes[0].plot(range(1, len(delta) + 1), delta, ".-", color=colour, label=title(name), linewidth=1)
+        axes[1].plot(range(1, len(delta) + 1), curves[name]["error"][1:], color=colour, label=title(name))
+        axes[2].plot(np.linspace(0, 100, len(delta) + 1)[1:], curves[name]["psnr"][1:], color=colour, label=title(name))
+    for name, colour in FAINT.items():
+        if name in curves:
+            psnr = curves[name]["psnr"]
+            axes[2].plot(np.linspace(0, 100, len(psnr))[1:], psnr[1:], "--", color=colour, label=title(name))
+    axes[0].set_yscale("symlog", linthresh=0.1)
+    axes[1].set_yscale("log")
+    labels = ("importance of the i-th code, Δ(i)", "squared error of a picture, log scale", "PSNR, dB")
+    for axis, label in zip(axes, labels, strict=True):
+        axis.set_ylabel(label)
+        axis.set_xlabel("% of the codes" if axis is axes[2] else "code")
+        _finish(axis)
+    figure.suptitle(f"Codes of {result['curve_pictures']:,} CIFAR-10 test pictures", fontsize=10)
+    figure.savefig(target, dpi=150)
+
+
+def draw_samples(result: dict[str, Any], target: Path) -> None:
+    """Figure 4: feature distance and sampling time against the share of the codes."""
+    samples = result["samples"]
+    figure, axes = blank((9.5, 4.2), 2)
+    shares = [100 * s for s in SHARES]
+    for name in MAIN:
+        row, colour = samples[name], COLOURS[name]
+        axes[0].plot(shares, row["distance"], "o-", color=colour, label=title(name))
+        axes[0].plot(shares, row["reconstruction"], ":", color=colour, label=f"{title(name)}, test pictures decoded")
+        axes[1].plot(np.linspace(0, 100, len(row["seconds"]) + 1)[1:], row["seconds"], color=colour, label=f"{title(name)}, codes")
+        axes[1].plot(shares, row["decode_seconds"], ":", color=colour, label=f"{title(name)}, decoding")
+    if "exact" in result:
+        exact = result["exact"]
+        scale = samples["count"] / exact["count"]
+        places = [100 * length / exact["lengths"][-1] for length in exact["lengths"]]
+        axes[1].plot(
+            places,
+            [scale * t for t in exact["seconds"]],
+            "s--",
+            color="#c2410c",
+            markersize=4,
+            label="ordered, exact integers, with decoding",
+        )
+    axes[0].axhline(result["features"]["floor"], color="#888888", linewidth=0.8, label="test pictures themselves")
+    axes[0].set_yscale("log")
+    axes[0].set_ylim(0.03, None)  # room for the legend
+    axes[0].set_ylabel("feature distance (not Inception), log scale")
+    axes[1].set_ylabel(f"processor seconds for {samples['count']:,} samples")
+    axes[1].set_ylim(0, None)
+    for axis in axes:
+        axis.set_xlabel("% of the codes")
+        _finish(axis)
+    figure.savefig(target, dpi=150)
+
+
+def _finish(axis: Any) -> None:
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
+
+
+def grid(grids: Grids, target: Path, scale: int = 2) -> None:
+    """Samples of the ordered and, below, of the unordered model; a row for each of SHOWN, a column for each sample."""
+    names = [name for name in MAIN if name in grids]
+    step = PICTURE + 2
+    rows = len(names) * len(SHOWN)
+    sheet = np.full((rows * step + 2 + 6 * (len(names) - 1), COLUMNS * step + 2, 3), 255, np.uint8)
+    for i, pixels in enumerate(picture for name in names for picture in grids[name]):
+        top = 2 + i * step + 6 * (i // len(SHOWN))
+        for column, one in enumerate(pixels[:COLUMNS]):
+            left = 2 + column * step
+            sheet[top : top + PICTURE, left : left + PICTURE] = one
+    image = Image.fromarray(sheet)
+    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(target)
+
+
+if __name__ == "__main__":
+    found = json.loads(Path(sys.argv[1]).read_text())
+    print(markdown(found))
+    if len(sys.argv) > 3:
+        draw(found, Path(sys.argv[2]))
+        draw_samples(found, Path(sys.argv[3]))

@@ -1,0 +1,120 @@
+"""Files of the command line: reading inputs, and writing outputs whole or not at all."""
+
+import mmap
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import PresageError
+
+STDIO = Path("-")
+
+
+class FileProblem(PresageError):
+    """An input that cannot be read or an output that cannot be written; the message says what to do."""
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a file or, for `-`, of standard input."""
+    try:
+        return sys.stdin.buffer.read() if path == STDIO else path.read_bytes()
+    except OSError as error:
+        raise FileProblem(f"{path}: {error.strerror or error}") from None
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[bytes | mmap.mmap]:
+    """A file's bytes, read only where they are looked at."""
+    if path == STDIO:
+        yield read(path)
+        return
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                yield b""
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield data
+    except OSError as error:
+        raise FileProblem(f"{path}: {error.strerror or error}") from None
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Refuse to replace a file without --force, and to write bytes to a terminal."""
+    if path == STDIO:
+        if sys.stdout.isatty():
+            raise FileProblem("not writing binary data to a terminal; use -o FILE or a pipe")
+    elif _is_stream(path):
+        return
+    elif path.exists() and not path.is_file():
+        raise FileProblem(f"{path} is not a file")
+    elif path.exists() and not force:
+        raise FileProblem(f"{path} exists; use -f to replace it")
+    elif not path.parent.is_dir():
+        raise FileProblem(f"the folder {path.parent} does not exist")
+
+
+def check_distinct(outputs: Iterable[tuple[object, Path]]) -> None:
+    """Refuse work of which one result would take the name of another, given what each is made of and where it goes."""
+    sources: dict[Path, object] = {}
+    for source, path in outputs:
+        if path != STDIO and not _is_stream(path) and sources.setdefault(path, source) != source:
+            raise FileProblem(f"{sources[path]} and {source} would both be written to {path}; rename one of them")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a name stands for a pipe or a character device, which is written to and never replaced."""
+    return path.is_fifo() or path.is_char_device()
+
+
+def write(path: Path, data: bytes, force: bool) -> None:
+    """Write a file under its final name only when it is complete, or to standard output for `-`; into pipes and devices."""
+    check_output(path, force)
+    if path == STDIO:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    partial = ""
+    try:
+        if _is_stream(path):
+            with path.open("wb") as stream:
+                stream.write(data)
+            return
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False) as file:
+            partial = file.name
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o666 & ~_umask())
+        if force:
+            os.replace(partial, path)
+        else:
+            os.link(partial, path)  # fails if somebody made the file meanwhile
+            os.unlink(partial)
+    except FileExistsError:
+        raise FileProblem(f"{path} exists; use -f to replace it") from None
+    except OSError as error:
+        raise FileProblem(f"{path}: {error.strerror or error}") from None
+    finally:
+        if partial:
+            with suppress(OSError):
+                os.unlink(partial)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def output_of(source: Path, output: Path | None, folder: Path | None, suffix: str) -> Path:
+    """Where the result of a source goes: -o, or the source's name with another suffix, beside it or in --out-dir."""
+    if output is not None:
+        return output
+    if source == STDIO:
+        return STDIO
+    name = source.with_suffix(suffix).name
+    return folder / name if folder is not None else source.with_name(name)

@@ -1,0 +1,237 @@
+"""Commands for single images: encode, decode, info, verify."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import PresageError
+from ..predictive.schedule import Schedule
+from . import files
+from .options import PATH, Crop, Work, calls, calls_text, check_outputs, common, each, jobs, outputs, schedule_of, scheduled
+
+
+@click.command()
+@outputs
+@click.option("-m", "--model", help="Model or release, see `presage models`; by default photo, or latent with --lossy.")
+@click.option("--lossy", is_flag=True, help="With loss, to a file of a fraction of the size.")
+@click.option("--quality", type=click.FloatRange(0, 100), help="With --lossy: 0 to 100; 50 if nothing is said, 100 for ordered codes.")
+@click.option("--bpp", type=click.FloatRange(min=0), help="With --lossy: at most so many bits a pixel.")
+@click.option("--bytes", "size", type=click.IntRange(min=1), help="With --lossy: at most so many bytes.")
+@click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
+@click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
+@click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
+@jobs
+@common
+def encode(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    out_dir: Path | None,
+    force: bool,
+    jobs: int,
+    model: str | None,
+    lossy: bool,
+    tile: int | None,
+    quantise: bool,
+    quality: float | None,
+    bpp: float | None,
+    size: int | None,
+    psnr: float | None,
+    **options: Any,
+) -> None:
+    """Compress images to .psg files, without loss or with it."""
+    work = Work(**options).beside(jobs)
+    check_outputs(paths, output, out_dir, ".psg", work.as_json)
+    wanted = {k: v for k, v in {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr}.items() if v is not None}
+    if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
+        raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
+    target = wanted if lossy else None
+    each(paths, partial(_encode, work, output, out_dir, force, model, tile or 0, quantise, target), work, jobs)
+
+
+def _encode(
+    work: Work,
+    output: Path | None,
+    folder: Path | None,
+    force: bool,
+    model: str | None,
+    tile: int,
+    quantise: bool,
+    target: dict[str, Any] | None,
+    path: Path,
+) -> dict[str, Any]:
+    destination = files.output_of(path, output, folder, ".psg")
+    files.check_output(destination, force)
+    source = files.read(path)
+    from .. import api
+    from .. import weights as networks
+    from ..image import files as images
+
+    picture = images.read(source, str(path))
+    if picture.lossy_source and target is None:
+        work.say(
+            f"presage: {path}: a {picture.lossy_source} file holds fewer bytes than its pixels; the .psg will be larger than this file"
+        )
+    started = time.monotonic()
+    settings = networks.Settings(**work.settings(path.name))
+    if target is not None:
+        from ..paths import target as lossy
+
+        data = lossy.encode_picture(picture, model or lossy.DEFAULT_MODEL, lossy.Target(**target), tile, settings)
+    else:
+        model = model or api.DEFAULT_MODEL
+        data = api.encode_picture(api.quantised(picture, model, settings) if quantise else picture, model, tile, settings)
+    files.write(destination, data, force)
+    facts = api.info(data) | {"output": str(destination), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
+    rate = f"{facts['bits_per_pixel']:.3f} bits/pixel" if target is not None else f"{facts['bits_per_sample']:.3f} bits/sample"
+    facts["text"] = f"{path} -> {destination}  {len(source):,} -> {len(data):,} bytes  {rate}  {facts['seconds']:.1f} s"
+    return facts
+
+
+@click.command()
+@outputs
+@click.option("--crop", type=Crop(), help="Only this part; reads only the tiles it needs.")
+@click.option("--recover", is_flag=True, help="Save what is whole of a damaged file; lost tiles become gray and are listed.")
+@click.option("--codes", type=click.IntRange(min=0), help="Of a file of ordered codes: only the first so many of every patch.")
+@click.option("--progressive", type=click.Path(path_type=Path, file_okay=False), help="Folder for the picture at several cuts of the file.")
+@scheduled
+@jobs
+@common
+def decode(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    out_dir: Path | None,
+    force: bool,
+    crop: tuple[int, int, int, int] | None,
+    recover: bool,
+    codes: int | None,
+    progressive: Path | None,
+    jobs: int,
+    stats: bool,
+    **options: Any,
+) -> None:
+    """Decompress .psg files, to PNG or to the format of -o."""
+    schedule = schedule_of(options)
+    work = Work(**options).beside(jobs)
+    if progressive is not None:
+        if any((output, out_dir, crop, recover, codes is not None)):
+            raise click.UsageError("--progressive goes without -o, --out-dir, --crop, --recover and --codes")
+        each(paths, partial(_progressive, work, progressive, force), work, jobs)
+    check_outputs(paths, output, out_dir, ".png", work.as_json)
+    each(paths, partial(_decode, work, output, out_dir, force, crop, recover, codes, schedule, stats), work, jobs)
+
+
+def _progressive(work: Work, folder: Path, force: bool, path: Path) -> dict[str, Any]:
+    from . import ordered as cli_ordered
+
+    return cli_ordered.write_progressive(work, folder, force, path, work.settings(path.name))
+
+
+def _decode(
+    work: Work,
+    output: Path | None,
+    folder: Path | None,
+    force: bool,
+    crop: tuple[int, int, int, int] | None,
+    recovering: bool,
+    codes: int | None,
+    schedule: Schedule,
+    stats: bool,
+    path: Path,
+) -> dict[str, Any]:
+    target = files.output_of(path, output, folder, ".png")
+    files.check_output(target, force)
+    from .. import api
+    from ..image import files as images
+    from . import ordered as cli_ordered
+
+    suffix = ".png" if target == files.STDIO else target.suffix
+    images.check_suffix(suffix)
+    started = time.monotonic()
+    facts: dict[str, Any] = {"output": str(target)}
+    statistics: list[Any] = []
+    settings = work.settings(path.name) | {"schedule": schedule, "statistics": statistics}
+    with files.mapped(path) as data:
+        source = None if recovering or crop else api.source_file(data)
+        if recovering:
+            image, lost = api.recover(data, crop=crop, codes=codes, **settings)
+            facts["lost"] = lost
+            for x, y, width, height in lost:
+                work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
+        else:
+            image = api.decode(data, crop=crop, codes=codes, **settings)
+        about, note = cli_ordered.cut_note(data)
+        facts |= about
+        if note:
+            work.say(f"presage: {path}: {note}")
+        if source is not None and suffix != ".png":
+            raise PresageError("the image has 16 bits a channel; only a .png keeps them")
+        content = source if source is not None else images.to_file(image, suffix)
+    files.write(target, content, force)
+    seconds = round(time.monotonic() - started, 3)
+    text = f"{path} -> {target}  {image.width}x{image.height} {image.mode}  {seconds:.1f} s"
+    if stats and statistics:
+        facts |= calls(statistics)
+        text += f"\n  {calls_text(facts)}"
+    return facts | {"width": image.width, "height": image.height, "mode": image.mode, "seconds": seconds, "text": text}
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input.")
+def info(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Show what .psg files say of themselves; needs no weights."""
+    each(paths, partial(_info, as_json), Work(False, as_json, 0, "cpu", None, ()))
+
+
+def _info(as_json: bool, path: Path) -> dict[str, Any]:
+    from .. import api
+
+    with files.mapped(path) as data:
+        facts = api.info(data)
+    if not as_json:
+        click.echo(f"{path}")
+        for key, value in facts.items():
+            shown = ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
+            shown = ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") if isinstance(shown, list) else shown
+            click.echo(f"  {key.replace('_', ' '):16} {shown}")
+    return facts
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE...")
+@jobs
+@common
+def verify(paths: tuple[Path, ...], jobs: int, **options: Any) -> None:
+    """Decode .psg files without writing anything, and check every checksum."""
+    work = Work(**options).beside(jobs)
+    each(paths, partial(_verify, work), work, jobs)
+
+
+def _verify(work: Work, path: Path) -> dict[str, Any]:
+    from .. import api
+    from .. import weights as networks
+    from ..format.container import SETS, read_header
+    from .ordered import cut_note
+
+    settings = work.settings(path.name)
+    with files.mapped(path) as data:
+        if read_header(data).coding in SETS:
+            from ..paths import sets
+
+            found, _ = sets.unpack_images(data, None, False, networks.Settings(**settings))
+            return {"ok": True, "images": len(found), "text": f"{path}: ok, {len(found)} images"}
+        image = api.decode(data, **settings)
+        facts, note = cut_note(data)
+    if note:
+        work.say(f"presage: {path}: {note}")
+    return facts | {
+        "ok": True,
+        "width": image.width,
+        "height": image.height,
+        "text": f"{path}: ok, {image.width}x{image.height} {image.mode}",
+    }

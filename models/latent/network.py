@@ -1,0 +1,247 @@
+"""The `latent` networks: a discrete-latent autoencoder and a PixelCNN prior over its latents, as they are trained.
+
+Pixels -> encoder -> integers (the latents) -> decoder -> pixels. The latents are symbols of the prior, which is the
+`pixelcnn` of `pixelcnn.py`, exact in its integer form; encoder and decoder stay floating point.
+
+Two kinds of latents (`quantiser`):
+
+- `categories`: the argmax of a softmax, one-hot for the decoder; backward, the gradient of the softmax (straight-through).
+  The paper's (Wiggers and Hoogeboom 2020, section 4.2); trained first and frozen, the prior afterwards (`stage`).
+- `steps`: the categories lie on a line, at the integers. The argmax of a softmax over distances is then the nearest
+  integer, the gradient of the softmax's mean is the identity. A gain for every channel, which depends on the quality,
+  says how fine the steps are: one network for all rates (Cui et al. 2021). Trained with the rate: D + beta * R (Eq. 11).
+
+The gradient of the rate towards the encoder is the difference between the code lengths of the two nearest integers: the
+slope of the expected code length if a value were rounded to either of them with the chances that keep its mean.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import autoencoder
+from ..photo.network import straight_through
+from ..pixelcnn import network as pixelcnn
+from ..pixelcnn.network import KNOTS, between_knots
+from ..precision import working_dtype
+
+QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the place between the knots of gains and conditions
+ZERO = 120  # the symbol of the integer 0; in the middle of the symbols that share its high nibble
+STAGES = ("joint", "autoencoder", "prior")
+
+
+@dataclass(frozen=True)
+class Config:
+    quantiser: str = "steps"  # or `categories`
+    channels: int = 48  # of the latents
+    levels: int = 256  # categories of a latent
+    width: int = 256  # of the coarse layers
+    fine_width: int = 128  # of the layers at a quarter of the side; `steps` only
+    fine_blocks: int = 2
+    blocks: int = 4
+    low: float = 0.0005  # bits a pixel that a unit of mean squared error, in grey levels, is worth at quality 0
+    high: float = 0.06  # at the best quality
+    usage: float = 0.0  # `categories`: what a nat that the categories tell is worth, so that none lies idle
+    beta: float = 1.0  # `categories`: of a bit an image dimension, beside 100 times the squared error, in the stage `joint`
+    stage: str = "joint"  # what is trained
+    prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `pixelcnn.Config`
+
+    def __post_init__(self) -> None:
+        if self.quantiser not in ("steps", "categories") or self.stage not in STAGES:
+            raise ValueError(f"quantiser is `steps` or `categories`, stage one of {', '.join(STAGES)}")
+
+    @property
+    def side(self) -> int:
+        """Pixels along the side of a latent."""
+        return 8 if self.quantiser == "steps" else 4
+
+    def prior_config(self) -> pixelcnn.Config:
+        """The settings of the prior."""
+        own: dict[str, Any] = {"channels": self.channels, "levels": self.levels, "context": "embedded", "latents": True}
+        if self.quantiser == "steps":
+            own |= {"output": "mixture", "qualities": QUALITIES, "zero": ZERO}
+        return pixelcnn.Config(**(own | dict(self.prior)))
+
+    def weight_of(self, quality: Tensor) -> Tensor:
+        """Bits a pixel that a unit of squared error is worth, at qualities 0..1."""
+        return self.low * (self.high / self.low) ** quality
+
+
+class Transforms(nn.Module):
+    """Encoder and decoder, and the quantiser between them."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        if c.quantiser == "categories":
+            self.encoder: nn.Module = autoencoder.strided_encoder(c.width, c.channels * c.levels)
+            self.decoder: nn.Module = autoencoder.strided_decoder(c.width, c.channels * c.levels)
+            return
+        sizes = (c.fine_width, c.width, c.fine_blocks, c.blocks)
+        self.encoder = autoencoder.ResidualEncoder(*sizes, c.channels)
+        self.decoder = autoencoder.ResidualDecoder(*sizes, c.channels)
+        # steps that are worth their bits: step^2 / 12 = 3 / (2 ln 2 weight) in grey levels
+        step = 5.1 / c.weight_of(torch.linspace(0, 1, KNOTS)).sqrt() / 127.5
+        first = -step.log().unsqueeze(1).repeat(1, c.channels)
+        self.gain = nn.Parameter(first)  # natural logarithms
+        self.inverse_gain = nn.Parameter(-first)
+
+    def encode(self, pixels: Tensor, kind: torch.dtype) -> Tensor:
+        """What is quantised, of uint8 pixels (B, H, W, 3): (B, h, w, channels), or logits (B, h, w, channels, levels)."""
+        x = pixels.permute(0, 3, 1, 2).to(kind) / 127.5 - 1
+        features: Tensor = self.encoder(x).permute(0, 2, 3, 1).float()
+        return features.unflatten(-1, (self.config.channels, -1)) if self.config.quantiser == "categories" else features
+
+    def scaled(self, features: Tensor, quality: Tensor) -> Tensor:
+        """Features (B, h, w, channels) in units of the steps at qualities (B), within what symbols hold."""
+        gain = between_knots(self.gain, quality).exp()[:, None, None]
+        return (features * gain).clamp(-ZERO, self.config.levels - 1 - ZERO)
+
+    def decode_steps(self, values: Tensor, quality: Tensor, kind: torch.dtype) -> Tensor:
+        """Integers (B, h, w, channels) at qualities (B) -> pixels in -1..1, float32 (B, 3, H, W)."""
+        values = values * between_knots(self.inverse_gain, quality).exp()[:, None, None]
+        plane = quality[:, None, None, None].expand(*values.shape[:3], 1)
+        x: Tensor = self.decoder(torch.cat([values, plane], -1).permute(0, 3, 1, 2).to(kind))
+        return x.float()
+
+    def decode_categories(self, chosen: Tensor, kind: torch.dtype) -> Tensor:
+        """One-hot categories (B, h, w, channels, levels) -> pixels in -1..1, float32 (B, 3, H, W)."""
+        x: Tensor = self.decoder(chosen.flatten(3).permute(0, 3, 1, 2).to(kind))
+        return x.float()
+
+
+class Latent(nn.Module):
+    """Float network; `forward` gives what training makes small."""
+
+    unit = 1.0
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.transforms = Transforms(config)
+        self.prior = pixelcnn.PixelCNN(config.prior_config())
+        frozen = {"autoencoder": self.prior, "prior": self.transforms}.get(config.stage)
+        if frozen is not None:
+            frozen.requires_grad_(False)
+
+    @property
+    def quantised(self) -> Tensor:
+        return self.prior.quantised
+
+    def compile_loss(self) -> None:
+        """See `PixelCNN.compile_loss`."""
+        self.prior.compile_loss()
+
+    def quantise(self, sample: Tensor) -> None:
+        """From now on the prior is on its grids; they are chosen from uint8 sample pixels (B, H, W, 3)."""
+        quality = torch.linspace(0, 1, len(sample), device=sample.device)
+        with torch.no_grad():
+            self.prior.quantise(self.symbols(sample, quality), quality)
+
+    def symbols(self, pixels: Tensor, quality: Tensor) -> Tensor:
+        """The latents of pixels, uint8 (B, h, w, channels)."""
+        features = self.transforms.encode(pixels, working_dtype(pixels.device))
+        if self.config.quantiser == "categories":
+            return features.argmax(-1).to(torch.uint8)
+        return (self.transforms.scaled(features, quality).round() + ZERO).to(torch.uint8)
+
+    def _by_categories(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Nats (C, B, h, w) of the latents, the decoded pixels, and what the categories tell in nats a latent."""
+        kind, stage = working_dtype(pixels.device), self.config.stage
+        with torch.set_grad_enabled(self.training and stage != "prior"):
+            logits = self.transforms.encode(pixels, kind)
+            symbols = logits.argmax(-1)
+            hard = F.one_hot(symbols, self.config.levels).to(logits.dtype)
+            chances = logits.softmax(-1)
+            decoded = self.transforms.decode_categories(straight_through(hard, chances), kind)
+            shares = chances.mean((0, 1, 2)).clamp(min=1e-8)
+            entropy = (chances * logits.log_softmax(-1)).sum(-1).mean() - (shares * shares.log()).sum(-1).mean()
+        if stage == "autoencoder":
+            return torch.zeros((1, *symbols.shape[:3]), device=pixels.device), decoded, entropy
+        outputs, centres = self.prior.distributions(symbols.to(torch.uint8))
+        nats = self.prior.nats(outputs, symbols, centres)
+        if stage == "joint":  # the code length that chances would have on average
+            lengths = -outputs.detach().log_softmax(-1).permute(1, 2, 3, 0, 4)
+            pull = (chances * lengths).sum(-1).permute(3, 0, 1, 2)
+            nats = nats + (pull - pull.detach())
+        return nats, decoded, entropy
+
+    @torch.no_grad()
+    def revive(self, pixels: Tensor) -> None:
+        """Make each category that lies idle on pixels (B, H, W, 3) a copy, nearly, of a busy one, as k-means splits clusters."""
+        c, t = self.config, self.transforms
+        chosen = t.encode(pixels, working_dtype(pixels.device)).argmax(-1).flatten(0, 2)  # (n, channels)
+        logits, inputs = list(t.encoder.children())[-1], next(t.decoder.children())
+        assert isinstance(logits, autoencoder.Convolution)
+        assert isinstance(inputs, autoencoder.Convolution)
+        for i in range(c.channels):
+            uses = torch.bincount(chosen[:, i], minlength=c.levels).float()
+            idle = torch.nonzero(uses < 0.1 * uses.mean()).flatten()
+            donors = torch.multinomial(uses, len(idle), replacement=True) if len(idle) else idle
+            for table, dim in ((logits.weight, 0), (logits.bias, 0), (inputs.weight, 1)):
+                rows = table.transpose(0, dim)
+                copies = rows[i * c.levels + donors]
+                rows[i * c.levels + idle] = copies + 0.1 * copies.std() * torch.randn_like(copies)
+
+    def _by_steps(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        kind = working_dtype(pixels.device)
+        scaled = self.transforms.scaled(self.transforms.encode(pixels, kind), quality)
+        hard = scaled.detach().round()
+        decoded = self.transforms.decode_steps(straight_through(hard, scaled), quality, kind)
+        symbols = hard + ZERO
+        outputs, centres = self.prior.distributions(symbols.to(torch.uint8), quality)
+        nats = self.prior.nats(outputs, symbols, centres)
+        if not torch.is_grad_enabled():
+            return nats, decoded
+        floor = (scaled.detach().floor()).clamp(max=self.config.levels - 2 - ZERO)
+        with torch.no_grad():
+            slope = self.prior.nats(outputs, floor + 1 + ZERO, centres) - self.prior.nats(outputs, floor + ZERO, centres)
+        pull = scaled.permute(3, 0, 1, 2) * slope
+        return nats + (pull - pull.detach()), decoded
+
+    def rate_and_error(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
+        """Bits a pixel and mean squared error in grey levels of uint8 images (B, H, W, 3) at qualities (B); (B) each.
+
+        And what `categories` tell of the features, in nats a latent: the entropy of all minus that of each.
+        """
+        entropy: Tensor | float = 0.0
+        if self.config.quantiser == "categories":
+            nats, decoded, entropy = self._by_categories(pixels)
+        else:
+            nats, decoded = self._by_steps(pixels, quality)
+        count = pixels.shape[1] * pixels.shape[2]
+        bits = nats.sum((0, 2, 3)) / (count * math.log(2))
+        target = pixels.permute(0, 3, 1, 2).float()
+        error = ((decoded + 1) * 127.5 - target).square().mean((1, 2, 3))
+        return bits, error, entropy
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """The loss of uint8 images (B, H, W, 3), at random qualities; (B).
+
+        `steps`: bits a pixel + weight * squared error, so scaled that all qualities count alike. `categories`: 100 times the mean
+        squared error of pixels in -1..1 in the stage `autoencoder`, bits an image dimension in the stage `prior`.
+        """
+        images, c = len(pixels), self.config
+        quality = (torch.arange(images, device=pixels.device) + torch.rand(images, device=pixels.device)) / images
+        bits, error, entropy = self.rate_and_error(pixels, quality)
+        if c.quantiser == "steps":
+            weight = c.weight_of(quality)
+            return (bits + weight * error) * (c.high / weight) ** 0.5
+        error = error * (100 / 127.5**2) - c.usage * entropy
+        return {"autoencoder": error, "prior": bits / 3, "joint": c.beta * bits / 3 + error}[c.stage]
+
+    def describe(self, crops: Tensor) -> str:
+        """What the network does to uint8 images (B, H, W, 3), in words."""
+        places = torch.linspace(0, 1, 5).tolist() if self.config.quantiser == "steps" else [0.0]
+        found = []
+        for place in places:
+            pairs = [self.rate_and_error(part, torch.full((len(part),), place, device=crops.device)) for part in crops.split(16)]
+            bits, error = (torch.cat(values) for values in zip(*((b, e) for b, e, _ in pairs), strict=True))
+            psnr = (10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()
+            found.append(f"{float(bits.mean()):.3f} bpp {float(psnr):.2f} dB ({float(error.mean()) / 127.5**2:.5f})")
+        return "; ".join(found)

@@ -1,0 +1,245 @@
+"""Ordered codes of a feature map: which numbers each code stands for, the codebooks, and how a map is quantised code by code.
+
+A feature map (B, h, w, C) is cut into patches. A *layer* gives every patch one code: the number of a codebook's vector that
+stands for D numbers of the patch, one channel of it (channel-wise quantisation, Xu et al. 2021, section 4.3). Layers follow one
+another, each quantises what the earlier ones have left of the map. For photographs a channel is seen at three strides: at 16
+pixels what the means of 2 x 2 places of the map have in common and how they differ, at 8 the channels of the map as they are, at 4
+the four quarters of a place. A patch is 2 x 2 at each stride, so that D = 4; all views are rows of orthonormal matrices.
+
+Quantising minimises squared error + price x code length, with the code lengths that the entries' frequencies give
+(entropy-constrained vector quantisation, Chou et al. 1989); price 0 is the nearest entry, the paper's rule.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..autoencoder import cosines
+
+Layers = Sequence[tuple[int, int]]
+"""(stride in pixels, channel at that stride) of every layer."""
+SIDES = {16: 4, 8: 2, 4: 1}  # stride -> places of the map along a patch, for photographs
+FINE = ((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (2, 0, 0), (0, 1, 1), (0, 0, 2), (0, 2, 0))
+"""(colour, horizontal, vertical frequency) of the channels at stride 4: cosines of 4 x 4 pixels."""
+DECAY = 0.99  # of the moving averages
+IDLE = 0.03  # entries with less than this share of the mean frequency are revived
+GREEDY = 6  # layers that are tried at every place in the order
+ROUNDS = 10  # of Lloyd's algorithm
+
+
+@dataclass(frozen=True)
+class View:
+    """What a layer sees of a patch: `matrix` (D, side * side * C) has orthonormal rows."""
+
+    side: int
+    matrix: Tensor
+
+    def analyse(self, features: Tensor) -> Tensor:
+        """(B, h, w, C) -> (B, patches, D), patches row by row."""
+        b, h, w, c = features.shape
+        s = self.side
+        parts: Tensor = features.view(b, h // s, s, w // s, s, c).transpose(2, 3).reshape(b, -1, s * s * c)
+        return parts @ self.matrix.t()
+
+    def synthesise(self, values: Tensor, height: int, width: int) -> Tensor:
+        """(B, patches, D) -> (B, height, width, C)."""
+        s = self.side
+        parts = (values @ self.matrix).view(len(values), height // s, width // s, s, s, -1)
+        return parts.transpose(2, 3).reshape(len(values), height, width, -1)
+
+
+def channels_at(stride: int, channels: int) -> int:
+    """How many channels photographs have at a stride."""
+    return {16: 12, 8: channels, 4: min(len(FINE), channels // 6)}[stride]
+
+
+def photo_view(stride: int, channel: int, channels: int) -> View:
+    """A layer's view of a map of 8 x 8 pixels a place whose first channels are like cosines."""
+    if stride == 4:
+        return View(1, _quarters(channels)[4 * channel : 4 * channel + 4])
+    side = SIDES[stride]
+    matrix = torch.zeros(4, side, side, channels)
+    signs = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2  # Haar's basis of 2 x 2
+    for d in range(4):
+        y, x = divmod(d, 2)
+        if stride == 8:
+            matrix[d, y, x, channel] = 1
+        else:
+            matrix[d, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2, channel // 4] = signs[channel % 4].view(2, 2)
+    return View(side, matrix.flatten(1))
+
+
+def _quarters(channels: int) -> Tensor:
+    """Orthonormal rows (4 for each of FINE, channels): cosines of the 4 x 4 quarters of a place, as far as the map holds them."""
+    place = (torch.arange(4) + 0.5) * math.pi / 4
+    waves = torch.stack([torch.cos(place * k) * (0.5**0.5 if k else 0.5) for k in range(4)])
+    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
+    colours = colours / colours.norm(dim=1, keepdim=True)
+    basis, pictures = cosines(channels), []
+    for colour, u, v in FINE[: channels_at(4, channels)]:
+        for y, x in ((0, 0), (0, 4), (4, 0), (4, 4)):
+            picture = torch.zeros(3, 8, 8)
+            picture[:, y : y + 4, x : x + 4] = colours[colour][:, None, None] * waves[v][:, None] * waves[u]
+            pictures.append((basis * picture).sum((1, 2, 3)))
+    q, r = torch.linalg.qr(torch.stack(pictures).t().double())
+    rows: Tensor = (q * r.diagonal().sign()).t().float()
+    return rows.contiguous()
+
+
+def patch_view(side: int, channel: int, channels: int) -> View:
+    """One channel of a patch of side x side places, as it is: the paper's."""
+    matrix = torch.zeros(side * side, side * side, channels)
+    matrix[:, :, channel] = torch.eye(side * side)
+    return View(side, matrix.flatten(1))
+
+
+class Codebooks(nn.Module):
+    """Codebooks (books, entries, D), one for every layer or one for all, that follow the vectors they stand for.
+
+    The codebook's term of the loss (Eq. 5, the second) is minimised by moving averages instead of a gradient, as in van den Oord et
+    al. 2017, appendix A.1: an entry is the mean of what chose it lately.
+    """
+
+    vectors: Tensor
+    sums: Tensor
+    counts: Tensor
+    uses: Tensor
+    prices: Tensor
+
+    def __init__(self, layers: int, entries: int, size: int, shared: bool) -> None:
+        super().__init__()
+        books = 1 if shared else layers
+        self.shared = shared
+        first = torch.randn(books, entries, size)
+        self.register_buffer("vectors", first)
+        self.register_buffer("sums", first.clone())
+        self.register_buffer("counts", torch.ones(books, entries))  # of the entries, moving averages
+        self.register_buffer("uses", torch.ones(layers, entries))  # the same for every layer
+        self.register_buffer("prices", torch.zeros(layers))  # squared error that a bit is worth
+
+    def book(self, layer: int) -> int:
+        return 0 if self.shared else layer
+
+    def lengths(self, layer: int) -> Tensor:
+        """Code lengths of the entries of a layer by their frequencies, in bits (entries)."""
+        uses = self.uses[layer] + 1e-3 * self.uses[layer].mean()
+        return (uses.sum() / uses).log2()
+
+    def choose(self, layer: int, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The entries (...) for values (..., D). lengths: code lengths in bits (..., entries) or (entries)."""
+        vectors, price = self.vectors[self.book(layer)], self.prices[layer]
+        if not bool(price):
+            return _cheapest(values, vectors)
+        return _cheapest(values, vectors, price * (self.lengths(layer) if lengths is None else lengths))
+
+    def look_up(self, layer: int, chosen: Tensor) -> Tensor:
+        """The vectors (..., D) of entries (...)."""
+        found: Tensor = self.vectors[self.book(layer)][chosen]
+        return found
+
+    @torch.no_grad()
+    def follow(self, layer: int, values: Tensor, chosen: Tensor) -> None:
+        """Move towards values (n, D) that have chosen entries (n)."""
+        book, entries = self.book(layer), self.vectors.shape[1]
+        count = torch.bincount(chosen, minlength=entries).float()
+        self.uses[layer].lerp_(count, 1 - DECAY)
+        self.counts[book].lerp_(count, (1 - DECAY) / (len(self.uses) if self.shared else 1))
+        total = torch.zeros_like(self.sums[book]).index_add_(0, chosen, values.float())
+        self.sums[book].lerp_(total, (1 - DECAY) / (len(self.uses) if self.shared else 1))
+        self.vectors[book] = torch.where(
+            self.counts[book].unsqueeze(1) > 1e-3, self.sums[book] / self.counts[book].clamp(min=1e-3).unsqueeze(1), self.vectors[book]
+        )
+
+    @torch.no_grad()
+    def follow_all(self, values: Tensor, chosen: Tensor, keep: Tensor) -> None:
+        """`follow` for all layers of a shared codebook at once: values (B, layers, D) where `keep` (B, layers) is true."""
+        layers, entries = self.uses.shape
+        places = (chosen + entries * torch.arange(layers, device=chosen.device))[keep]
+        uses = torch.bincount(places, minlength=self.uses.numel()).float().view(layers, entries)
+        self.uses.lerp_(uses, 1 - DECAY)
+        total = torch.zeros_like(self.sums[0]).index_add_(0, chosen[keep], values[keep].float())
+        self.counts[0].lerp_(uses.mean(0), 1 - DECAY)
+        self.sums[0].lerp_(total / layers, 1 - DECAY)
+        counts = self.counts[0].unsqueeze(1)
+        self.vectors[0] = torch.where(counts > 1e-3, self.sums[0] / counts.clamp(min=1e-3), self.vectors[0])
+
+    @torch.no_grad()
+    def revive(self) -> None:
+        """Make each entry that lies idle a copy, nearly, of a busy one, as k-means splits clusters."""
+        for book, counts in enumerate(self.counts):
+            idle = torch.nonzero(counts < IDLE * counts.mean()).flatten()
+            if not len(idle):
+                continue
+            donors = torch.multinomial(counts, len(idle), replacement=True)
+            vectors = self.vectors[book]
+            spread = 0.05 * vectors.std(0)
+            vectors[idle] = vectors[donors] + spread * torch.randn_like(vectors[donors])
+            half = counts[donors] / 2
+            counts[idle] = half
+            self.sums[book][idle] = vectors[idle] * half.unsqueeze(1)
+
+
+def _cheapest(values: Tensor, vectors: Tensor, costs: Tensor | float = 0.0) -> Tensor:
+    """The entries (...) whose squared distance from values (..., D), with their costs, is least."""
+    return (vectors.square().sum(1) - 2 * (values @ vectors.t()) + costs).argmin(-1)
+
+
+def _lengths(counts: Tensor) -> Tensor:
+    """Code lengths in bits of entries that were chosen so often."""
+    return ((counts + 0.1).sum() / (counts + 0.1)).log2()
+
+
+def train_book(values: Tensor, entries: int, price: float) -> tuple[Tensor, Tensor]:
+    """Lloyd's algorithm with code lengths on values (n, D): vectors (entries, D), and how often each was chosen (entries)."""
+    vectors = values[torch.randint(len(values), (entries,))].clone()
+    vectors[0] = 0
+    lengths = torch.full((entries,), 0.5 * math.log2(entries))
+    counts = torch.ones(entries)
+    for _ in range(ROUNDS):
+        chosen = _cheapest(values, vectors, price * lengths)
+        counts = torch.bincount(chosen, minlength=entries).float()
+        sums = torch.zeros_like(vectors).index_add_(0, chosen, values)
+        vectors = torch.where(counts.unsqueeze(1) > 0, sums / counts.clamp(min=1).unsqueeze(1), vectors)
+        lengths = _lengths(counts)
+    return vectors, counts
+
+
+Errors = Callable[[Tensor, Tensor], Tensor]
+"""(dequantised map, share of the layers that are there) -> mean squared errors of the pictures (B)."""
+
+
+def choose_layers(features: Tensor, strides: Sequence[tuple[int, int]], entries: int, prices: Tensor, errors: Errors) -> Layers:
+    """An order of layers for photographs, found greedily on sample features (B, h, w, C).
+
+    strides: (stride, number of layers), coarse ones first. At every place the layers with the most energy above the price are tried, and
+    the one is taken that lowers the logarithm of the decoder's error most for its bits. errors: what the decoder makes of a map.
+    """
+    known = torch.zeros_like(features)
+    found: list[tuple[int, int]] = []
+    channels, layers = features.shape[-1], sum(count for _, count in strides)
+    before = errors(known, torch.zeros(known.shape[:3])).log().mean()
+    for stride, count in strides:
+        views = [photo_view(stride, channel, channels) for channel in range(channels_at(stride, channels))]
+        for _ in range(count):
+            price = float(prices[len(found)])
+            share = torch.full(known.shape[:3], (len(found) + 1) / layers)
+            seen = [view.analyse(features - known) for view in views]
+            energy = torch.stack([(v.square().sum(-1) - 5 * price).clamp(min=0).mean() for v in seen])
+            best: tuple[float, int, Tensor, Tensor] | None = None
+            for channel in energy.topk(min(GREEDY, len(views))).indices.tolist():
+                values = seen[channel].flatten(0, 1)
+                vectors, counts = train_book(values[torch.randint(len(values), (8192,))], entries, price)
+                lengths = _lengths(counts)
+                chosen = _cheapest(values, vectors, price * lengths)
+                after = known + views[channel].synthesise(vectors[chosen].view_as(seen[channel]), *features.shape[1:3])
+                error = errors(after, share).log().mean()
+                slope = float((before - error) / lengths[chosen].sum())
+                if best is None or slope > best[0]:
+                    best = (slope, channel, after, error)
+            assert best is not None
+            known, before = best[2], best[3]
+            found.append((stride, best[1]))
+    return found

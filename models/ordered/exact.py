@@ -1,0 +1,100 @@
+"""The `ordered` networks as files need them: the prior in exact integers, transforms and codebooks in float32.
+
+Only what the prior says reaches the entropy coder. Which entry stands for what numbers, and which pixels a decoder makes of them,
+comes after it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import autoencoder, windows
+from ..latent.exact import Pixels, grey_levels, part_of
+from .exact_prior import ExactTransformer, order
+from .network import PLACE, Config, Transforms, spread_out
+
+Map = NDArray[np.float32]
+
+
+class ExactOrdered:
+    """Integer prior, codebooks and float32 transforms of a weights file, on one device."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
+        """Raises ValueError if a sum of the prior could leave the exact range."""
+        settings = json.loads(bytes(tensors["config"].numpy()))
+        settings["layers"] = tuple((s, c) for s, c in settings["layers"])
+        self.config = c = Config(**settings)
+        self.prior = ExactTransformer(part_of(tensors, "prior."), arithmetic, device)
+        self.device = self.prior.device
+        if tuple(self.prior.config.sides) != tuple(c.sides()) or self.prior.config.entries != c.entries:
+            raise ValueError("the prior is not one of these codes")
+        self.transforms = Transforms(c).eval()
+        for name in ("encoder", "decoder"):
+            self.transforms.get_submodule(name).load_state_dict(_large_tensors(part_of(tensors, f"{name}.")))
+        self.transforms.codebooks.vectors.copy_(tensors["codebooks"].float())
+        self.transforms.codebooks.prices.copy_(tensors["prices"])
+        self.transforms.requires_grad_(False).to(self.device)
+        self.margin = autoencoder.reach(c.design == "residual", c.fine_blocks, c.blocks)
+        self._orders: dict[tuple[int, int, int], Tensor] = {}
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the map of a picture, in places: whole coarse patches."""
+        span = self.config.unit
+        return -(-height // (PLACE * span)) * span, -(-width // (PLACE * span)) * span
+
+    def counts(self, height: int, width: int) -> list[int]:
+        """Codes of every layer in a map of height x width places."""
+        return [(height // side) * (width // side) for side in self.config.sides()]
+
+    def order(self, layer: int, height: int, width: int) -> Tensor:
+        """Raster indices of a layer's patches in coding order."""
+        key = (self.config.sides()[layer], height, width)
+        if key not in self._orders:
+            self._orders[key] = order(key[0], self.config.unit, height, width).to(self.device)
+        return self._orders[key]
+
+    def analyse(self, pixels: Pixels, window: windows.Window) -> Map:
+        """The map in a window of pictures of whole patches, uint8 (B, H, W, 3): float32 (B, h, w, channels)."""
+        height, width = pixels.shape[1] // PLACE, pixels.shape[2] // PLACE
+        (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, height, width)
+        part = torch.from_numpy(np.ascontiguousarray(pixels[:, a * PLACE : b * PLACE, c * PLACE : d * PLACE])).to(self.device)
+        return np.asarray(self.transforms.encode(part, torch.float32)[:, top:bottom, left:right].cpu().numpy())
+
+    def synthesise(self, features: Map, share: Map, window: windows.Window) -> Pixels:
+        """The pixels of a window of a dequantised map (B, h, w, channels) with the share of layers that are there (B, h, w)."""
+        (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, *features.shape[1:3])
+        parts = [torch.from_numpy(np.ascontiguousarray(x[:, a:b, c:d])).to(self.device) for x in (features, share)]
+        decoded = self.transforms.decode(parts[0], parts[1], torch.float32)
+        return grey_levels(decoded)[:, top * PLACE : bottom * PLACE, left * PLACE : right * PLACE]
+
+    def dequantise(self, known: Sequence[Tensor], height: int, width: int, pictures: int = 1) -> tuple[Map, Map]:
+        """Map (B, height, width, channels) and share of layers (B, height, width) of the first codes of the first layers.
+
+        known: int64 (B * n) of each layer in coding order, perhaps fewer of the last one than there are patches.
+        """
+        found = torch.zeros((pictures, height, width, self.config.channels), device=self.device)
+        share = torch.zeros(found.shape[:3], device=self.device)
+        for layer, entries in enumerate(known):
+            view, at = self.transforms.views[layer], self.order(layer, height, width)
+            values = torch.zeros((pictures * len(at), self.config.size), device=self.device)
+            values[: len(entries)] = self.transforms.codebooks.look_up(layer, entries)
+            there = (torch.arange(len(values), device=self.device) < len(entries)).float()
+            raster = torch.empty_like(at)
+            raster[at] = torch.arange(len(at), device=self.device)
+            found += view.synthesise(values.view(pictures, len(at), -1)[:, raster], height, width)
+            share += spread_out(there.view(pictures, -1)[:, raster], view.side, height, width)
+        return found.cpu().numpy(), (share / self.config.count).cpu().numpy()
+
+
+def _large_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `export.small_tensors`: everything as float32."""
+    found = {}
+    for name, value in tensors.items():
+        if not name.endswith(".scale"):
+            scale = tensors.get(f"{name}.scale")
+            found[name] = value.float() if scale is None else value.float() * scale.view(-1, 1, 1, 1)
+    return found

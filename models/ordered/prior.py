@@ -1,0 +1,251 @@
+"""The Transformer prior of the `ordered` networks in floating point, as it is trained; `exact_transformer.py` is its integer form.
+
+A *token* (patch, layer) predicts the code of a layer in a patch. It starts from the code before it, there and in the eight patches
+around, attends to all earlier tokens of its patch and of the coarser patches that hold it (Vaswani et al. 2017, masked), and sees in
+every block the tokens of the same layer around it. So all codes of a layer are predicted in one call, given all earlier layers.
+
+There is no normalisation: a residual stream on a fine grid, read through activations in 8 bits. 1 / sqrt(d) is in the query's
+weights. In the last part of training (`quantise`) everything is on the grids that `export.py` writes as integers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..photo.network import INPUT_BITS, Grid, Linear, choose_grids, module_list, multiplications, straight_through
+from ..precision import working_dtype
+
+STREAM_BITS = 3  # the residual stream is so much finer than the finest activation
+LOGIT_BITS = 6  # logits count 1/64
+SCORE_BITS = 5  # scores of attention count 1/32
+WEIGHT = 255  # the largest weight of attention
+FARTHEST = 256  # scores that are further below the largest, in their units, have the last weight of the table
+QUARTERS = 4  # inputs that say which quarter of the coarser patch a patch is
+
+
+@dataclass(frozen=True)
+class Config:
+    sides: Sequence[int] = (4,)  # places along a patch, of every layer; never growing
+    entries: int = 128
+    shared: bool = False  # one embedding and one output matrix for all layers
+    neighbours: bool = True  # whether patches see those around them
+    width: int = 96
+    blocks: int = 2
+    heads: int = 2
+    head: int = 32  # numbers of a head
+    hidden: int = 128
+    embedding: int = 8  # numbers of a code
+
+    @property
+    def taps(self) -> int:
+        """Patches that a patch sees of a layer."""
+        return 9 if self.neighbours else 1
+
+    def segments(self) -> list[tuple[int, range]]:
+        """Runs of layers with patches of one size: (side, layers)."""
+        found, first = [], 0
+        for side, run in groupby(self.sides):
+            count = len(list(run))
+            found.append((side, range(first, first + count)))
+            first += count
+        return found
+
+
+def around(x: Tensor, taps: int) -> Tensor:
+    """The vectors (B, h, w, C) at the places around each place, side by side, zeros outside; (B, h, w, taps * C)."""
+    if taps == 1:
+        return x
+    padded = F.pad(x, (0, 0, 1, 1, 1, 1))
+    h, w = x.shape[1:3]
+    return torch.cat([padded[:, dy : dy + h, dx : dx + w] for dy in range(3) for dx in range(3)], -1)
+
+
+class TapLinear(Linear):
+    """A dense layer over the vectors of the patches around a patch: a convolution of 3 x 3, or of one tap."""
+
+    def __init__(self, taps: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
+        super().__init__(taps * inputs, outputs, gain)
+        self.side = 3 if taps == 9 else 1
+
+    def convolve(self, x: Tensor, quantised: bool) -> Tensor:
+        """x (B, T, h, w, inputs) -> (B, T, h, w, outputs)."""
+        if self.side == 1:
+            dense: Tensor = self(x, quantised=quantised)
+            return dense
+        weight = (self.on_grid() if quantised else self.weight).to(x.dtype)
+        kernel = weight.view(len(weight), self.side, self.side, -1).permute(0, 3, 1, 2)
+        found = F.conv2d(x.flatten(0, 1).permute(0, 3, 1, 2), kernel, self.bias.to(x.dtype), padding=self.side // 2)
+        result: Tensor = found.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+        return result
+
+
+class Block(nn.Module):
+    """Attention over earlier tokens, then a layer over the patches around; each is added to the stream."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        inner = c.heads * c.head
+        self.query = Linear(c.width, inner, gain=0.7 * c.head**-0.25)
+        self.key = Linear(c.width, inner, gain=0.7 * c.head**-0.25)
+        self.value = Linear(c.width, inner, gain=0.7)
+        self.out = Linear(inner, c.width, gain=0.5)
+        self.mix = TapLinear(c.taps, c.width, c.hidden)
+        self.back = Linear(c.hidden, c.width, gain=0.5)
+        self.first_grid, self.second_grid, self.hidden_grid = Grid(signed=True), Grid(signed=True), Grid()
+        self.grids = module_list([Grid(signed=True) for _ in range(3)])  # of queries, keys and values
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, first: int, quantised: bool, value_bits: Tensor) -> Tensor:
+    """queries (n, heads, T, d), keys and values (n, heads, S, d), of which query t sees the first `first + t + 1`; (n, heads, T, d)."""
+    scores = (queries @ keys.transpose(-1, -2)).float()
+    count, seen = scores.shape[-2:]
+    hidden = torch.ones(count, seen, dtype=torch.bool, device=scores.device).triu(first + 1)
+    if quantised:
+        unit = 2.0**SCORE_BITS
+        scores = straight_through((scores * unit + 0.5).floor() / unit, scores)
+    scores = scores.masked_fill(hidden, -1e9)
+    shares = scores.softmax(-1)
+    if not quantised:
+        return (shares.to(values.dtype) @ values).float()
+    with torch.no_grad():
+        depth = (scores.amax(-1, keepdim=True) - scores).clamp(max=FARTHEST / 2**SCORE_BITS)
+        weights = (torch.exp(-depth) * WEIGHT).round().masked_fill(hidden, 0.0)
+        exact = weights / weights.sum(-1, keepdim=True)
+    found = straight_through(exact, shares) @ values.float()
+    unit2 = torch.exp2(value_bits.float())
+    return straight_through((found * unit2 + 0.5).floor() / unit2, found)
+
+
+class Transformer(nn.Module):
+    """Float network; `forward` gives nats of every code."""
+
+    quantised: Tensor
+    stream_bits: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        layers = len(c.sides)
+        self.embedding = nn.Parameter(torch.randn(1 if c.shared else layers, c.entries, c.embedding))
+        self.ins = module_list([Linear(c.taps * c.embedding + QUARTERS, c.width, gain=0.7) for _ in range(layers)])
+        self.blocks = module_list([Block(c) for _ in range(c.blocks)])
+        self.outs = module_list([Linear(c.width, c.entries, gain=0.1) for _ in range(1 if c.shared else layers)])
+        self.last_grid = Grid(signed=True)
+        self.register_buffer("quantised", torch.tensor(False))
+        self.register_buffer("stream_bits", torch.tensor(0, dtype=torch.int32))
+
+    def start_embedding(self, vectors: Tensor) -> None:
+        """First embeddings from codebooks (books, entries, D): the vectors, companded, and their magnitudes."""
+        scale = vectors.square().mean((1, 2), keepdim=True).sqrt()
+        small = vectors.sign() * torch.log1p(vectors.abs() / scale * 2)
+        both = torch.cat([small, small.abs()], -1)[..., : self.config.embedding]
+        self.embedding.data[..., : both.shape[-1]] = both
+
+    def quantise(self, chosen: Sequence[Tensor], height: int, width: int) -> None:
+        """From now on everything is on its grid; the grids are chosen from sample codes (B, patches) of every layer."""
+        choose_grids(self, chosen, height, width)
+        c = self.config
+        streams = [int(grid.bits) for block in self.blocks for grid in (block.first_grid, block.second_grid)]
+        self.stream_bits.fill_(max(*streams, int(self.last_grid.bits)) + STREAM_BITS)
+        for layer in self.ins:
+            layer.choose((c.taps * c.embedding + QUARTERS, INPUT_BITS))
+        for block in self.blocks:
+            for part in (block.query, block.key, block.value):
+                part.choose((c.width, int(block.first_grid.bits)))
+            block.out.choose((c.heads * c.head, int(block.grids[2].bits)))
+            block.mix.choose((c.taps * c.width, int(block.second_grid.bits)))
+            block.back.choose((c.hidden, int(block.hidden_grid.bits)))
+        for layer in self.outs:
+            layer.choose((c.width, int(self.last_grid.bits)))
+        self.quantised.fill_(True)
+
+    def macs(self) -> int:
+        """Multiplications a code, without attention's own."""
+        own = multiplications(self)
+        return own - sum(m.weight.numel() for m in self.ins[1:]) - sum(m.weight.numel() for m in self.outs[1:])
+
+    def embedded(self, layer: int, chosen: Tensor) -> Tensor:
+        """The embedding of codes of a layer, on its grid when quantised; (..., embedding)."""
+        table = self.embedding[0 if self.config.shared else layer]
+        if self.quantised:
+            unit = 2.0**INPUT_BITS
+            table = straight_through((table * unit).round().clamp(-127, 127) / unit, table)
+        return table.to(working_dtype(table.device))[chosen]
+
+    def _stream(self, x: Tensor) -> Tensor:
+        x = x.float()
+        unit = torch.exp2(self.stream_bits.float())
+        return straight_through((x * unit + 0.5).floor() / unit, x) if self.quantised else x
+
+    def _tokens(self, segment: int, chosen: Sequence[Tensor], height: int, width: int) -> Tensor:
+        """The first stream (B, T, h, w, width) of a segment's tokens."""
+        c, q = self.config, bool(self.quantised)
+        side, layers = c.segments()[segment]
+        h, w = height // side, width // side
+        quarter = torch.zeros((1, h, w, QUARTERS), dtype=working_dtype(chosen[0].device), device=chosen[0].device)
+        if segment:
+            for i in range(QUARTERS):
+                quarter[:, i // 2 :: 2, i % 2 :: 2, i] = 1
+        tokens = []
+        for layer in layers:
+            if layer:
+                before = c.sides[layer - 1]
+                grid = self.embedded(layer - 1, chosen[layer - 1]).view(-1, height // before, width // before, c.embedding)
+                seen = around(grid, c.taps)
+                if before != side:
+                    seen = seen.repeat_interleave(2, 1).repeat_interleave(2, 2)
+            else:
+                seen = quarter.new_zeros((len(chosen[0]), h, w, c.taps * c.embedding))
+            tokens.append(self.ins[layer](seen, quarter.expand(len(seen), -1, -1, -1), quantised=q))
+        return self._stream(torch.stack(tokens, 1))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B, T, h, w, heads * d) -> (B, h, w, heads, T, d)."""
+        found: Tensor = x.unflatten(-1, (self.config.heads, -1)).permute(0, 2, 3, 4, 1, 5)
+        return found
+
+    def logits(self, chosen: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
+        """Logits (B, patches, entries) of every layer, given its codes (B, patches); a map of height x width places."""
+        c, q, kind = self.config, bool(self.quantised), working_dtype(chosen[0].device)
+        found: list[Tensor] = []
+        known: list[tuple[Tensor, Tensor] | None] = [None] * c.blocks  # keys and values of the coarser tokens
+        for segment, (_, layers) in enumerate(c.segments()):
+            stream = self._tokens(segment, chosen, height, width)
+            for i, block in enumerate(self.blocks):
+                x = block.first_grid(stream, q).to(kind)
+                queries, keys, values = (
+                    self._heads(grid(part(x, quantised=q), q).to(kind))
+                    for part, grid in zip((block.query, block.key, block.value), block.grids, strict=True)
+                )
+                past = known[i]
+                first = 0
+                if past is not None:
+                    first = past[0].shape[4]
+                    finer = [t.repeat_interleave(2, 1).repeat_interleave(2, 2) for t in past]
+                    keys, values = torch.cat([finer[0], keys], 4), torch.cat([finer[1], values], 4)
+                known[i] = (keys, values)
+                shape = queries.shape
+                flat = [t.flatten(0, 2) for t in (queries, keys, values)]
+                seen = attend(flat[0], flat[1], flat[2], first, q, block.grids[2].bits)
+                seen = seen.unflatten(0, shape[:3]).permute(0, 4, 1, 2, 3, 5).flatten(-2).to(kind)
+                stream = stream + self._stream(block.out(seen, quantised=q))
+                x = block.second_grid(stream, q).to(kind)
+                y = block.hidden_grid(block.mix.convolve(x, q), q).to(kind)
+                stream = stream + self._stream(block.back(y, quantised=q))
+            y = self.last_grid(stream, q).to(kind)
+            if c.shared:
+                found.extend(self.outs[0](y, quantised=q).flatten(2, 3).float().unbind(1))
+                continue
+            for layer, part in zip(layers, y.unbind(1), strict=True):
+                found.append(self.outs[layer](part, quantised=q).flatten(1, 2).float())
+        return found
+
+    def forward(self, chosen: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
+        """Nats (B, patches) of the codes of every layer."""
+        every = self.logits(chosen, height, width)
+        return [F.cross_entropy(x.flatten(0, 1), s.flatten(), reduction="none").view_as(s) for x, s in zip(every, chosen, strict=True)]

@@ -1,0 +1,143 @@
+"""The `pixelcnn` network in exact integers: its layers, and which neighbours each of them sees.
+
+What evaluates it over the pixels of many images is `evaluator.py`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import context, integer
+from ..frequencies import Categories, Distribution, DistributionTables, Mixtures, Quantiles
+from ..integer import IntLinear
+from ..photo.exact import HINT_LIMIT, KNOWN_ANSWER_ROWS
+from .network import GATE_LEVELS, Config
+
+STREAM_LIMIT = 32767  # of a residual stream
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An IntLinear with its weights prepared for the back end."""
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+
+
+class ExactPixelCNN:
+    """The integer network: weights, tables and a back end on one device."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
+        """`tensors` as in the weights file. Raises ValueError if a sum could leave the exact range."""
+        self.device = torch.device(device)
+        self.tensors = tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        self.config = c = Config(**json.loads(bytes(tensors["config"].cpu().numpy())))
+        names = [name.removesuffix(".shift") for name in tensors if name.endswith(".shift")]
+        layers = {n: IntLinear(tensors[f"{n}.weight"], tensors[f"{n}.bias"], tensors[f"{n}.shift"]) for n in names}
+        for name, layer in layers.items():
+            layer.check(name)
+            if name.startswith(("up.", "left.")) and int(layer.shift[: c.width].min()) < 1:
+                raise ValueError(f"layer {name} is not exact: a gated value may leave 32 bits")
+        self.width = c.width
+        heads = [layers[f"heads.{i}"] for i in range(c.channels)]
+        together = IntLinear(
+            torch.cat([h.weight[:, : c.width] for h in heads]), torch.cat([h.bias for h in heads]), torch.cat([h.shift for h in heads])
+        )
+        if c.qualities:
+            at = len(c.first_taps()[1]) * c.seen
+            first = layers["first"]
+            self._condition = first.weight[:, at : at + c.own].int()
+            layers["first"] = IntLinear(torch.cat([first.weight[:, :at], first.weight[:, at + c.own :]], 1), first.bias, first.shift)
+        used = [together, *(layer for name, layer in layers.items() if not name.startswith("heads"))]
+        shapes = [layer.shape for layer in used]
+        self.back_end = integer.choose(arithmetic, shapes, KNOWN_ANSWER_ROWS, self.device)
+        self.layers = {name: self._prepare(layer) for name, layer in layers.items() if not name.startswith("heads")}
+        self.head = self._prepare(together)
+        self._gate = tensors["tables.gate"]
+        self.up_bits, self.left_bits = tensors["up_bits"].tolist(), tensors["left_bits"].tolist()
+        self.representation_bits = int(tensors["stream_bits"]) - self.left_bits[-1]
+        self.relative = c.context == "relative"
+        if self.relative:
+            self.tables = context.Tables(tensors["tables.signed"], tensors["tables.error"])
+        if c.output == "mixture":
+            self._mixture = DistributionTables(tensors["tables.inverse"], tensors["tables.sigmoid"], tensors["tables.share"])
+        self._told = [self._hint_table(heads, i) for i in range(c.channels - 1)]
+
+    def at_quality(self, quality: int) -> "ExactPixelCNN":
+        """The network under a condition, which is the same for all pixels, so that it only adds to the biases of a layer."""
+        added = (self._condition * self.tensors["conditions"][quality].int()).sum(1, dtype=torch.int32)
+        network = copy(self)
+        first = self.layers["first"]
+        network.layers = self.layers | {"first": Layer(first.weight, first.bias + added, first.shift)}
+        return network
+
+    def _prepare(self, layer: IntLinear) -> Layer:
+        return Layer(self.back_end.prepare(layer.weight), layer.bias, layer.shift)
+
+    def _hint_table(self, heads: Sequence[IntLinear], channel: int) -> Tensor:
+        """What the symbol (or residual) of a channel adds to the sums of all later heads; int32 (values, later * head)."""
+        if self.relative:
+            residual = torch.arange(-HINT_LIMIT, HINT_LIMIT + 1, device=self.device)
+            values = torch.stack([self.tables.of_signed(residual), (residual * 8).clamp(-127, 127)], dim=1)
+        else:
+            values = self.tensors["embedding"][channel]
+        at = self.width + channel * values.shape[1]
+        weight = torch.cat([head.weight[:, at : at + values.shape[1]] for head in heads[channel + 1 :]])
+        return (values.float() @ weight.float().t()).int()  # exact: a part of a sum that stays below 2^24
+
+    def sums(self, x: Tensor, layer: Layer) -> Tensor:
+        """(W x + b) >> shift; int32 (n, outputs)."""
+        return self.back_end.product(x, layer.weight).add_(layer.bias).bitwise_right_shift_(layer.shift)
+
+    def gated(self, x: Tensor, layer: Layer) -> Tensor:
+        """a * sigmoid(b) of a layer's outputs (a, b); int32 (n, width)."""
+        a, b = self.sums(x, layer).split(self.width, 1)
+        gate = self._gate.index_select(0, (b.clamp(-128, 127) + 128).flatten()).view(b.shape)
+        return (gate.mul_(a) + (1 << (GATE_LEVELS - 1))) >> GATE_LEVELS
+
+    @staticmethod
+    def stream(values: Tensor) -> Tensor:
+        """Values of a residual stream, int16."""
+        return values.clamp_(-STREAM_LIMIT, STREAM_LIMIT).to(torch.int16)
+
+    @staticmethod
+    def activation(stream: Tensor, bits: int) -> Tensor:
+        """A residual stream on the grid -127..127 of its readers; int8."""
+        return ((stream.int() + (1 << bits >> 1)) >> bits).clamp_(-127, 127).to(torch.int8)
+
+    def head_sums(self, y: Tensor) -> Tensor:
+        """The part of all heads' sums that the shared representation y, int8 (n, width), gives; int32 (n, channels * head)."""
+        return self.back_end.product(y, self.head.weight).add_(self.head.bias)
+
+    def tell(self, head_sums: Tensor, channel: int, values: Tensor) -> None:
+        """Add what the symbols (or residuals) of a channel (n) say to the sums of all later heads, in place."""
+        if channel < len(self._told):
+            head_sums[:, (channel + 1) * self.config.head :].add_(self._told[channel].index_select(0, self._place(values)))
+
+    def _place(self, values: Tensor) -> Tensor:
+        return values.clamp(-HINT_LIMIT, HINT_LIMIT).int() + HINT_LIMIT if self.relative else values.int()
+
+    def outputs(self, head_sums: Tensor, channel: int, earlier: Sequence[Tensor] = ()) -> Tensor:
+        """Parameters of a channel's distributions, int32 (n, outputs).
+
+        earlier: symbols (or residuals) of the channels before it, unless the sums have been told of them.
+        """
+        size = self.config.head
+        part = slice(channel * size, (channel + 1) * size)
+        sums = head_sums[:, part]
+        for i, values in enumerate(earlier):
+            told = self._told[i][:, (channel - 1 - i) * size : (channel - i) * size]
+            sums = sums + told.index_select(0, self._place(values))
+        z = (sums >> self.head.shift[part]).clamp_(0, 127).to(torch.int8)
+        return self.sums(z, self.layers[f"outs.{channel}"])
+
+    def quantiles(self, outputs: Tensor, centres: Tensor | int, precision: int) -> Quantiles:
+        """The distributions; centres: int32 (n), or one for all, in 1/PLACE grey levels, for mixtures."""
+        if self.config.output == "categorical":
+            return Categories(outputs, self.tensors["tables.category"], precision)
+        return Mixtures(Distribution(outputs, centres, self._mixture), self.config.levels, precision)
