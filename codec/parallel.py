@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from .settings import Progress
+
 T = TypeVar("T")
-Progress = Callable[[float], None]
-"""Called with the share of the work that is done, 0..1."""
 CAN_FORK = sys.platform == "linux"
 
 
@@ -54,6 +54,13 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def working(count: int) -> Iterator[None]:
+    """Work in this process with so many threads, without gradients."""
+    with threads(count), torch.inference_mode():
+        yield
 
 
 def _in_children(run: Callable[..., list[T]], parts: int, workers: int, report: Callable[[int, float], None]) -> list[list[T]]:

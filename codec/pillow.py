@@ -12,7 +12,6 @@ def register_pillow() -> None:
 
     from . import api, errors
     from .format import container
-    from .paths import target as lossy
 
     class PresageImage(ImageFile.ImageFile):
         format = "PSG"
@@ -39,7 +38,7 @@ def register_pillow() -> None:
 
     def save(image: Image.Image, file: IO[bytes], _: str | bytes) -> None:
         options = dict(image.encoderinfo)
-        encode = lossy.encode_lossy if options.pop("lossy", False) else api.encode
+        encode = api.encode_lossy if options.pop("lossy", False) else api.encode
         file.write(encode(image, **options))
 
     Image.register_open("PSG", PresageImage, lambda prefix: prefix.startswith(container.MAGIC))

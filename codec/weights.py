@@ -1,119 +1,104 @@
-"""Networks of weights files, loaded once, and the settings of the work. torch is imported where it is used."""
+"""From a name or a file's hash to a model: the one place that knows which kinds of models there are.
+
+A weights file says in its metadata of what kind it is (`model`). New kinds are registered with what makes a model of tensors; the
+shipped ones are imported when they are needed.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..models import catalogue as store
-from .errors import ImageRefused, WeightsError
-from .format.container import Header
-from .predictive.schedule import Schedule
+from ..models import catalogue
+from .errors import DamagedFile, ImageRefused, WeightsError
+from .format.container import Coding, Header
+from .settings import Settings
 
 if TYPE_CHECKING:
-    from ..models.latent.exact import ExactLatent
-    from ..models.ordered.exact import ExactOrdered
-    from ..models.photo.exact import ExactPhoto
-    from ..models.pixelcnn.exact import ExactPixelCNN
-    from .predictive.decoder import Statistics
+    from ..models.model import Factory, Model
 
-    Network = ExactPhoto | ExactPixelCNN | ExactLatent | ExactOrdered
-
-LOSSY_KINDS = ("latent", "ordered")
-
-
-def _quiet(_: float) -> None:
-    pass
+SHIPPED = {
+    "photo": ("photo", "ExactPhoto"),
+    "pixelcnn": ("pixelcnn", "ExactPixelCNN"),
+    "latent": ("latent", "ExactLatent"),
+    "ordered": ("ordered", "ExactOrdered"),
+}
+CODINGS = {
+    ("tiles", False): (Coding.COLOUR, Coding.GRAY),
+    ("groups", False): (Coding.CHAIN, Coding.SET),
+    ("tiles", True): (Coding.LATENT,),
+    ("groups", True): (Coding.LATENT, Coding.LATENT_SET),
+    ("layers", True): (Coding.ORDERED,),
+}
+"""What the header of a model's files may say, given how its symbols are coded and whether it is lossy."""
+_registered: dict[str, Factory] = {}
+M = TypeVar("M", bound="Model", covariant=True)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How the work is done. Nothing here changes a byte of a file or a pixel of an image.
+class Loaded(Generic[M]):
+    """A model with the name and hash of its weights, and the side of the pictures that it was trained on."""
 
-    threads: 0 means one for each processor. arithmetic: int8, float32 or float64; by default the first that passes its
-    known-answer test. device: a torch device. model_path: more folders to look for weights. schedule: of predictive decoding.
-    statistics: a list that gets what every predictively decoded tile took. progress: called with 0..1.
-    """
-
-    threads: int = 0
-    arithmetic: str | None = None
-    device: str = "cpu"
-    model_path: Sequence[Path] = ()
-    schedule: Schedule = field(default_factory=Schedule)
-    statistics: list[Statistics] | None = None
-    progress: Callable[[float], None] = field(default=_quiet)
+    name: str
+    hash: bytes
+    side: int
+    model: M
 
     @property
-    def thread_count(self) -> int:
-        return self.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.threads or os.cpu_count() or 1
+    def codings(self) -> tuple[Coding, ...]:
+        """How its files may be coded."""
+        return CODINGS[self.model.coding, self.model.lossy]
 
-    @property
-    def worker_count(self) -> int:
-        """Processes that share the work: one on a GPU."""
-        return self.thread_count if self.device == "cpu" else 1
+
+def register_model(kind: str, factory: Factory) -> None:
+    """Make weights files of a new kind usable everywhere: `factory` turns their tensors into a model, see `models/model.py`."""
+    _registered[kind] = factory
+    _model.cache_clear()
+
+
+def load(name: str, settings: Settings, lossy: bool | None = None) -> Loaded[Model]:
+    """A model by its name or release. lossy: what the caller says that it is. Raises WeightsError and ImageRefused."""
+    try:
+        loaded = _load(catalogue.find(name, settings.model_path), settings)
+    except catalogue.WeightsNotFound as error:
+        raise WeightsError(str(error)) from None
+    if lossy is not None and loaded.model.lossy != lossy:
+        way, how = ("without", "leave out --lossy") if lossy else ("with", "use --lossy, or `presage.encode_lossy`")
+        raise ImageRefused(f"the model {loaded.name} codes {way} loss; {how}")
+    return loaded
+
+
+def load_for(header: Header, settings: Settings) -> Loaded[Model]:
+    """The model of a file. Raises WeightsError, and DamagedFile if the file is coded as this model's never are."""
+    try:
+        loaded = _load(catalogue.find_hash(header.model, header.weights, settings.model_path), settings)
+    except catalogue.WeightsNotFound as error:
+        raise WeightsError(str(error)) from None
+    if header.coding not in loaded.codings:
+        raise DamagedFile(f"the model {header.model} does not go with the file's coding")
+    return loaded
+
+
+def _load(weights: catalogue.WeightsFile, settings: Settings) -> Loaded[Model]:
+    kind = weights.metadata.get("model", "photo")
+    model = _model(weights.path, weights.hash, kind, settings.arithmetic, settings.device)
+    return Loaded(weights.name, weights.hash, int(weights.metadata.get("side", "32")), model)
 
 
 @lru_cache(maxsize=4)
-def _network(path: Path, digest: bytes, kind: str, arithmetic: str | None, device: str) -> Network:
+def _model(path: Path, digest: bytes, kind: str, arithmetic: str | None, device: str) -> Model:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from ..models.latent.exact import ExactLatent
-    from ..models.ordered.exact import ExactOrdered
-    from ..models.photo.exact import ExactPhoto
-    from ..models.pixelcnn.exact import ExactPixelCNN
-
-    kinds: dict[str, type[Network]] = {"photo": ExactPhoto, "pixelcnn": ExactPixelCNN, "latent": ExactLatent, "ordered": ExactOrdered}
+    if kind not in _registered and kind in SHIPPED:
+        room, name = SHIPPED[kind]
+        _registered[kind] = getattr(import_module(f"...models.{room}.exact", __name__), name)
+    if kind not in _registered:
+        raise WeightsError(f"{path}: weights of the kind {kind!r}, which this program does not know")
     try:
-        return kinds[kind](load_file(path), arithmetic, device)
+        return _registered[kind](load_file(path), arithmetic, device)
     except (KeyError, ValueError, OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: {error}") from None
-
-
-def _load(weights: store.Weights, settings: Settings) -> Network:
-    return _network(weights.path, weights.hash, weights.metadata.get("model", "photo"), settings.arithmetic, settings.device)
-
-
-def find_weights(name: str, settings: Settings) -> store.Weights:
-    """The weights of a model's name or release. Raises WeightsError."""
-    try:
-        return store.find(name, settings.model_path)
-    except store.WeightsNotFound as error:
-        raise WeightsError(str(error)) from None
-
-
-def load_model(name: str, settings: Settings) -> tuple[store.Weights, Network]:
-    """The weights of a model's name or release, and its network. Raises WeightsError."""
-    weights = find_weights(name, settings)
-    return weights, _load(weights, settings)
-
-
-def generative_model(name: str, settings: Settings) -> tuple[store.Weights, ExactPixelCNN | ExactLatent]:
-    """A model that draws samples symbol by symbol, predictively. Raises WeightsError and ImageRefused."""
-    from ..models.latent.exact import ExactLatent
-    from ..models.pixelcnn.exact import ExactPixelCNN
-
-    weights, network = load_model(name, settings)
-    if not isinstance(network, ExactPixelCNN | ExactLatent):
-        raise ImageRefused(f"the model {weights.name} draws no samples predictively; `presage models` lists those that do")
-    return weights, network
-
-
-def check_loss(name: str, lossy: bool, settings: Settings) -> None:
-    """Whether a model codes with loss as the user said it does. Raises WeightsError and ImageRefused."""
-    weights = find_weights(name, settings)
-    if (weights.metadata.get("model") in LOSSY_KINDS) != lossy:
-        raise ImageRefused(f"the model {weights.name} codes {'without loss; leave out' if lossy else 'with loss; say so with'} --lossy")
-
-
-def network_of(header: Header, settings: Settings) -> Network:
-    """The network of a file. Raises WeightsError."""
-    try:
-        weights = store.find_hash(header.model, header.weights, settings.model_path)
-    except store.WeightsNotFound as error:
-        raise WeightsError(str(error)) from None
-    return _load(weights, settings)

@@ -9,8 +9,10 @@ import json
 import os
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ class WeightsNotFound(Exception):
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightsFile:
     """A weights file. `hash`: the start of the SHA-256 over the tensors, not over the file's metadata."""
 
     name: str
@@ -40,8 +42,14 @@ def folders(extra: Sequence[Path] = ()) -> list[Path]:
     return [*extra, *environment, PACKAGED]
 
 
-def read(path: Path) -> Weights:
-    """Name, hash and metadata of a weights file. Raises ValueError if it is not one."""
+def read(path: Path) -> WeightsFile:
+    """Name, hash and metadata of a weights file, which is read again only if it has changed. Raises ValueError if it is not one."""
+    about = path.stat()
+    return _read(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, size: int, changed: int) -> WeightsFile:
     data = path.read_bytes()
     try:
         (length,) = struct.unpack_from("<Q", data)
@@ -56,40 +64,41 @@ def read(path: Path) -> Weights:
             digest.update(data[8 + length + begin : 8 + length + end])
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a weights file: {error}") from None
-    return Weights(path.stem, path, digest.digest()[:HASH_BYTES], len(data), metadata)
+    return WeightsFile(path.stem, path, digest.digest()[:HASH_BYTES], len(data), metadata)
 
 
-def available(extra: Sequence[Path] = ()) -> list[Weights]:
+def _paths(extra: Sequence[Path]) -> list[Path]:
+    return [path for folder in folders(extra) for path in sorted(folder.glob("*.safetensors"))]
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[WeightsFile]:
+    """Those of some files that are weights files, one after another."""
+    for path in paths:
+        with suppress(ValueError, OSError):
+            yield read(path)
+
+
+def available(extra: Sequence[Path] = ()) -> list[WeightsFile]:
     """All weights files that can be found."""
-    found = []
-    for folder in folders(extra):
-        for path in sorted(folder.glob("*.safetensors")):
-            try:
-                found.append(read(path))
-            except ValueError:
-                continue
-    return found
+    return list(_readable(_paths(extra)))
 
 
-def find(name: str, extra: Sequence[Path] = ()) -> Weights:
-    """The weights file of that name, or the newest release of that model. Raises WeightsNotFound."""
-    everything = available(extra)
-    for weights in everything:
-        if weights.name == name:
-            return weights
-    releases = [(int(m[1]), w) for w in everything if (m := re.fullmatch(re.escape(name) + r"-(\d+)", w.name))]
-    if releases:
-        return max(releases, key=lambda release: release[0])[1]
+def find(name: str, extra: Sequence[Path] = ()) -> WeightsFile:
+    """The weights file of that name, or the newest release of that model; no other file is read. Raises WeightsNotFound."""
+    paths = _paths(extra)
+    releases = [(int(m[1]), path) for path in paths if (m := re.fullmatch(re.escape(name) + r"-(\d+)", path.stem))]
+    newest = [path for _, path in sorted(releases, key=lambda release: -release[0])]
+    for weights in _readable([*(path for path in paths if path.stem == name), *newest]):
+        return weights
     raise WeightsNotFound(f"no model called {name!r} (looked in {_where(extra)}); `presage models` lists what there is")
 
 
-def find_hash(name: str, digest: bytes, extra: Sequence[Path] = ()) -> Weights:
-    """The weights file with these tensors, whatever its name. Raises WeightsNotFound."""
-    everything = available(extra)
-    for weights in everything:
+def find_hash(name: str, digest: bytes, extra: Sequence[Path] = ()) -> WeightsFile:
+    """The weights file with these tensors, whatever its name, though that name is tried first. Raises WeightsNotFound."""
+    for weights in _readable(sorted(_paths(extra), key=lambda path: path.stem != name)):
         if weights.hash == digest:
             return weights
-    other = "there is another file of that name with other weights, and " if any(w.name == name for w in everything) else ""
+    other = "there is another file of that name with other weights, and " if any(p.stem == name for p in _paths(extra)) else ""
     raise WeightsNotFound(
         f"this file needs the weights {name!r} with hash {digest.hex()}: {other}none with that hash "
         f"(looked in {_where(extra)}; --model-path or PRESAGE_MODELS name more folders)"

@@ -9,7 +9,7 @@ question, and is measured: on processors without VNNI the same `torch._int_mm` i
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -62,6 +62,7 @@ class Float:
 
 
 BACK_ENDS: dict[str, BackEnd] = {b.name: b for b in (Int8(), Float(torch.float32), Float(torch.float64))}
+KNOWN_ANSWER_ROWS = (1, 2, 5, 16, 61, 256, 1024)
 FALLBACK = "float64"  # never faster than float32, and tried when nothing else is right
 
 
@@ -99,6 +100,29 @@ class IntLinear:
         kinds = (self.weight.dtype, self.bias.dtype, self.shift.dtype) == (torch.int8, torch.int32, torch.int32)
         if not kinds or int(bound.max()) >= 1 << SUM_BITS or int(self.shift.min()) < 0 or int(self.shift.max()) > 23:
             raise ValueError(f"layer {name} is not exact: a sum may reach {int(bound.max())}, or a shift is out of range")
+
+
+def linear_layers(tensors: Mapping[str, Tensor]) -> dict[str, IntLinear]:
+    """All layers of a weights file by their names, each proved to be exact. Raises ValueError."""
+    names = sorted(name.removesuffix(".shift") for name in tensors if name.endswith(".shift"))
+    layers = {n: IntLinear(tensors[f"{n}.weight"], tensors[f"{n}.bias"], tensors[f"{n}.shift"], tensors.get(f"{n}.skip")) for n in names}
+    for name, layer in layers.items():
+        layer.check(name)
+    return layers
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An IntLinear with its weights prepared for a back end."""
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+    skip: Tensor | None
+
+    @staticmethod
+    def of(layer: IntLinear, back_end: BackEnd) -> "Prepared":
+        return Prepared(back_end.prepare(layer.weight), layer.bias, layer.shift, layer.skip)
 
 
 def passes_known_answers(back_end: BackEnd, shapes: Iterable[tuple[int, ...]], rows: Sequence[int], device: torch.device) -> bool:
@@ -157,7 +181,7 @@ def seconds(back_end: BackEnd, shapes: Iterable[tuple[int, ...]], device: torch.
         torch.set_num_threads(threads)
 
 
-def choose(wanted: str | None, shapes: Iterable[tuple[int, ...]], rows: Sequence[int], device: torch.device) -> BackEnd:
+def choose(wanted: str | None, shapes: Iterable[tuple[int, ...]], device: torch.device, rows: Sequence[int] = KNOWN_ANSWER_ROWS) -> BackEnd:
     """The fastest back end at these shapes that passes the known-answer test, or the wanted one. Raises ValueError if none does."""
     shapes = list(shapes)
     if wanted and wanted not in BACK_ENDS:

@@ -2,6 +2,11 @@
 
 from itertools import pairwise
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 Window = tuple[int, int, int, int]
 """(top, bottom, left, right)"""
 SIDE = 64  # places along the side of a window
@@ -19,6 +24,14 @@ def around(window: Window, margin: int, height: int, width: int) -> tuple[Window
     a, c = max(0, top - margin), max(0, left - margin)
     b, d = min(height, bottom + margin), min(width, right + margin)
     return (a, b, c, d), (top - a, bottom - a, left - c, right - c)
+
+
+def padded(pixels: NDArray[np.uint8], area: Window) -> Tensor:
+    """An area of pictures (B, H, W, 3) that may reach over their lower and right edges, which are repeated."""
+    top, bottom, left, right = area
+    part = pixels[:, top:bottom, left:right]
+    beyond = [(0, 0), (0, bottom - top - part.shape[1]), (0, right - left - part.shape[2]), (0, 0)]
+    return torch.from_numpy(np.pad(part, beyond, mode="edge"))
 
 
 def _cuts(length: int) -> list[tuple[int, int]]:

@@ -1,18 +1,27 @@
 """Presage, a neural image codec whose files decode to the same pixels on every machine."""
 
-from presage.codec.api import decode, encode, info, recover
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from presage.codec.errors import DamagedFile, ImageRefused, PresageError, WeightsError
-from presage.codec.paths.sets import pack, unpack
-from presage.codec.paths.target import encode_lossy, truncate
+from presage.codec.format.info import info
+from presage.codec.paths.truncate import truncate
 from presage.codec.pillow import register_pillow
 from presage.codec.predictive.schedule import Schedule
+from presage.codec.settings import Options, Settings
+from presage.codec.weights import register_model
+
+if TYPE_CHECKING:
+    from presage.codec.api import decode, encode, encode_lossy, pack, recover, unpack
 
 __version__ = "0.1.0"
 __all__ = [
     "DamagedFile",
     "ImageRefused",
+    "Options",
     "PresageError",
     "Schedule",
+    "Settings",
     "WeightsError",
     "decode",
     "encode",
@@ -20,7 +29,15 @@ __all__ = [
     "info",
     "pack",
     "recover",
+    "register_model",
     "register_pillow",
     "truncate",
     "unpack",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is first used, so that the rest of the library starts at once."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("presage.codec.api"), name)

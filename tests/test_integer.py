@@ -44,9 +44,9 @@ def test_wrong_back_ends_are_found_out_and_passed_over(kind, monkeypatch: pytest
     wrong = kind(torch.float64)
     assert not integer.passes_known_answers(wrong, SHAPES, (1, 3), CPU)
     monkeypatch.setitem(integer.BACK_ENDS, "int8", wrong)
-    assert integer.choose(None, SHAPES, (1, 3), CPU).name == "float32"
+    assert integer.choose(None, SHAPES, CPU, (1, 3)).name == "float32"
     with pytest.raises(ValueError, match="no exact matrix product"):
-        integer.choose("int8", SHAPES, (1, 3), CPU)
+        integer.choose("int8", SHAPES, CPU, (1, 3))
 
 
 class Slow(Float):
@@ -62,8 +62,8 @@ def test_the_fastest_of_the_right_back_ends_is_taken(slow: str, chosen: str, mon
     if not integer.passes_known_answers(integer.BACK_ENDS[chosen], SHAPES, (1, 3), CPU):
         pytest.skip(f"{chosen} is not exact on this machine")
     monkeypatch.setitem(integer.BACK_ENDS, slow, Slow(torch.float64))
-    assert integer.choose(None, SHAPES, (1, 3), CPU).name == chosen
-    assert isinstance(integer.choose(slow, SHAPES, (1, 3), CPU), Slow)
+    assert integer.choose(None, SHAPES, CPU, (1, 3)).name == chosen
+    assert isinstance(integer.choose(slow, SHAPES, CPU, (1, 3)), Slow)
 
 
 def test_wide_layers_are_tried_with_sums_that_they_can_reach() -> None:
@@ -72,9 +72,9 @@ def test_wide_layers_are_tried_with_sums_that_they_can_reach() -> None:
     wide.weight[:, 1000:] = 0
     wide.check("fits")
     assert wide.shape == (2000, 3, 127_000)
-    assert integer.choose("float32", [wide.shape], (1, 64), CPU).name == "float32"
+    assert integer.choose("float32", [wide.shape], CPU, (1, 64)).name == "float32"
     with pytest.raises(ValueError, match="no exact matrix product"):
-        integer.choose("float32", [(2000, 3, 127 * 2000)], (1, 64), CPU)
+        integer.choose("float32", [(2000, 3, 127 * 2000)], CPU, (1, 64))
 
 
 def test_reduced_precision_setting_is_refused() -> None:

@@ -20,7 +20,7 @@ from ..papers import prior_savings
 from . import anytime_codecs
 from .anytime_codecs import CURVE, RATES, Anytime, budget
 from .codecs import Pixels
-from .lossless import _machine, _pixels, rgb_files
+from .lossless import machine, read_pixels, rgb_files
 from .lossy import Log, Similarity, at_rate, distances, mapped, mean_curve, ms_ssim
 
 MEASURES = ("bpp", "psnr", "ms_ssim", "ms_ssim_db")
@@ -73,7 +73,7 @@ def run(
     entries = {codec.name: [row["codecs"][codec.name] for row in rows] for codec in chosen}
     entries |= {name: [row["codecs"][name] for row in rows] for name in kept}
     ours = [codec.name for codec in chosen if codec.model] + [name for name in earlier["models"] if name in kept]
-    result: dict[str, Any] = {"machine": _machine(threads), "images": rows, "notes": notes}
+    result: dict[str, Any] = {"machine": machine(threads), "images": rows, "notes": notes}
     result["codecs"] = {codec.name: codec.description for codec in chosen} | kept
     result["recorded"] = recorded
     result["curves"] = {name: _curve(found) for name, found in entries.items()}
@@ -93,7 +93,7 @@ def run(
 def _measure(chosen: Sequence[Anytime], threads: int, path: Path) -> dict[str, Any]:
     """All cuts of an image."""
     torch.set_num_threads(threads)
-    pixels, similarity = _pixels(path), ms_ssim()
+    pixels, similarity = read_pixels(path), ms_ssim()
     measured = {codec.name: _cuts(codec, pixels, threads, similarity) for codec in chosen}
     return {"name": path.name, "width": pixels.shape[1], "height": pixels.shape[0], "codecs": measured}
 

@@ -20,8 +20,8 @@ from PIL import Image
 
 import presage
 
-from ...codec import weights as networks
-from ...codec.paths import ordered
+from ...codec import api
+from ...codec.settings import Settings
 from . import codecs, lossy_codecs
 from .codecs import KODAK_SHAPES, Pixels, lacking
 
@@ -100,7 +100,7 @@ def _presage_decode(settings: dict[str, Any], data: bytes, threads: int) -> Pixe
 
 
 def _presage_decode_all(settings: dict[str, Any], data: bytes, sizes: Sequence[int], threads: int) -> list[Pixels]:
-    return [np.asarray(image) for image in ordered.decode_cuts(data, sizes, networks.Settings(threads=threads, **settings))]
+    return [np.asarray(image) for image in api.decode_cuts(data, sizes, Settings(threads=threads, **settings))]
 
 
 # --------------------------------------------------------------------------------------------------------- JPEG 2000

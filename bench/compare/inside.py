@@ -15,8 +15,7 @@ import torch
 
 import presage
 
-from ...codec import api
-from ...codec.coders import ans as entropy
+from ...codec.coders import ans
 from ...codec.format import container
 from ...models.frequencies import Distribution
 from ...models.photo import network as photo
@@ -30,7 +29,7 @@ PARTS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("features and context", Wavefront, ("__init__", "start", "put", "finish")),
     ("distributions", Wavefront, ("distribution",)),
     ("distributions", Distribution, ("nibble",)),
-    ("entropy coder", entropy.Decoder, ("__init__", "decode")),
+    ("entropy coder", ans.AnsDecoder, ("__init__", "decode")),
 )
 """Part, and the functions whose own time, without that of others in this list, it is."""
 WHOLE_PIXELS = 1 << 19  # an image of more is not given to the float network in one piece
@@ -107,7 +106,7 @@ def float_bits(network: photo.Photo, images: Sequence[Pixels]) -> float:
 def float_bits_in_tiles(network: photo.Photo, pixels: Pixels) -> float:
     """Bits of an image that is cut into the codec's tiles."""
     groups: dict[tuple[int, ...], list[Pixels]] = defaultdict(list)
-    for left, top, right, bottom in container.tile_boxes(pixels.shape[1], pixels.shape[0], api.DEFAULT_TILES["photo"]):
+    for left, top, right, bottom in container.tile_boxes(pixels.shape[1], pixels.shape[0], ExactPhoto.tile):
         tile = pixels[top:bottom, left:right]
         groups[tile.shape].append(tile)
     return sum(float_bits(network, group) for group in groups.values())
@@ -120,9 +119,9 @@ def coded_bits(pixels: Pixels) -> tuple[float, int, int]:
     """
     ideal: list[float] = []
     streams: list[int] = []
-    encode = entropy.encode
+    encode = ans.encode
 
-    def counting(nibbles: entropy.Nibbles, weights: entropy.Weights) -> bytes:
+    def counting(nibbles: ans.Nibbles, weights: ans.Weights) -> bytes:
         exact = weights.astype(np.float64)
         chosen = np.take_along_axis(exact, nibbles[:, None].astype(np.int64), 1)[:, 0]
         ideal.append(float(np.log2(exact.sum(1) / chosen).sum()))
@@ -130,7 +129,7 @@ def coded_bits(pixels: Pixels) -> tuple[float, int, int]:
         streams.append(8 * len(stream))
         return stream
 
-    with replaced(entropy, "encode", counting):
+    with replaced(ans, "encode", counting):
         size = len(presage.encode(pixels, threads=1))
     return sum(ideal), sum(streams), 8 * size
 

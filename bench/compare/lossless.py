@@ -12,18 +12,18 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
-from safetensors.torch import load_file
 
 import presage
 
 from ...codec import api
 from ...codec.format.container import Mode
 from ...codec.image import files as images
-from ...models import catalogue as store
+from ...codec.settings import Settings
+from ...codec.weights import load
 from ...models.photo.exact import ExactPhoto
 from . import codecs, inside, memory
 from .codecs import Codec, Pixels
@@ -61,16 +61,18 @@ def run(
     with_presage = any(codec.name == "presage" for codec in live)
     network = inside.float_network(checkpoint) if ladder and checkpoint and with_presage else None
     _warm_up(live, threads)
-    shapes = {path.name: _pixels(path).shape for path in found}
+    shapes = {path.name: read_pixels(path).shape for path in found}
     recorded = _recorded(chosen, shapes)
     rows: list[dict[str, Any]] = []
     for path in found:
-        measured = _measure(path.name, _pixels(path), live, threads, repeats) | {name: sizes[path.name] for name, sizes in recorded.items()}
+        measured = _measure(path.name, read_pixels(path), live, threads, repeats) | {
+            name: sizes[path.name] for name, sizes in recorded.items()
+        }
         height, width, _ = shapes[path.name]
         rows.append({"name": path.name, "width": width, "height": height, "codecs": measured})
         log(f"{path.name}  " + "  ".join(f"{name} {entry['bpsp']:.3f}" for name, entry in measured.items()))
     largest = max(found, key=lambda path: shapes[path.name][0] * shapes[path.name][1])
-    result: dict[str, Any] = {"machine": _machine(threads), "repeats": repeats, "images": rows, "notes": notes}
+    result: dict[str, Any] = {"machine": machine(threads), "repeats": repeats, "images": rows, "notes": notes}
     result["codecs"] = {codec.name: codec.description for codec in chosen}
     result["mean"] = {codec.name: _mean(rows, codec, memory.measure(codec.name, largest, threads)) for codec in live}
     result["mean"] |= {name: _recorded_mean(sizes) for name, sizes in recorded.items()}
@@ -80,7 +82,7 @@ def run(
     if with_presage:
         result |= _presage_only(found[0], threads, repeats)
         if ladder:
-            result["ladder"] = inside.ladder([(path.name, partial(_pixels, path)) for path in found], network, threads)
+            result["ladder"] = inside.ladder([(path.name, partial(read_pixels, path)) for path in found], network, threads)
     return result
 
 
@@ -100,7 +102,8 @@ def _is_rgb(path: Path) -> bool:
     return picture is not None and picture.mode == Mode.RGB and picture.verbatim is None
 
 
-def _pixels(path: Path) -> Pixels:
+def read_pixels(path: Path) -> Pixels:
+    """The pixels of an image file as they are."""
     with Image.open(path) as image:
         return np.asarray(image)
 
@@ -109,7 +112,7 @@ def _chosen(names: Sequence[str], found: Sequence[Path]) -> tuple[list[Codec], l
     """The codecs, with FLIF only if it can run or its sizes are recorded. Raises as `codecs.choose`, and ValueError."""
     chosen, notes = codecs.choose(names)
     if any(codec.missing for codec in chosen):
-        if codecs.recorded_flif({path.name: _pixels(path).shape for path in found}) is not None:
+        if codecs.recorded_flif({path.name: read_pixels(path).shape for path in found}) is not None:
             return chosen, [*notes, "FLIF: sizes recorded earlier (bench/recorded), not measured in this run"]
         (flif,) = (codec for codec in chosen if codec.missing)
         if names:
@@ -187,7 +190,7 @@ def _recorded_mean(sizes: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _presage_only(path: Path, threads: int, repeats: int) -> dict[str, Any]:
     """What is measured of Presage alone, on one image."""
-    pixels = _pixels(path)
+    pixels = read_pixels(path)
     data = presage.encode(pixels, threads=threads)
     portable = partial(presage.decode, data, threads=threads, arithmetic=PORTABLE)
     if not np.array_equal(np.asarray(portable()), pixels):
@@ -195,7 +198,7 @@ def _presage_only(path: Path, threads: int, repeats: int) -> dict[str, Any]:
     seconds = median(_timed(portable)[1] for _ in range(repeats))
     return {
         "model": presage.info(data).get("model"),
-        "arithmetic": ExactPhoto(load_file(store.find(api.DEFAULT_MODEL).path)).back_end.name,
+        "arithmetic": cast(ExactPhoto, load(api.DEFAULT_MODEL, Settings()).model).back_end.name,
         "first_image": path.name,
         "portable_float32": {"decode_s": seconds, "decode_mb_s": pixels.size / 1e6 / seconds},
         "time": inside.where_time_goes(data),
@@ -217,12 +220,12 @@ def _command_line(path: Path, threads: int, repeats: int) -> dict[str, float]:
             _, encode_s = _timed(partial(start, "encode", path, "-o", coded))
             _, decode_s = _timed(partial(start, "decode", coded, "-o", decoded))
             times.append((encode_s, decode_s))
-        if not np.array_equal(_pixels(decoded), _pixels(path)):
+        if not np.array_equal(read_pixels(decoded), read_pixels(path)):
             raise RuntimeError(f"the command line does not give back the pixels of {path.name}")
     return {"encode_s": median(e for e, _ in times), "decode_s": median(d for _, d in times)}
 
 
-def _machine(threads: int) -> dict[str, Any]:
+def machine(threads: int) -> dict[str, Any]:
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

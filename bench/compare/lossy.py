@@ -19,7 +19,7 @@ import torch
 
 from . import lossy_codecs
 from .codecs import Pixels
-from .lossless import _machine, _pixels, rgb_files
+from .lossless import machine, read_pixels, rgb_files
 from .lossy_codecs import Lossy
 
 RATES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # bits a pixel at which codecs are compared
@@ -62,7 +62,7 @@ def run(
         log(f"{row['name']}  dB at 0.3 bpp: {shown}")
     described = {codec.name: codec.description for codec in chosen} | kept
     curves = {name: mean_curve([row["codecs"][name] for row in rows]) for name in described}
-    result: dict[str, Any] = {"machine": _machine(threads), "images": rows, "notes": notes}
+    result: dict[str, Any] = {"machine": machine(threads), "images": rows, "notes": notes}
     result["codecs"] = described
     result["curves"] = curves
     result["at_rates"] = {
@@ -87,7 +87,7 @@ def mapped(work: Callable[[Path], dict[str, Any]], found: Sequence[Path], jobs: 
 def _measure(names: Sequence[str], threads: int, path: Path) -> dict[str, Any]:
     """All points of an image."""
     torch.set_num_threads(threads)
-    pixels, similarity = _pixels(path), ms_ssim()
+    pixels, similarity = read_pixels(path), ms_ssim()
     chosen = [lossy_codecs.CODECS[name] for name in names]
     measured = {codec.name: [_point(codec, setting, pixels, threads, similarity) for setting in codec.settings] for codec in chosen}
     return {"name": path.name, "width": pixels.shape[1], "height": pixels.shape[0], "codecs": measured}

@@ -1,6 +1,6 @@
 """Peak memory of one encode and one decode, each in a process of its own.
 
-`python -m presage.bench.memory encode|decode CODEC IMAGE FILE THREADS` does it once, with FILE as the encoded file, and
+`python -m presage.bench.compare.memory encode|decode CODEC IMAGE FILE THREADS` does it once, with FILE as the encoded file, and
 prints the peak resident memory in bytes, with the interpreter and all libraries; 0 where the system does not say.
 """
 
@@ -20,7 +20,7 @@ def measure(codec: str, image: Path, threads: int) -> tuple[float, float]:
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
         for direction in ("encode", "decode"):
-            command = [sys.executable, "-m", "presage.bench.memory", direction, codec, str(image), f"{folder}/file", str(threads)]
+            command = [sys.executable, "-m", "presage.bench.compare.memory", direction, codec, str(image), f"{folder}/file", str(threads)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"{codec} {direction} in a process of its own: {done.stderr.strip()}")

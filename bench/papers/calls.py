@@ -9,24 +9,24 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from PIL import Image
 
-from ...codec import weights as networks
 from ...codec.format import container
 from ...codec.image import files as images
-from ...codec.paths import groups as chained
-from ...codec.paths import latents, sets
-from ...codec.paths.groups import Pixels
+from ...codec.image.pixels import coarser
+from ...codec.paths import groups as chains
+from ...codec.paths import sets
+from ...codec.paths.reading import Reading
 from ...codec.predictive import sampling
 from ...codec.predictive.decoder import Statistics
 from ...codec.predictive.schedule import Schedule
-from ...models import symbols
-from ...models.latent.exact import ExactLatent
-from ...models.pixelcnn.evaluator import Evaluator
+from ...codec.settings import Settings, quiet
+from ...codec.weights import load as load_model
+from ...models.model import Pixels, Tiled
 from ...models.pixelcnn.exact import ExactPixelCNN
 from ..compare.lossless import processor
 
@@ -62,7 +62,7 @@ def methods(network: ExactPixelCNN) -> dict[str, Schedule]:
 
 def load(path: Path, side: int, network: ExactPixelCNN, stochastic: bool) -> list[Pixels]:
     """Pictures of a folder, or the tiles of a mosaic, as a model takes them; stochastic: white with probability grey / 255."""
-    channels = 3 if network.config.latents else symbols.image_channels(network.config)
+    channels = 3 if network.config.latents else network.channels
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".webp")) if path.is_dir() else [path]
     random = np.random.default_rng(0)
     found = []
@@ -72,7 +72,7 @@ def load(path: Path, side: int, network: ExactPixelCNN, stochastic: bool) -> lis
             tile = pixels[top:bottom, left:right]
             if stochastic:
                 tile = np.where(random.random(tile.shape) * 255 < tile, np.uint8(255), np.uint8(0))
-            found.append(tile if network.config.latents else symbols.quantised(tile, network.config))
+            found.append(tile if network.config.latents else coarser(tile, network.grey_levels))
     return found
 
 
@@ -84,37 +84,36 @@ def run(
     stochastic: bool,
     slow_batches: int,
     parts: Sequence[str],
-    settings: networks.Settings,
+    settings: Settings,
     log: Log,
 ) -> dict[str, Any]:
     """Measure a model. data: pictures to decode. slow_batches: for the rows that make nearly a call a symbol, unless
     symbols have two levels only; 0: without these rows. parts: of PARTS; by default all."""
-    weights, whole = networks.generative_model(model, settings)
-    side = int(weights.metadata.get("side", "32"))
-    network = whole.prior if isinstance(whole, ExactLatent) else whole
+    loaded = load_model(model, settings)
+    whole, side = cast(Tiled, loaded.model), loaded.side
+    if whole.predictor(0) is None:
+        raise ValueError(f"{loaded.name} draws no samples predictively; `presage models` lists those that do")
+    network = cast(ExactPixelCNN, whole.predictor(0))
     pictures = load(data, side, network, stochastic) if data else []
     tiles = pictures  # what is coded
     drawn = (side, side)  # the size of what is drawn
-    if isinstance(whole, ExactLatent):
+    if whole.lossy:
         if whole.qualities > 1:
-            raise ValueError(f"{weights.name} has many qualities; the calls of models with one are measured")
-        tiles, drawn = (
-            latents.latents_of(whole, [images.from_pillow(Image.fromarray(p)) for p in pictures], settings),
-            whole.size(side, side),
-        )
+            raise ValueError(f"{loaded.name} has many qualities; the calls of models with one are measured")
+        tiles, drawn = sets.maps_of(whole, pictures, settings), whole.size(side, side)
     rows = methods(network)
     if not slow_batches:
         rows = {name: s for name, s in rows.items() if s.name not in SLOW}
     fewer = slow_batches if network.config.levels > 2 else batches
     result: dict[str, Any] = {
-        "model": weights.name,
-        "weights": weights.hash.hex(),
+        "model": loaded.name,
+        "weights": loaded.hash.hex(),
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "batches": batches,
         "batch": batch,
-        "symbols": drawn[0] * drawn[1] * symbols.image_channels(network.config),
+        "symbols": drawn[0] * drawn[1] * network.channels,
         "stochastic": stochastic,
     }
     torch.set_num_threads(1)
@@ -129,9 +128,9 @@ def run(
             result["sampling"][FULL] = _full(network, [drawn] * batch, log)
         if "decoding" in chosen:
             cut = [tiles[b * batch : (b + 1) * batch] for b in range(min(batches, len(tiles) // batch))]
-            packed = [chained.encode_tiles(network, part, 1, _quiet) for part in cut]
+            packed = [chains.encode_tiles(network, part, 1, quiet) for part in cut]
             result["decoding"] = _table(rows, len(cut), fewer, log, lambda s, b: _decoded(network, s, cut[b], *packed[b]))
-        groups = chained.encode_tiles(network, timed, 1, _quiet) if {"windows", "times"} & set(chosen) else ([], 0, False)
+        groups = chains.encode_tiles(network, timed, 1, quiet) if {"windows", "times"} & set(chosen) else ([], 0, False)
         if "windows" in chosen:
             fixed = [Schedule("fixed-point", window=w) for w in WINDOWS]
             result["windows"] = [{"window": s.window} | _summary([_decoded(network, s, timed, *groups)]) for s in fixed]
@@ -140,12 +139,8 @@ def run(
         if "times" in chosen:
             result["times"] = _times(network, timed, groups, log)
     if "packed" in chosen:
-        result["packed"] = _packed(weights.name, network, pictures, tiles, settings, log)
+        result["packed"] = _packed(loaded.name, network, pictures, tiles, settings, log)
     return result
-
-
-def _quiet(_: float) -> None:
-    pass
 
 
 Outcome = tuple[list[Statistics], float]
@@ -162,7 +157,7 @@ def _decoded(
 ) -> Outcome:
     sizes = [(tile.shape[0], tile.shape[1]) for tile in tiles]
     started = time.perf_counter()
-    found, statistics = chained.decode_groups(network, groups, sizes, precision, together, schedule, 1, _quiet)
+    found, statistics = chains.decode_groups(network, groups, sizes, precision, together, schedule, 1, quiet)
     seconds = time.perf_counter() - started
     if not all(np.array_equal(a, b) for a, b in zip(found, tiles, strict=True)):
         raise RuntimeError(f"{schedule}: the decoded pictures differ")
@@ -199,17 +194,17 @@ def _table(rows: dict[str, Schedule], batches: int, fewer: int, log: Log, one: C
 
 def _full(network: ExactPixelCNN, sizes: list[tuple[int, int]], log: Log) -> dict[str, float]:
     """A forward pass over whole images for every symbol, from the time of a few of them."""
-    patches = [symbols.symbol_size(*size, network.config) for size in sizes]
+    patches = [network.places(*size) for size in sizes]
     times = []
     for _ in range(PROBES):
-        front = Evaluator(network, patches)
-        rows = torch.cat(front.pixels)
+        front = network.evaluator(patches)
+        rows = torch.cat(list(front.pixels))
         started = time.perf_counter()
         front.put(rows, front.symbols[rows], watch=False)
         front.evaluate(rows)
         head_sums = front.head_sums(rows)
         for channel in range(network.config.channels):
-            front.distribution(head_sums, rows, channel, front.symbols[rows], chained.PRECISION).find(torch.zeros_like(rows))
+            front.distribution(head_sums, rows, channel, front.symbols[rows], chains.PRECISION).find(torch.zeros_like(rows))
         times.append(time.perf_counter() - started)
     calls = patches[0][0] * patches[0][1] * network.config.channels
     seconds = float(np.median(times)) * calls
@@ -219,7 +214,7 @@ def _full(network: ExactPixelCNN, sizes: list[tuple[int, int]], log: Log) -> dic
 
 def _precision(network: ExactPixelCNN, tiles: Sequence[Pixels], precision: int, log: Log) -> dict[str, float]:
     """What the bits of a quantile cost in size and in calls."""
-    packed = chained.encode_tiles(network, tiles, 1, _quiet, precision=precision)
+    packed = chains.encode_tiles(network, tiles, 1, quiet, precision=precision)
     summary = _summary([_decoded(network, Schedule("fixed-point", window=_window(network)), tiles, *packed)])
     bits = sum(8 * len(g.stream) for g in packed[0]) / sum(tile.size for tile in tiles)
     log(f"precision {precision}: {bits:.4f} bits/dim, {summary['share']:.2%} of the calls")
@@ -245,7 +240,7 @@ def _window(network: ExactPixelCNN) -> int:
 
 
 def _packed(
-    name: str, network: ExactPixelCNN, pictures: Sequence[Pixels], tiles: Sequence[Pixels], settings: networks.Settings, log: Log
+    name: str, network: ExactPixelCNN, pictures: Sequence[Pixels], tiles: Sequence[Pixels], settings: Settings, log: Log
 ) -> dict[str, Any]:
     """Real bytes of a packed file of all pictures beside the model's own code length, and decoding it. tiles: what is coded."""
     mode = "RGB" if pictures[0].shape[2] == 3 else "1" if network.config.levels == 2 else "L"
@@ -262,8 +257,8 @@ def _packed(
     with torch.inference_mode():
         ideal = sum(
             float((precision - np.log2(part[1])).sum())
-            for start in range(0, len(tiles), chained.ENCODED)
-            for part in chained.intervals(network, tiles[start : start + chained.ENCODED], precision)
+            for start in range(0, len(tiles), chains.ENCODED)
+            for part in chains.intervals(network, tiles[start : start + chains.ENCODED], precision)
         )
     stream = sum(len(streams[i].stream) for i in range(len(streams)))
     values = sum(picture.size for picture in pictures)
@@ -281,9 +276,9 @@ def _packed(
     ways = {"fixed_point": Schedule("fixed-point", window=window), "at_once": Schedule("fixed-point", False, window), "auto": Schedule()}
     for label, schedule in ways.items():
         statistics: list[Statistics] = []
-        used = networks.Settings(threads=settings.threads, model_path=settings.model_path, schedule=schedule, statistics=statistics)
+        used = Settings(threads=settings.threads, model_path=settings.model_path, schedule=schedule, statistics=statistics)
         started = time.perf_counter()
-        back, _ = sets.unpack_images(data, None, False, used)
+        back, _ = sets.unpack_pictures(Reading(data, header, False, used), None)
         found[label] = _summary([(statistics, time.perf_counter() - started)])
         if network.config.latents:  # that the latents are those that were coded is checked in unpacking
             errors = [np.square(np.asarray(a) / 127.5 - p / 127.5).mean() for (_, a), p in zip(back, pictures, strict=True)]

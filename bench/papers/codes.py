@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...codec import weights as networks
-from ...codec.paths import ordered
+from ...codec.predictive.sampling import draw_pictures
+from ...codec.settings import Settings
+from ...codec.weights import load
 from ...models.ordered.exact import ExactOrdered
 from ...models.training.data import Pixels
 from ..compare.lossless import processor
@@ -250,20 +251,21 @@ def sampled(
 
 def exact_times(model: str, folder: Path) -> dict[str, Any]:
     """Processor time in which the sampler of the codec, exact in integers, draws BATCH pictures with so many codes; decoding included."""
-    settings = networks.Settings(threads=1, model_path=(folder,))
-    weights, network = networks.load_model(model, settings)
+    settings = Settings(threads=1, model_path=(folder,))
+    loaded = load(model, settings)
+    network = loaded.model
     if not isinstance(network, ExactOrdered):
-        raise ValueError(f"{weights.name} is no model of ordered codes")
+        raise ValueError(f"{loaded.name} is no model of ordered codes")
     lengths = [0, *(round(share * network.config.count) for share in SHARES)]
     times = np.zeros((TURNS, len(lengths)))
     for turn in range(TURNS):  # all lengths in turn, so that what else the machine does strikes all of them
         for i, length in enumerate(lengths):
             started = time.process_time()
-            ordered.draw(network, BATCH, (features.SIDE, features.SIDE), turn, settings, length)
+            draw_pictures(network, BATCH, (features.SIDE, features.SIDE), turn, settings, layers=length)
             times[turn, i] = time.process_time() - started
     return {
-        "model": weights.name,
-        "weights": weights.hash.hex(),
+        "model": loaded.name,
+        "weights": loaded.hash.hex(),
         "count": BATCH,
         "lengths": lengths,
         "seconds": np.median(times, 0).tolist(),

@@ -16,12 +16,14 @@ from torch import Tensor
 
 import presage
 
-from ...codec import weights as networks
 from ...codec.coders.chunks import Writer
 from ...codec.format import container
-from ...codec.paths import ordered
+from ...codec.paths.layers import read_codes
+from ...codec.paths.reading import Reading
+from ...codec.settings import Settings
+from ...codec.weights import load
 from ...models.ordered.exact import ExactOrdered
-from ..compare.lossless import _pixels
+from ..compare.lossless import read_pixels
 
 SHARE_BITS = 23  # of a frequency as a weight
 Codes = Sequence[Tensor]
@@ -32,19 +34,19 @@ def run(paths: Sequence[Path], model: str, threads: int, model_path: Sequence[Pa
 
     Raises ValueError for a model without ordered codes, and what Presage raises.
     """
-    settings = networks.Settings(threads=threads, model_path=model_path)
-    _, network = networks.load_model(model, settings)
+    settings = Settings(threads=threads, model_path=model_path)
+    network = load(model, settings).model
     if not isinstance(network, ExactOrdered):
         raise ValueError(f"the model {model} has no ordered codes")
     sizes: list[int] = []
     every: list[Codes] = []
     for path in paths:
-        data = presage.encode_lossy(_pixels(path), model=model, threads=threads, model_path=model_path)
+        data = presage.encode_lossy(read_pixels(path), model=model, threads=threads, model_path=model_path)
         header = container.read_header(data)
         section = header.section(container.Tag.CODES)
         assert section is not None
         sizes.append(section.size)
-        every.append(ordered.read_codes(data, header, network, None, False, settings)[0])
+        every.append(read_codes(Reading(data, header, False, settings), network, None)[0])
     entries, layers = network.config.entries, network.config.count
     uniform = np.ones((layers, entries), np.float32)
     independent = np.stack([_frequencies([codes[layer] for codes in every], entries) for layer in range(layers)])

@@ -6,11 +6,20 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PresageError
 
 STDIO = Path("-")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An input. inside: its path in the folder that was named, if one was."""
+
+    path: Path
+    inside: Path | None = None
 
 
 class FileProblem(PresageError):
@@ -110,11 +119,42 @@ def _umask() -> int:
     return mask
 
 
-def output_of(source: Path, output: Path | None, folder: Path | None, suffix: str) -> Path:
-    """Where the result of a source goes: -o, or the source's name with another suffix, beside it or in --out-dir."""
+def items(paths: Iterable[Path], recursive: bool, suffix: str = "") -> list[Item]:
+    """The inputs that paths name; a folder gives all files in it, or with `recursive` below it, with the suffix if there is one.
+
+    Raises FileProblem for a folder without any.
+    """
+    every: list[Item] = []
+    for path in paths:
+        if path == STDIO or not path.is_dir():
+            every.append(Item(path))
+            continue
+        inside = sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+        here = [p for p in inside if (recursive or p.parent == path) and p.suffix.lower().endswith(suffix)]
+        if not here:
+            raise FileProblem(f"{path}: no {suffix or ''} files in this folder{'' if recursive else '; -r also looks below it'}")
+        every += [Item(p, p.relative_to(path)) for p in here]
+    return every
+
+
+def output_of(item: Item, output: Path | None, folder: Path | None, suffix: str) -> Path:
+    """Where the result of an input goes: -o, or its name with another suffix, beside it or in --out-dir, where folders keep their tree."""
     if output is not None:
         return output
-    if source == STDIO:
+    if item.path == STDIO:
         return STDIO
-    name = source.with_suffix(suffix).name
-    return folder / name if folder is not None else source.with_name(name)
+    if not item.path.name:
+        raise FileProblem(f"{item.path} is not a file")
+    if folder is not None:
+        return (folder / (item.inside or item.path.name)).with_suffix(suffix)
+    return item.path.with_suffix(suffix)
+
+
+def prepare(path: Path, force: bool, folder: Path | None) -> None:
+    """Make the folders of a result that belong to --out-dir, and check that it may be written."""
+    if folder is not None and path != STDIO:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileProblem(f"{path.parent}: {error.strerror or error}") from None
+    check_output(path, force)

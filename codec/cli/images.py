@@ -11,8 +11,11 @@ import click
 
 from ..errors import PresageError
 from ..predictive.schedule import Schedule
+from ..settings import Options
 from . import files
-from .options import PATH, Crop, Work, calls, calls_text, check_outputs, common, each, jobs, outputs, schedule_of, scheduled
+from .files import Item
+from .options import PATH, RECURSIVE, Crop, check_outputs, common, inputs, jobs, outputs, schedule_of, scheduled
+from .work import Facts, Work, calls, calls_text, each
 
 
 @click.command()
@@ -32,6 +35,7 @@ def encode(
     output: Path | None,
     out_dir: Path | None,
     force: bool,
+    recursive: bool,
     jobs: int,
     model: str | None,
     lossy: bool,
@@ -43,14 +47,14 @@ def encode(
     psnr: float | None,
     **options: Any,
 ) -> None:
-    """Compress images to .psg files, without loss or with it."""
+    """Compress images to .psg files, without loss or with it; of folders all images in them."""
     work = Work(**options).beside(jobs)
-    check_outputs(paths, output, out_dir, ".psg", work.as_json)
+    items = inputs(paths, recursive)
+    check_outputs(items, output, out_dir, ".psg", work.as_json)
     wanted = {k: v for k, v in {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr}.items() if v is not None}
     if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
-    target = wanted if lossy else None
-    each(paths, partial(_encode, work, output, out_dir, force, model, tile or 0, quantise, target), work, jobs)
+    each(items, partial(_encode, work, output, out_dir, force, model, tile or 0, quantise, wanted if lossy else None), work, jobs)
 
 
 def _encode(
@@ -58,36 +62,35 @@ def _encode(
     output: Path | None,
     folder: Path | None,
     force: bool,
-    model: str | None,
+    name: str | None,
     tile: int,
     quantise: bool,
-    target: dict[str, Any] | None,
-    path: Path,
-) -> dict[str, Any]:
-    destination = files.output_of(path, output, folder, ".psg")
-    files.check_output(destination, force)
-    source = files.read(path)
-    from .. import api
-    from .. import weights as networks
+    wanted: dict[str, Any] | None,
+    item: Item,
+) -> Facts:
+    from .. import api, weights
+    from ..format.info import info
     from ..image import files as images
+    from ..image.pixels import quantised
+    from ..paths.target import Target
+    from ..settings import Settings
 
+    path, source = item.path, files.read(item.path)
     picture = images.read(source, str(path))
-    if picture.lossy_source and target is None:
-        work.say(
-            f"presage: {path}: a {picture.lossy_source} file holds fewer bytes than its pixels; the .psg will be larger than this file"
-        )
+    destination = files.output_of(item, output, folder, ".psg")
+    files.prepare(destination, force, folder)
+    if picture.lossy_source and wanted is None:
+        kind = picture.lossy_source
+        work.say(f"presage: {path}: a {kind} file holds fewer bytes than its pixels; the .psg will be larger than this file")
     started = time.monotonic()
-    settings = networks.Settings(**work.settings(path.name))
-    if target is not None:
-        from ..paths import target as lossy
-
-        data = lossy.encode_picture(picture, model or lossy.DEFAULT_MODEL, lossy.Target(**target), tile, settings)
-    else:
-        model = model or api.DEFAULT_MODEL
-        data = api.encode_picture(api.quantised(picture, model, settings) if quantise else picture, model, tile, settings)
+    settings = Settings(**work.options(path.name))
+    model = name or (api.DEFAULT_MODEL if wanted is None else api.DEFAULT_LOSSY)
+    if quantise:
+        picture = quantised(picture, weights.load(model, settings).model)
+    data = api.encode_picture(picture, model, tile, settings, None if wanted is None else Target(**wanted))
     files.write(destination, data, force)
-    facts = api.info(data) | {"output": str(destination), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
-    rate = f"{facts['bits_per_pixel']:.3f} bits/pixel" if target is not None else f"{facts['bits_per_sample']:.3f} bits/sample"
+    facts = info(data) | {"output": str(destination), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
+    rate = f"{facts['bits_per_pixel']:.3f} bits/pixel" if wanted is not None else f"{facts['bits_per_sample']:.3f} bits/sample"
     facts["text"] = f"{path} -> {destination}  {len(source):,} -> {len(data):,} bytes  {rate}  {facts['seconds']:.1f} s"
     return facts
 
@@ -106,6 +109,7 @@ def decode(
     output: Path | None,
     out_dir: Path | None,
     force: bool,
+    recursive: bool,
     crop: tuple[int, int, int, int] | None,
     recover: bool,
     codes: int | None,
@@ -114,21 +118,22 @@ def decode(
     stats: bool,
     **options: Any,
 ) -> None:
-    """Decompress .psg files, to PNG or to the format of -o."""
+    """Decompress .psg files, to PNG or to the format of -o; of folders all .psg files in them."""
     schedule = schedule_of(options)
     work = Work(**options).beside(jobs)
+    items = inputs(paths, recursive, ".psg")
     if progressive is not None:
         if any((output, out_dir, crop, recover, codes is not None)):
             raise click.UsageError("--progressive goes without -o, --out-dir, --crop, --recover and --codes")
-        each(paths, partial(_progressive, work, progressive, force), work, jobs)
-    check_outputs(paths, output, out_dir, ".png", work.as_json)
-    each(paths, partial(_decode, work, output, out_dir, force, crop, recover, codes, schedule, stats), work, jobs)
+        each(items, partial(_progressive, work, progressive, force), work, jobs)
+    check_outputs(items, output, out_dir, ".png", work.as_json)
+    each(items, partial(_decode, work, output, out_dir, force, crop, recover, codes, schedule, stats), work, jobs)
 
 
-def _progressive(work: Work, folder: Path, force: bool, path: Path) -> dict[str, Any]:
-    from . import ordered as cli_ordered
+def _progressive(work: Work, folder: Path, force: bool, item: Item) -> Facts:
+    from .ordered import write_progressive
 
-    return cli_ordered.write_progressive(work, folder, force, path, work.settings(path.name))
+    return write_progressive(work, folder, force, item.path)
 
 
 def _decode(
@@ -141,30 +146,30 @@ def _decode(
     codes: int | None,
     schedule: Schedule,
     stats: bool,
-    path: Path,
-) -> dict[str, Any]:
-    target = files.output_of(path, output, folder, ".png")
-    files.check_output(target, force)
+    item: Item,
+) -> Facts:
+    path, target = item.path, files.output_of(item, output, folder, ".png")
+    files.prepare(target, force, folder)
     from .. import api
     from ..image import files as images
-    from . import ordered as cli_ordered
+    from .ordered import cut_note
 
     suffix = ".png" if target == files.STDIO else target.suffix
     images.check_suffix(suffix)
     started = time.monotonic()
-    facts: dict[str, Any] = {"output": str(target)}
+    facts: Facts = {"output": str(target)}
     statistics: list[Any] = []
-    settings = work.settings(path.name) | {"schedule": schedule, "statistics": statistics}
+    options: Options = work.options(path.name) | {"schedule": schedule, "statistics": statistics}
     with files.mapped(path) as data:
         source = None if recovering or crop else api.source_file(data)
         if recovering:
-            image, lost = api.recover(data, crop=crop, codes=codes, **settings)
+            image, lost = api.recover(data, crop=crop, codes=codes, **options)
             facts["lost"] = lost
             for x, y, width, height in lost:
                 work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
         else:
-            image = api.decode(data, crop=crop, codes=codes, **settings)
-        about, note = cli_ordered.cut_note(data)
+            image = api.decode(data, crop=crop, codes=codes, **options)
+        about, note = cut_note(data)
         facts |= about
         if note:
             work.say(f"presage: {path}: {note}")
@@ -181,20 +186,21 @@ def _decode(
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE...")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE|DIR...")
+@RECURSIVE
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input.")
-def info(paths: tuple[Path, ...], as_json: bool) -> None:
+def info(paths: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
     """Show what .psg files say of themselves; needs no weights."""
-    each(paths, partial(_info, as_json), Work(False, as_json, 0, "cpu", None, ()))
+    each(inputs(paths, recursive, ".psg"), partial(_info, as_json), Work(quiet=True, as_json=as_json))
 
 
-def _info(as_json: bool, path: Path) -> dict[str, Any]:
-    from .. import api
+def _info(as_json: bool, item: Item) -> Facts:
+    from ..format.info import info
 
-    with files.mapped(path) as data:
-        facts = api.info(data)
+    with files.mapped(item.path) as data:
+        facts = info(data)
     if not as_json:
-        click.echo(f"{path}")
+        click.echo(f"{item.path}")
         for key, value in facts.items():
             shown = ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
             shown = ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") if isinstance(shown, list) else shown
@@ -203,35 +209,29 @@ def _info(as_json: bool, path: Path) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE...")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE|DIR...")
+@RECURSIVE
 @jobs
 @common
-def verify(paths: tuple[Path, ...], jobs: int, **options: Any) -> None:
+def verify(paths: tuple[Path, ...], recursive: bool, jobs: int, **options: Any) -> None:
     """Decode .psg files without writing anything, and check every checksum."""
     work = Work(**options).beside(jobs)
-    each(paths, partial(_verify, work), work, jobs)
+    each(inputs(paths, recursive, ".psg"), partial(_verify, work), work, jobs)
 
 
-def _verify(work: Work, path: Path) -> dict[str, Any]:
+def _verify(work: Work, item: Item) -> Facts:
     from .. import api
-    from .. import weights as networks
     from ..format.container import SETS, read_header
     from .ordered import cut_note
 
-    settings = work.settings(path.name)
+    path, options = item.path, work.options(item.path.name)
     with files.mapped(path) as data:
         if read_header(data).coding in SETS:
-            from ..paths import sets
-
-            found, _ = sets.unpack_images(data, None, False, networks.Settings(**settings))
-            return {"ok": True, "images": len(found), "text": f"{path}: ok, {len(found)} images"}
-        image = api.decode(data, **settings)
+            images = api.unpack(data, **options)
+            return {"ok": True, "images": len(images), "text": f"{path}: ok, {len(images)} images"}
+        image = api.decode(data, **options)
         facts, note = cut_note(data)
     if note:
         work.say(f"presage: {path}: {note}")
-    return facts | {
-        "ok": True,
-        "width": image.width,
-        "height": image.height,
-        "text": f"{path}: ok, {image.width}x{image.height} {image.mode}",
-    }
+    text = f"{path}: ok, {image.width}x{image.height} {image.mode}"
+    return facts | {"ok": True, "width": image.width, "height": image.height, "text": text}

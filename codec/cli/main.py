@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import images as cli_images
-from . import ordered as cli_ordered
-from . import sets as cli_sets
-from . import tools as cli_tools
+from . import images, ordered, sample, sets, tools
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,16 +24,16 @@ def _version(context: click.Context) -> None:
 
 
 for command in (
-    cli_images.encode,
-    cli_images.decode,
-    cli_images.info,
-    cli_images.verify,
-    cli_ordered.truncate,
-    cli_sets.pack,
-    cli_sets.unpack,
-    cli_sets.sample,
-    cli_tools.models,
-    cli_tools.train,
-    cli_tools.bench,
+    images.encode,
+    images.decode,
+    images.info,
+    images.verify,
+    ordered.truncate,
+    sets.pack,
+    sets.unpack,
+    sample.sample,
+    tools.models,
+    tools.train,
+    tools.bench,
 ):
     main.add_command(command)

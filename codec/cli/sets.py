@@ -1,38 +1,20 @@
-"""Commands for many small images: pack, unpack, sample."""
+"""Commands for many small images in one file: pack, unpack."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import ImageRefused, PresageError
+from ..errors import ImageRefused
 from . import files
-from .options import PATH, Work, calls, calls_text, common, schedule_of, scheduled
+from .options import FORCE, PATH, common, schedule_of, scheduled
+from .work import Facts, Work, calls, calls_text, once
 
-FORCE = click.option("-f", "--force", is_flag=True, help="Replace existing files.")
 SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".gif", ".jpg", ".jpeg"}
-
-
-def finish(work: Work, act: Callable[[], dict[str, Any]]) -> None:
-    """Do the one thing a command does; report it, or its failure and exit code."""
-    try:
-        facts = act()
-    except PresageError as error:
-        click.echo(f"presage: {error}", err=True)
-        if work.as_json:
-            click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}))
-        sys.exit(error.exit_code)
-    text = facts.pop("text")
-    if work.as_json:
-        click.echo(json.dumps(facts))
-    else:
-        work.say(text)
 
 
 def _pictures_in(paths: Sequence[Path]) -> list[tuple[str, Path]]:
@@ -69,27 +51,29 @@ def pack(
     """Compress many images to one .psg file; for small ones."""
     work = Work(**options)
 
-    def act() -> dict[str, Any]:
+    def act() -> Facts:
         files.check_output(output, force)
         named = _pictures_in(paths)
         files.check_distinct((path, _unpacked(Path(), name)) for name, path in named)
-        from .. import api
-        from .. import weights as networks
+        from .. import weights
+        from ..format.info import info
         from ..image import files as images
-        from ..paths import sets
+        from ..image.pixels import quantised
+        from ..paths.sets import pack_pictures
+        from ..settings import Settings
 
-        settings = networks.Settings(**work.settings(output.name))
-        networks.check_loss(model, lossy, settings)
+        settings = Settings(**work.options(output.name))
+        loaded = weights.load(model, settings, lossy)
         pictures, source = [], 0
         for name, path in named:
             content = files.read(path)
             source += len(content)
             picture = images.read(content, str(path))
-            pictures.append((name, api.quantised(picture, model, settings) if quantise else picture))
+            pictures.append((name, quantised(picture, loaded.model) if quantise else picture))
         started = time.monotonic()
-        data = sets.pack_pictures(pictures, model, tile or 0, settings)
+        data = pack_pictures(pictures, model, tile or 0, settings)
         files.write(output, data, force)
-        facts = api.info(data) | {"output": str(output), "source_bytes": source, "seconds": round(time.monotonic() - started, 3)}
+        facts = info(data) | {"output": str(output), "source_bytes": source, "seconds": round(time.monotonic() - started, 3)}
         del facts["names"]
         facts["text"] = (
             f"{len(pictures)} images -> {output}  {source:,} -> {len(data):,} bytes  {facts['bits_per_sample']:.4f} bits/sample"
@@ -97,7 +81,7 @@ def pack(
         )
         return facts
 
-    finish(work, act)
+    once(work, act)
 
 
 @click.command()
@@ -113,131 +97,32 @@ def unpack(path: Path, names: tuple[str, ...], out_dir: Path, recover: bool, for
     schedule = schedule_of(options)
     work = Work(**options)
 
-    def act() -> dict[str, Any]:
-        from .. import weights as networks
+    def act() -> Facts:
+        from ..format.container import read_header
         from ..image import files as images
-        from ..paths import sets
+        from ..paths.reading import Reading
+        from ..paths.sets import unpack_pictures
+        from ..settings import Settings
 
         statistics: list[Any] = []
-        settings = networks.Settings(**work.settings(path.name), schedule=schedule, statistics=statistics)
+        settings = Settings(**work.options(path.name) | {"schedule": schedule, "statistics": statistics})
         started = time.monotonic()
         with files.mapped(path) as data:
-            found, lost = sets.unpack_images(data, names or None, recover, settings)
+            unpacked, lost = unpack_pictures(Reading(data, read_header(data, partial=recover), recover, settings), names or None)
         seconds = round(time.monotonic() - started, 3)
-        targets = [_unpacked(out_dir, name) for name, _ in found]
-        files.check_distinct((name, target) for (name, _), target in zip(found, targets, strict=True))
+        targets = [_unpacked(out_dir, name) for name, _ in unpacked]
+        files.check_distinct((name, target) for (name, _), target in zip(unpacked, targets, strict=True))
         for target in targets:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            files.check_output(target, force)
-        for target, (_, image) in zip(targets, found, strict=True):
+            files.prepare(target, force, out_dir)
+        for target, (_, image) in zip(targets, unpacked, strict=True):
             files.write(target, images.to_file(image, ".png"), force)
         for name in lost:
             work.say(f"presage: {path}: lost {name}")
-        text = f"{path} -> {len(found)} images in {out_dir}  {seconds:.1f} s"
-        facts: dict[str, Any] = {"images": len(found), "lost": lost, "seconds": seconds}
+        text = f"{path} -> {len(unpacked)} images in {out_dir}  {seconds:.1f} s"
+        facts: Facts = {"images": len(unpacked), "lost": lost, "seconds": seconds}
         if stats and statistics:
             facts |= calls(statistics)
             text += f"\n  {calls_text(facts)}"
         return facts | {"text": text}
 
-    finish(work, act)
-
-
-class Size(click.ParamType[tuple[int, int]]):
-    """WIDTHxHEIGHT"""
-
-    name = "WxH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        try:
-            width, height = (int(part) for part in value.lower().split("x"))
-        except ValueError:
-            self.fail(f"{value!r} is not WIDTHxHEIGHT", param, ctx)
-        return width, height
-
-
-@click.command()
-@click.option("-m", "--model", required=True, help="Model or release, see `presage models`.")
-@click.option("-n", "--count", type=click.IntRange(1, 4096), default=16, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed draws the same pictures.")
-@click.option("--size", type=Size(), help="Of a picture; by default that of the model's training pictures.")
-@click.option("-o", "--output", type=PATH, required=True, help="Picture of all samples.")
-@click.option("--mistakes", type=PATH, help="Picture of where guesses were wrong first.")
-@click.option("--convergence", type=PATH, help="Picture of the call in which each pixel took its final value.")
-@click.option("--noise", type=click.Choice(["quantile", "gumbel"]), default="quantile", show_default=True)
-@click.option("--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="Of pictures that a lossy model draws.")
-@click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Samples drawn together.")
-@click.option("--codes", type=click.IntRange(min=0), help="Of a model of ordered codes: only the first so many of every patch.")
-@click.option(
-    "--seconds", "limit", type=click.FloatRange(min=0), help="Of a model of ordered codes: stop drawing when they are over, and decode."
-)
-@scheduled
-@FORCE
-@common
-def sample(
-    model: str,
-    count: int,
-    seed: int,
-    size: tuple[int, int] | None,
-    output: Path,
-    mistakes: Path | None,
-    convergence: Path | None,
-    noise: str,
-    quality: float,
-    batch: int,
-    codes: int | None,
-    limit: float | None,
-    stats: bool,
-    force: bool,
-    **options: Any,
-) -> None:
-    """Draw pictures from a model by decoding random bits."""
-    schedule = schedule_of(options)
-    work = Work(**options)
-
-    def act() -> dict[str, Any]:
-        for target in filter(None, (output, mistakes, convergence)):
-            files.check_output(target, force)
-        from ...models.latent.exact import ExactLatent
-        from .. import weights as networks
-        from ..image import files as images
-        from ..predictive import sampling
-        from . import ordered as cli_ordered
-        from . import sheets as pictures
-
-        settings = networks.Settings(**work.settings(output.name))
-        if networks.find_weights(model, settings).metadata.get("model") == "ordered":
-            if mistakes or convergence:
-                raise ImageRefused("codes are not guessed: there are no mistakes and no convergence to show")
-            return cli_ordered.draw_codes(work, model, count, seed, size, codes, limit, output, force)
-        if codes is not None or limit is not None:
-            raise ImageRefused("--codes and --seconds are for models of ordered codes")
-        weights, network = networks.generative_model(model, settings)
-        width, height = size or (int(weights.metadata.get("side", "32")),) * 2
-        started = time.monotonic()
-        how: dict[str, Any] = {"threads": settings.thread_count, "gumbel": noise == "gumbel", "batch": batch, "progress": settings.progress}
-        if isinstance(network, ExactLatent):
-            place = round(quality * (network.qualities - 1) / 100)
-            drawn = sampling.draw_pictures(network, place, count, (height, width), seed, schedule, **how)
-        else:
-            drawn = sampling.draw(network, count, (height, width), seed, schedule, **how)
-        seconds = round(time.monotonic() - started, 3)
-        sheets = {output: [s.pixels for s in drawn]}
-        if mistakes:
-            most = max(int(s.mistakes.max()) for s in drawn)
-            sheets[mistakes] = [pictures.mistakes(s.pixels, s.mistakes, most) for s in drawn]
-        if convergence:
-            most = max(int(s.converged.max()) for s in drawn)
-            sheets[convergence] = [pictures.heat(s.converged, most) for s in drawn]
-        for target, sheet in sheets.items():
-            suffix = ".png" if target == files.STDIO else target.suffix
-            images.check_suffix(suffix)
-            files.write(target, images.to_file(pictures.grid(sheet), suffix), force)
-        facts: dict[str, Any] = {"output": str(output), "model": weights.name, "seed": seed, "seconds": seconds}
-        text = f"{count} samples of {weights.name} -> {output}  {seconds:.1f} s"
-        if stats or work.as_json:
-            facts |= calls([s.statistics for s in drawn])
-            text += f"\n  {calls_text(facts)}"
-        return facts | {"text": text}
-
-    finish(work, act)
+    once(work, act)

@@ -19,9 +19,9 @@ from .options import PATH
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every weights file.")
 def models(model_path: tuple[Path, ...], as_json: bool) -> None:
     """List the models: names, hashes, sizes."""
-    from ...models import catalogue as store
+    from ...models import catalogue
 
-    for weights in store.available(model_path):
+    for weights in catalogue.available(model_path):
         if as_json:
             facts = {"name": weights.name, "hash": weights.hash.hex(), "bytes": weights.size, "path": str(weights.path)}
             click.echo(json.dumps(facts | weights.metadata))
@@ -151,7 +151,7 @@ def bench_calls(model: str, data: Path | None, threads: int, plot: Path | None, 
     """How often predictive decoding calls a model, for samples and for real pictures."""
     from ...bench.papers import calls
     from ...bench.reports import calls as calls_report
-    from ..weights import Settings
+    from ..settings import Settings
 
     try:
         result = calls.run(model, data, settings=Settings(threads=threads), log=partial(click.echo, err=True), **options)

@@ -23,7 +23,7 @@ def encode(nibbles: Nibbles, weights: Weights) -> bytes:
     return stream
 
 
-class Decoder:
+class AnsDecoder:
     """Decodes a tile's stream, piece by piece."""
 
     def __init__(self, stream: bytes) -> None:

@@ -141,7 +141,7 @@ def encode(lows: Integers, sizes: Integers, precision: int) -> tuple[int, int]:
     return state, first
 
 
-class Decoder:
+class ChainDecoder:
     """The state of a group: `next_block` gives quantiles, `give_back` takes the intervals that they fell into."""
 
     def __init__(self, state: int, first: int, count: int, precision: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import DamagedFile, ImageRefused
+from ..errors import DamagedFile, ImageRefused, NotAnImage
 from ..format.container import PIL_MODES, Mode, Tag
 
 MODES = {name: mode for mode, name in PIL_MODES.items()}
@@ -50,7 +50,7 @@ def read(data: bytes, name: str = "the image") -> Picture:
             image.load()
             return from_pillow(image, data if truncates else None)
     except UnidentifiedImageError:
-        raise ImageRefused(f"{name}: not an image that Pillow {PIL.__version__} can read") from None
+        raise NotAnImage(f"{name}: not an image that Pillow {PIL.__version__} can read") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageRefused(f"{name}: {error}") from None
 

@@ -1,32 +1,23 @@
-"""Pictures with loss as a library: what is asked for, and files that may be cut. How they are coded is in `latents.py` and
-`ordered.py`, which need torch."""
+"""What a file with loss should be, and the search for the quality that gives it."""
 
-from __future__ import annotations
-
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageRefused
-from ..format import container
-from ..format.container import ChunkStream, Coding
-from ..isolation import isolated
+from .encoding import Encoding
+from .truncate import bytes_of
 
-if TYPE_CHECKING:
-    from mmap import mmap
-
-    from .. import api
-    from .. import weights as networks
-    from ..image.files import Picture
-
-DEFAULT_MODEL = "latent"
 SCALE = 100  # qualities are given as 0..SCALE
-ROUNDING = 1e-6  # bytes: what a quotient of whole numbers may have lost
+NEAR_SIZE = -math.log(0.975)  # a file of so much of the wanted size is near enough
+NEAR_DB = 0.05
+SLOPE_SIZE, SLOPE_DB = 2.5, 9.0  # growth from the worst quality to the best: of the logarithm of the size, and in decibels; about
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a file should be: a quality 0..100, or the best of at most so many bytes or bits a pixel, or the smallest of at least
-    so many decibels (PSNR over R, G and B). If nothing is said: the quality 50, and of ordered codes all."""
+    """A quality 0..100, or the best of at most so many bytes or bits a pixel, or the smallest of at least so many decibels (PSNR over
+    R, G and B). If nothing is said: the quality 50, and of ordered codes all."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -40,61 +31,56 @@ class Target:
         if any(value < 0 for value in given) or (self.quality is not None and self.quality > SCALE):
             raise ImageRefused(f"qualities are 0 to {SCALE}, and nothing else is below 0")
 
+    def file(self, encoding: Encoding) -> bytes:
+        """The file of a picture that is asked for. Raises ImageRefused if there is none."""
+        last = encoding.qualities - 1
+        if self.psnr is not None:
+            return encoding.file(self._with_decibels(encoding, self.psnr, last))
+        if self.size is not None or self.bpp is not None:
+            height, width = encoding.size
+            limit = self.size if self.size is not None else bytes_of(self.bpp or 0, width, height)
+            return encoding.file(self._within(encoding, limit, last))
+        return encoding.file(encoding.default if self.quality is None else round(self.quality * last / SCALE))
 
-def encode_lossy(
-    image: api.Source,
-    *,
-    quality: float | None = None,
-    bpp: float | None = None,
-    size: int | None = None,
-    psnr: float | None = None,
-    model: str = DEFAULT_MODEL,
-    tile: int = 0,
-    **settings: Any,
-) -> bytes:
-    """Compress an image with loss; returns the .psg file. `presage.decode` reads it.
+    @staticmethod
+    def _with_decibels(encoding: Encoding, wanted: float, last: int) -> int:
+        rough = (NEAR_DB, SLOPE_DB / encoding.qualities) if encoding.approximate else None
+        quality = last - _last(last + 1, lambda q: -encoding.psnr(last - q), -wanted, rough)
+        if encoding.psnr(quality) < wanted:
+            name, best = encoding.loaded.name, encoding.psnr(last)
+            raise ImageRefused(f"{wanted} dB is beyond the best quality of {name}, which is {best:.2f} dB here")
+        return quality
 
-    image: as `presage.encode` takes it; gray or colour with 8 bits, alpha is kept without loss. One of: quality, 0..100 (50
-    if nothing is given, and of ordered codes all); bpp or size, the largest number of bits a pixel or bytes of the whole file; psnr,
-    the least number of decibels. tile: the side of the independent tiles in latents. settings: see `Settings`. Raises ImageRefused
-    and WeightsError.
+    @staticmethod
+    def _within(encoding: Encoding, limit: int, last: int) -> int:
+        rough = (NEAR_SIZE, SLOPE_SIZE / encoding.qualities) if encoding.approximate else None
+        quality = _last(last + 1, lambda q: math.log(len(encoding.file(q))), math.log(max(1, limit)), rough)
+        if len(encoding.file(quality)) > limit:
+            what, size = "file" if encoding.approximate else "cut", len(encoding.file(0))
+            raise ImageRefused(f"the smallest {what} of this picture has {size:,} bytes, more than {limit:,}")
+        return quality
+
+
+def _last(count: int, value: Callable[[int], float], target: float, rough: tuple[float, float] | None) -> int:
+    """The last of range(count) whose increasing value is not above the target; 0 if all are above.
+
+    rough: (near, slope) if one whose value is nearer than `near` will do, and the value grows by about `slope` from one to the next.
     """
-    from .. import api
-    from .. import weights as networks
-
-    target = Target(quality, bpp, size, psnr)
-    return encode_picture(api.picture_of(image), model, target, tile, networks.Settings(**settings))
-
-
-@isolated()
-def encode_picture(picture: Picture, model: str, target: Target, tile: int, settings: networks.Settings) -> bytes:
-    """The .psg file of a checked picture, by whatever kind of model. Raises ImageRefused and WeightsError."""
-    from .. import weights as networks
-    from . import latents, ordered
-
-    if networks.find_weights(model, settings).metadata.get("model") != "ordered":
-        return latents.encode_picture(picture, model, target, tile, settings)
-    if tile:
-        raise ImageRefused("ordered codes have no tiles; leave out --tile")
-    return ordered.encode_picture(picture, model, target, settings)
-
-
-def truncate(data: bytes | mmap, size: int | None = None, *, bpp: float | None = None, fraction: float | None = None) -> bytes:
-    """The beginning of a file of ordered codes: at most so many bytes, bits a pixel, or a fraction 0..1 of its bytes.
-
-    It ends with a whole chunk, so that no byte is idle. Raises ImageRefused for other files and for less than the file's header.
-    """
-    if [size, bpp, fraction].count(None) != 2:
-        raise ImageRefused("one of bytes, bits a pixel and fraction says where to cut")
-    header = container.read_header(data)
-    if header.coding != Coding.ORDERED:
-        raise ImageRefused("only files of ordered codes may be cut (encode --lossy -m ordered)")
-    limit = len(data) if size is None else size
-    if bpp is not None:
-        limit = int(bpp * header.width * header.height / 8 + ROUNDING)
-    elif fraction is not None:
-        limit = int(fraction * len(data) + ROUNDING)
-    stream = ChunkStream(data, header)
-    if limit < stream.start:
-        raise ImageRefused(f"the smallest cut of this file has {stream.start:,} bytes, more than {limit:,}")
-    return data[: stream.end(stream.within(limit))]
+    low, high = -1, count  # value(low) <= target < value(high)
+    known: dict[int, float] = {}
+    at = (low + high + 1) // 2
+    while high - low > 1:
+        known[at] = value(at)
+        if known[at] <= target:
+            low = at
+            if rough and target - known[at] <= rough[0]:
+                break
+        else:
+            high = at
+        guess = (low + high) // 2
+        if rough:
+            near, slope = rough
+            rise = (known[high] - known[low]) / (high - low) if low in known and high in known else slope
+            guess = at + round((target - near / 3 - known[at]) / max(rise, slope / 8))
+        at = min(max(guess, low + 1), high - 1)
+    return max(low, 0)

@@ -1,139 +1,196 @@
-"""Tiles of an image out of a file, whichever way they are coded."""
+"""Pictures whose map of symbols is cut into tiles, each with a stream of its own or in groups that share one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from mmap import mmap
-from typing import TYPE_CHECKING
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, cast
 
-from ...models.photo.exact import ExactPhoto
-from ...models.pixelcnn.exact import ExactPixelCNN
-from ..errors import DamagedFile
+import numpy as np
+
+from ...models.model import Pixels, Predictable, Size, Span, Symbols, Tiled, Walkable
+from ..errors import DamagedFile, ImageRefused
 from ..format import container
-from ..format.container import Box, Coding, Header, Tag
-from ..parallel import Progress
-from . import groups as chained
-from . import lossless, wavefront
-from .wavefront import Span
-
-if TYPE_CHECKING:
-    from ..weights import Settings
-    from .groups import Pixels
+from ..format.container import Box, Coding, Tag
+from ..image.files import Picture
+from ..settings import Progress, Settings
+from ..weights import Loaded
+from . import groups, transforms, wavefront
+from .encoding import Encoding
+from .reading import Reading
 
 CHUNK_TILES = 192  # tiles that are held at once
-Found = Iterator[tuple[int, "Pixels | None"]]
+Found = Iterator[tuple[int, Symbols | None]]
 """Tiles by their numbers; None for those that are damaged."""
 
 
-def read(
-    data: bytes | mmap,
-    header: Header,
-    network: ExactPhoto | ExactPixelCNN,
-    boxes: Sequence[Box],
-    wanted: Sequence[int],
-    recovering: bool,
-    settings: Settings,
-) -> Found:
-    """The wanted tiles, uint8 (height, width, 1 or 3), or of latents (h, w, channels); with `recovering` None for damaged ones.
+def check_tile(tile: int) -> None:
+    """Raises ImageRefused for sides that the format does not allow; 0 is what suits the model."""
+    if tile and tile not in container.TILE_SIDES:
+        raise ImageRefused(f"the side of a tile is {container.TILE_SIDES.start} to {container.TILE_SIDES.stop - 1}, not {tile}")
 
-    network: of latents the prior. Raises DamagedFile.
+
+def cut(symbols: Symbols, side: int) -> list[Symbols]:
+    """The tiles of a map (h, w, channels), row by row."""
+    boxes = container.tile_boxes(symbols.shape[1], symbols.shape[0], side)
+    return [symbols[top:bottom, left:right] for left, top, right, bottom in boxes]
+
+
+class TiledEncoding(Encoding):
+    """A picture in tiles. Qualities are the model's; files that were made are kept, because a search asks for them again."""
+
+    approximate = True
+
+    def __init__(self, picture: Picture, loaded: Loaded[Tiled], tile: int, settings: Settings) -> None:
+        super().__init__(picture, loaded, settings)
+        self.model = loaded.model
+        self.tile = tile or loaded.model.tile
+        self.qualities = loaded.model.qualities
+        self.default = round((self.qualities - 1) / 2)
+        self._files: dict[int, bytes] = {}
+
+    def received(self, quality: int) -> Any:
+        return self.model.dequantise(self.model.quantise(self.features, quality), quality)
+
+    def file(self, quality: int) -> bytes:
+        if quality not in self._files:
+            symbols = self.model.quantise(self.features, quality)[0]
+            coding, sections = (self._streams if self.model.coding == "tiles" else self._groups)(cut(symbols, self.tile), quality)
+            crc = zlib.crc32(symbols.tobytes() if self.model.lossy else self.picture.image.tobytes())
+            self._files[quality] = self.write(coding, crc, self.tile, sections)
+        return self._files[quality]
+
+    def _streams(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
+        model, settings = cast(Walkable, self.model), self.settings
+        spans = model.spans(tiles)
+        streams: list[bytes] = []
+        for start in range(0, len(tiles), CHUNK_TILES):
+            chunk = tiles[start : start + CHUNK_TILES]
+            progress = partial(_part, settings.progress, start, len(chunk), len(tiles))
+            streams += wavefront.encode_tiles(model, chunk, spans, quality, settings.workers, progress)
+        if model.lossy:
+            return Coding.LATENT, container.pack_latents(quality, spans) | container.pack_tiles(streams)
+        return Coding.GRAY if Span.SAME in spans else Coding.COLOUR, container.pack_tiles(streams)
+
+    def _groups(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
+        predictor = cast(Predictable, self.model.predictor(quality))
+        packed = container.pack_groups(*groups.encode_tiles(predictor, tiles, self.settings.workers, self.settings.progress))
+        return Coding.LATENT if self.model.lossy else Coding.CHAIN, packed
+
+
+def _part(progress: Progress, start: int, count: int, total: int, share: float) -> None:
+    """Report a share of some tiles as one of all."""
+    progress((start + share * count) / total)
+
+
+def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]]:
+    """The pixels (height, width, 1 or 3) of an area of the picture, and the (x, y, width, height) of tiles that are lost and blank.
+
+    Without loss only the tiles that the area needs are decoded. Raises DamagedFile.
     """
-    if (header.coding in (Coding.COLOUR, Coding.GRAY)) == isinstance(network, ExactPixelCNN):
-        raise DamagedFile(f"the model {header.model} does not go with the file's coding")
-    if isinstance(network, ExactPixelCNN) and (header.coding != Coding.LATENT or header.section(Tag.GROUP_INDEX)):
-        return _from_groups(data, header, network, boxes, wanted, recovering, settings)
-    return _from_streams(data, header, _decoder(data, header, network, settings), boxes, wanted, recovering, settings)
+    header, stride = reading.header, model.stride
+    height, width = model.size(*reading.size)
+    left, top, right, bottom = (0, 0, width, height) if model.lossy else area
+    boxes = container.tile_boxes(width, height, header.tile)
+    wanted = [i for i, (x0, y0, x1, y1) in enumerate(boxes) if x0 < right and x1 > left and y0 < bottom and y1 > top]
+    symbols = np.full((bottom - top, right - left, model.channels), model.blank, np.uint8)
+    lost: list[Box] = []
+    for i, tile in read(reading, model, boxes, wanted):
+        x0, y0, x1, y1 = boxes[i]
+        if tile is None:
+            x, y = x0 * stride, y0 * stride
+            lost.append((x, y, min(x1 * stride, header.width) - x, min(y1 * stride, header.height) - y))
+            continue
+        rows, columns = slice(max(y0, top), min(y1, bottom)), slice(max(x0, left), min(x1, right))
+        inside = tile[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
+        symbols[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
+    if not model.lossy:
+        return symbols, lost
+    if not lost and zlib.crc32(symbols.tobytes()) != header.pixel_crc:
+        if not reading.recovering:
+            raise DamagedFile("the decoded latents are not those that were encoded")
+        lost = [(0, 0, header.width, header.height)]
+    quality = quality_of(reading, model)
+    pixels = transforms.synthesise(model, model.dequantise(symbols[None], quality), (height, width), reading.size, reading.settings)[0]
+    return pixels[area[1] : area[3], area[0] : area[2]], lost
 
 
-Decode = Callable[[list[bytes], list[tuple[int, int]], Progress], "list[Pixels]"]
-"""(streams, sizes, progress) -> tiles"""
+def quality_of(reading: Reading, model: Tiled) -> int:
+    """The quality of a file. Raises DamagedFile."""
+    return container.read_latents(reading.data, reading.header, model.channels)[0] if reading.header.section(Tag.LATENTS) else 0
 
 
-def _decoder(data: bytes | mmap, header: Header, network: ExactPhoto | ExactPixelCNN, settings: Settings) -> Decode:
-    threads = settings.thread_count
-    if isinstance(network, ExactPhoto):
-        gray = header.coding == Coding.GRAY
-        return lambda streams, sizes, progress: lossless.decode_tiles(network, streams, sizes, gray, threads, progress)
-    if not wavefront.fits(network):
-        raise DamagedFile(f"the model {header.model} does not go with the file's coding")
-    spans = [Span(span) for span in container.read_latents(data, header, network.config.channels)[1]]
-    return lambda streams, sizes, progress: wavefront.decode_tiles(network, streams, sizes, spans, threads, progress)
+def read(reading: Reading, model: Tiled, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:
+    """The wanted tiles of the map, uint8 (h, w, channels), some at a time; with `recovering` None for damaged ones. Raises DamagedFile."""
+    if model.coding == "tiles":
+        return _from_streams(reading, cast(Walkable, model), boxes, wanted)
+    return _from_groups(reading, cast(Predictable, model.predictor(quality_of(reading, model))), boxes, wanted)
 
 
-def _size(box: Box) -> tuple[int, int]:
+def _size(box: Box) -> Size:
     return box[3] - box[1], box[2] - box[0]
 
 
-def _from_streams(
-    data: bytes | mmap,
-    header: Header,
-    decode: Decode,
-    boxes: Sequence[Box],
-    wanted: Sequence[int],
-    recovering: bool,
-    settings: Settings,
-) -> Found:
+def _spans(reading: Reading, model: Walkable) -> list[Span]:
+    """What every channel holds, by what the file says."""
+    if model.lossy:
+        return [Span(span) for span in container.read_latents(reading.data, reading.header, model.channels)[1]]
+    return [Span.FULL, *[Span.SAME if reading.header.coding == Coding.GRAY else Span.FULL] * (model.channels - 1)]
+
+
+def _from_streams(reading: Reading, model: Walkable, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:
     """Tiles with a stream each."""
-    streams = container.TileStreams(data, header, len(boxes))
+    streams = container.TileStreams(reading.data, reading.header, len(boxes))
+    spans, quality, settings = _spans(reading, model), quality_of(reading, model), reading.settings
     for start in range(0, len(wanted), CHUNK_TILES):
         chunk = {}
         for i in wanted[start : start + CHUNK_TILES]:
             try:
                 chunk[i] = streams[i]
             except DamagedFile:
-                if not recovering:
+                if not reading.recovering:
                     raise
                 yield i, None
-
-        def report(share: float, start: int = start, count: int = len(chunk)) -> None:
-            settings.progress((start + share * count) / len(wanted))
-
         sizes = [_size(boxes[i]) for i in chunk]
-        tiles = decode(list(chunk.values()), sizes, report)
+        progress = partial(_part, settings.progress, start, len(chunk), len(wanted))
+        tiles = wavefront.decode_tiles(model, list(chunk.values()), sizes, spans, quality, settings.workers, progress)
         yield from zip(chunk, tiles, strict=True)
 
 
-def _from_groups(
-    data: bytes | mmap,
-    header: Header,
-    network: ExactPixelCNN,
-    boxes: Sequence[Box],
-    wanted: Sequence[int],
-    recovering: bool,
-    settings: Settings,
-) -> Found:
+def _from_groups(reading: Reading, predictor: Predictable, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:
     """Tiles in groups that have a stream together."""
-    streams = container.GroupStreams(data, header, len(boxes))
-    chosen = set(wanted)
-    numbers, groups = [], []
+    streams, settings = container.GroupStreams(reading.data, reading.header, len(boxes)), reading.settings
+    asked = set(wanted)
+    whole = {}
     for number, tiles in enumerate(streams.tiles):
-        if chosen.isdisjoint(tiles):
+        if asked.isdisjoint(tiles):
             continue
         try:
-            groups.append(streams[number])
-            numbers.append(number)
+            whole[number] = streams[number]
         except DamagedFile:
-            if not recovering:
+            if not reading.recovering:
                 raise
-            yield from ((i, None) for i in tiles if i in chosen)
-    if not groups:
+            yield from ((i, None) for i in tiles if i in asked)
+    if not whole:
         return
-    places = [i for number in numbers for i in streams.tiles[number]]
-    sizes = [_size(boxes[i]) for i in places]
+    numbers = [i for number in whole for i in streams.tiles[number]]
+    sizes = [_size(boxes[i]) for i in numbers]
+    together, chain = bool(streams.together), list(whole.values())
     try:
-        found, statistics = chained.decode_groups(
-            network, groups, sizes, streams.precision, bool(streams.together), settings.schedule, settings.thread_count, settings.progress
+        decoded, statistics = groups.decode_groups(
+            predictor, chain, sizes, streams.precision, together, settings.schedule, settings.workers, settings.progress
         )
     except DamagedFile:
-        if not recovering:
+        if not reading.recovering:
             raise
-        for number in numbers:  # find out which one it is
-            inside = [i for i in streams.tiles[number] if i in chosen]
-            if len(numbers) == 1:
+        for number in whole:  # find out which one it is
+            inside = [i for i in streams.tiles[number] if i in asked]
+            if len(whole) == 1:
                 yield from ((i, None) for i in inside)
             else:
-                yield from _from_groups(data, header, network, boxes, inside, True, settings)
+                yield from _from_groups(reading, predictor, boxes, inside)
         return
     if settings.statistics is not None:
         settings.statistics.extend(statistics)
-    yield from ((i, tile) for i, tile in zip(places, found, strict=True) if i in chosen)
+    yield from ((i, tile) for i, tile in zip(numbers, decoded, strict=True) if i in asked)

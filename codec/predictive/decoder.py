@@ -19,16 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...models.frequencies import Quantiles
-from ...models.pixelcnn.evaluator import Evaluator
-from ...models.pixelcnn.exact import ExactPixelCNN
+from ...models.model import Predictable, Size, Symbols
 from ..errors import PresageError
-from ..parallel import Progress
+from ..settings import Progress
 from . import forecasters
 from .forecasters import Call
 from .noise import Gumbel, Source
 from .schedule import SURE, Schedule
 
-Symbols = NDArray[np.uint8]
 BEYOND = 1 << 40  # more symbols than there are
 
 
@@ -79,34 +77,34 @@ class _Group:
         self.finished = False
 
 
-class Decoder:
+class PredictiveDecoder:
     """Decodes groups of images in lockstep as one batch."""
 
     def __init__(
         self,
-        network: ExactPixelCNN,
-        sizes: Sequence[tuple[int, int]],
+        model: Predictable,
+        sizes: Sequence[Size],
         groups: Sequence[Members],
         precision: int,
         schedule: Schedule,
         gumbel: Gumbel | None = None,
     ) -> None:
-        """sizes: height and width of every image. groups: all images are in one of them."""
-        self.network, self.precision = network, precision
+        """sizes: of every image's symbols. groups: all images are in one of them."""
+        self.model, self.sizes, self.precision = model, sizes, precision
         # symbols of two levels take few bits: a group's block holds few of its images, and they are easy to guess
-        few_calls = network.config.levels == 2 and any(len(group.images) > 1 for group in groups)
-        self.schedule = schedule.decided(network.config.slope, few_calls)
-        self.front = Evaluator(network, sizes)
+        few_calls = model.levels == 2 and any(len(group.images) > 1 for group in groups)
+        self.schedule = schedule.decided(model.slope, few_calls)
+        self.front = model.evaluator(sizes)
         self._gumbel = gumbel
         self._sure = self.schedule.name in SURE
-        self._watch = not (self._sure and network.config.slope)
-        self._channels = c = network.config.channels
-        device = network.device
+        self._watch = not (self._sure and model.slope)
+        self._channels = c = model.depth
+        device = model.device
         pixels = [len(p) for p in self.front.pixels]
         counts = [n * c for n in pixels]
         self._groups = [_Group(members, counts) for members in groups]
         rows = len(self.front.symbols)
-        self._order = torch.cat(self.front.pixels)
+        self._order = torch.cat(list(self.front.pixels))
         self._start = np.concatenate([[0], np.cumsum(pixels)])  # of every image in _order
         self.image = torch.zeros(rows, dtype=torch.int64, device=device)
         self.image[self._order] = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(pixels)).to(device)
@@ -114,8 +112,8 @@ class Decoder:
         self.rank[self._order] = torch.cat([torch.arange(n) for n in pixels]).to(device)
         # pixels of a row's image that are coded before the end of its wavefront step; without a slope a pixel is a step
         self._after = self.rank + 1
-        if network.config.slope:
-            self._after[self._order] = torch.cat([_step_ends(network.config.steps(h, w)) for h, w in sizes]).to(device)
+        if model.slope:
+            self._after[self._order] = torch.cat([_step_ends(model.steps(h, w)) for h, w in sizes]).to(device)
         self.quantiles = torch.zeros((rows, c), dtype=torch.int64, device=device)
         self._low = torch.zeros((rows, c), dtype=torch.int64, device=device)
         self._size = torch.ones((rows, c), dtype=torch.int64, device=device)
@@ -144,12 +142,12 @@ class Decoder:
                 if not group.finished and all(first[i] >= end[i] for i in group.images):
                     self._next_block(group)
             progress(sum(group.begin for group in self._groups) / self._total)
-        return [self._picture(i) for i in range(len(self.front.sizes))]
+        return [self._picture(i) for i in range(len(self.sizes))]
 
     def _picture(self, image: int) -> Symbols:
-        height, width = self.front.sizes[image]
+        height, width = self.sizes[image]
         symbols = torch.empty((height * width, self._channels), dtype=torch.uint8)
-        symbols[self.network.config.order(height, width)] = self.front.symbols[self.front.pixels[image]].cpu()
+        symbols[self.model.order(height, width)] = self.front.symbols[self.front.pixels[image]].cpu()
         return symbols.view(height, width, -1).numpy()
 
     def _next_block(self, group: _Group) -> None:
@@ -164,13 +162,13 @@ class Decoder:
             return
         rows, channels = self._places(group)
         self.front.open(rows[:1])  # the block before may have ended within this pixel
-        self.quantiles[rows, channels] = torch.from_numpy(block).to(self.network.device)
+        self.quantiles[rows, channels] = torch.from_numpy(block).to(self.model.device)
         for image, own in zip(group.images, group.places, strict=True):
             self._first[image], self._end[image] = np.searchsorted(own, (group.begin, group.end)).tolist()
 
     def _places(self, group: _Group) -> tuple[Tensor, Tensor]:
         """Rows and channels of the block's symbols."""
-        symbols = torch.from_numpy(group.sequence[group.begin : group.end]).to(self.network.device)
+        symbols = torch.from_numpy(group.sequence[group.begin : group.end]).to(self.model.device)
         pixels = symbols // self._channels + int(self._start[group.images.start])
         return self._order[pixels], symbols % self._channels
 

@@ -6,7 +6,9 @@ wide as the network's reach, so that windows leave no seams.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,17 +17,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..autoencoder import reach
+from ..frequencies import Mixtures
+from ..model import Code, Known, Pixels, Size, Span, Symbols, Turn, Way
+from ..pixelcnn.evaluator import Evaluator
 from ..pixelcnn.exact import ExactPixelCNN
-from ..windows import Window, around
+from ..windows import Window, around, padded
 from .network import QUALITIES, ZERO, Config, Transforms
 
-Pixels = NDArray[np.uint8]
-Symbols = NDArray[np.uint8]
 Features = NDArray[np.float32]
+Received = tuple[Symbols, int]
+"""Latents (B, h, w, channels) and their quality."""
+CHUNK = 512  # rows that are evaluated together where all symbols are known
 
 
 class ExactLatent:
-    """Integer prior and float32 transforms of a weights file, on one device."""
+    """Integer prior and float32 transforms of a weights file, on one device.
+
+    Latents that are numbers around a `blank` are coded along the wavefront, others in groups.
+    """
+
+    lossy = True
+    tile = 128
+    batch = 24
+    colour = True
+    grey_levels = 256
 
     def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
         """Raises ValueError if a sum of the prior could leave the exact range."""
@@ -37,31 +52,85 @@ class ExactLatent:
         weights = {k: v.float().to(self.device) for k, v in part_of(tensors, "transforms.").items()}
         self.transforms.load_state_dict(weights, assign=True)
         self.transforms.requires_grad_(False)
+        self.stride, self.channels, self.blank = self.config.side, self.config.channels, self.prior.config.zero
+        self.qualities = QUALITIES if self.config.quantiser == "steps" else 1  # categories have one
+        walkable = self.prior.config.slope and self.prior.config.output == "mixture"
+        self.coding: Way = "tiles" if walkable else "groups"
         self.margin = reach(self.config.quantiser == "steps", self.config.fine_blocks, self.config.blocks)
 
-    @property
-    def qualities(self) -> int:
-        """How many qualities there are: 1 if latents are categories."""
-        return QUALITIES if self.config.quantiser == "steps" else 1
-
-    def prior_at(self, quality: int) -> ExactPixelCNN:
+    def predictor(self, quality: int) -> ExactPixelCNN:
         """The prior of the latents at a quality 0 ... qualities - 1."""
         return self.prior.at_quality(quality) if self.qualities > 1 else self.prior
 
-    def size(self, height: int, width: int) -> tuple[int, int]:
+    def size(self, height: int, width: int) -> Size:
         """Height and width of the latents of a picture."""
         side = self.config.side
         return -(-height // side), -(-width // side)
+
+    def answers(self, tiles: Sequence[Symbols]) -> Known:
+        return Known(tiles, self.device)
+
+    def spans(self, tiles: Sequence[Symbols]) -> list[Span]:
+        low = np.min([tile.min((0, 1)) for tile in tiles], axis=0)
+        high = np.max([tile.max((0, 1)) for tile in tiles], axis=0)
+        near = (low >> 4 == self.blank >> 4) & (high >> 4 == self.blank >> 4)
+        nothing = (low == self.blank) & (high == self.blank)
+        return [Span.ZERO if z else Span.NEAR if n else Span.FULL for z, n in zip(nothing, near, strict=True)]
+
+    def walk(self, sizes: Sequence[Size], spans: Sequence[Span], quality: int, code: Code, known: Known | None = None) -> list[Symbols]:
+        """Symbols in the order (step, channel, half, row): for each step channel after channel, of each the high nibbles of all rows first.
+
+        Known symbols are asked for tile by tile, many steps at once.
+        """
+        prior = self.predictor(quality)
+        height, width = (max(size[i] for size in sizes) for i in (0, 1))
+        raster, steps = ([of(h, w) for h, w in sizes] for of in (prior.order, prior.steps))
+        at = [i * height * width + p // w * width + p % w for i, (p, (_, w)) in enumerate(zip(raster, sizes, strict=True))]
+        tiles = torch.empty((len(sizes) * height * width, self.channels), dtype=torch.uint8, device=self.device)
+        for i, size in enumerate(sizes if known else []):
+            assert known is not None
+            front = prior.evaluator([size])
+            front.put(front.pixels[0], known.symbols[at[i]], watch=False)
+            for rows, here, step in zip(*(t.split(CHUNK) for t in (front.pixels[0], at[i], steps[i])), strict=True):
+                parts = [slice(0, len(here) * (j == i)) for j in range(len(sizes))]
+                turn = partial(Turn, at=here, parts=parts, share=(i + 1) / len(sizes), steps=step.numpy())
+                tiles[here] = self._visit(front, rows, spans, code, turn)
+        if known is None:
+            front = prior.evaluator(sizes)
+            last = max(int(step[-1]) for step in steps)
+            bounds = [torch.searchsorted(step, torch.arange(last + 2)).tolist() for step in steps]
+            for step in range(last + 1):
+                cuts = [slice(b[step], b[step + 1]) for b in bounds]
+                ends = np.cumsum([0] + [cut.stop - cut.start for cut in cuts]).tolist()
+                rows, here = (torch.cat([part[cut] for part, cut in zip(every, cuts, strict=True)]) for every in (front.pixels, at))
+                parts = [slice(a, b) for a, b in pairwise(ends)]
+                turn = partial(Turn, at=here, parts=parts, share=(step + 1) / (last + 1))
+                tiles[here] = symbols = self._visit(front, rows, spans, code, turn)
+                front.put(rows, symbols, watch=False)
+        grids = tiles.view(len(sizes), height, width, -1).cpu().numpy()
+        return [grid[:h, :w] for grid, (h, w) in zip(grids, sizes, strict=True)]
+
+    def _visit(self, front: Evaluator, rows: Tensor, spans: Sequence[Span], code: Code, turn: Callable[[int, int], Turn]) -> Tensor:
+        """All symbols of some rows whose earlier ones are known; uint8 (n, channels)."""
+        front.evaluate(rows, watch=False)
+        head_sums = front.head_sums(rows)
+        symbols = torch.full((len(rows), self.channels), self.blank, dtype=torch.uint8, device=self.device)
+        for channel, span in enumerate(spans):
+            if span != Span.ZERO:
+                distribution = front.distribution(head_sums, rows, channel, symbols[:, :0], precision=0)
+                assert isinstance(distribution, Mixtures)
+                mixture = distribution.distribution
+                high = code(turn(channel, 0), mixture.nibble()) if span == Span.FULL else self.blank >> 4
+                symbols[:, channel] = high * 16 + code(turn(channel, 1), mixture.nibble(high))
+            front.network.tell(head_sums, channel, symbols[:, channel])
+        return symbols
 
     def analyse(self, pixels: Pixels, window: Window) -> Features:
         """What is quantised in a window of pictures, uint8 (B, H, W, 3): float32 (B, h, w, channels), or categories as they are."""
         side = self.config.side
         height, width = self.size(*pixels.shape[1:3])
         (a, b, c, d), (top, bottom, left, right) = around(window, self.margin, height, width)
-        part = pixels[:, a * side : b * side, c * side : d * side]
-        beyond = [(0, 0), (0, (b - a) * side - part.shape[1]), (0, (d - c) * side - part.shape[2]), (0, 0)]
-        padded = torch.from_numpy(np.pad(part, beyond, mode="edge")).to(self.device)
-        features = self.transforms.encode(padded, torch.float32)
+        features = self.transforms.encode(padded(pixels, (a * side, b * side, c * side, d * side)).to(self.device), torch.float32)
         found = features.argmax(-1).float() if self.config.quantiser == "categories" else features
         return np.asarray(found[:, top:bottom, left:right].cpu().numpy())
 
@@ -75,8 +144,12 @@ class ExactLatent:
     def _place(self, quality: int, count: int) -> Tensor:
         return torch.full((count,), quality / (QUALITIES - 1), device=self.device)
 
-    def synthesise(self, symbols: Symbols, window: Window, quality: int) -> Pixels:
-        """The pixels of a window of latents (B, h, w, channels); uint8 (B, side * rows, side * columns, 3)."""
+    def dequantise(self, symbols: Symbols, quality: int) -> Received:
+        return symbols, quality
+
+    def synthesise(self, received: Received, window: Window) -> Pixels:
+        """The pixels of a window of latents; uint8 (B, side * rows, side * columns, 3)."""
+        symbols, quality = received
         side = self.config.side
         (a, b, c, d), (top, bottom, left, right) = around(window, self.margin, *symbols.shape[1:3])
         part = torch.from_numpy(symbols[:, a:b, c:d].astype(np.int64)).to(self.device)

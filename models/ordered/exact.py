@@ -13,15 +13,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import autoencoder, windows
-from ..latent.exact import Pixels, grey_levels, part_of
-from .exact_prior import ExactTransformer, order
+from ..latent.exact import grey_levels, part_of
+from ..model import Code, Pixels, Turn, Way
+from .exact_prior import ExactTransformer, order, walk
 from .network import PLACE, Config, Transforms, spread_out
 
 Map = NDArray[np.float32]
+Received = tuple[Map, Map]
+"""A dequantised map (B, h, w, channels), and the share of the layers that are there (B, h, w)."""
 
 
 class ExactOrdered:
     """Integer prior, codebooks and float32 transforms of a weights file, on one device."""
+
+    coding: Way = "layers"
+    lossy = True
+    colour = True
+    grey_levels = 256
+    stride = PLACE
 
     def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
         """Raises ValueError if a sum of the prior could leave the exact range."""
@@ -39,6 +48,7 @@ class ExactOrdered:
         self.transforms.codebooks.prices.copy_(tensors["prices"])
         self.transforms.requires_grad_(False).to(self.device)
         self.margin = autoencoder.reach(c.design == "residual", c.fine_blocks, c.blocks)
+        self.sides: Sequence[int] = [side * PLACE for side in c.sides()]
         self._orders: dict[tuple[int, int, int], Tensor] = {}
 
     def size(self, height: int, width: int) -> tuple[int, int]:
@@ -58,20 +68,30 @@ class ExactOrdered:
         return self._orders[key]
 
     def analyse(self, pixels: Pixels, window: windows.Window) -> Map:
-        """The map in a window of pictures of whole patches, uint8 (B, H, W, 3): float32 (B, h, w, channels)."""
-        height, width = pixels.shape[1] // PLACE, pixels.shape[2] // PLACE
+        """The map in a window of pictures, uint8 (B, H, W, 3), whose edges are repeated to whole patches: float32 (B, h, w, channels)."""
+        height, width = self.size(*pixels.shape[1:3])
         (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, height, width)
-        part = torch.from_numpy(np.ascontiguousarray(pixels[:, a * PLACE : b * PLACE, c * PLACE : d * PLACE])).to(self.device)
+        part = windows.padded(pixels, (a * PLACE, b * PLACE, c * PLACE, d * PLACE)).to(self.device)
         return np.asarray(self.transforms.encode(part, torch.float32)[:, top:bottom, left:right].cpu().numpy())
 
-    def synthesise(self, features: Map, share: Map, window: windows.Window) -> Pixels:
-        """The pixels of a window of a dequantised map (B, h, w, channels) with the share of layers that are there (B, h, w)."""
+    def predictor(self, quality: int) -> None:
+        """Nothing: all codes of a layer are predicted at once."""
+
+    def answers(self, features: Map) -> Code:
+        return Chooser(self, features)
+
+    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Tensor]:
+        return walk(self.prior, pictures, height, width, layers, code)
+
+    def synthesise(self, received: Received, window: windows.Window) -> Pixels:
+        """The pixels of a window of the map."""
+        features, share = received
         (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, *features.shape[1:3])
         parts = [torch.from_numpy(np.ascontiguousarray(x[:, a:b, c:d])).to(self.device) for x in (features, share)]
         decoded = self.transforms.decode(parts[0], parts[1], torch.float32)
         return grey_levels(decoded)[:, top * PLACE : bottom * PLACE, left * PLACE : right * PLACE]
 
-    def dequantise(self, known: Sequence[Tensor], height: int, width: int, pictures: int = 1) -> tuple[Map, Map]:
+    def dequantise(self, known: Sequence[Tensor], height: int, width: int, pictures: int = 1) -> Received:
         """Map (B, height, width, channels) and share of layers (B, height, width) of the first codes of the first layers.
 
         known: int64 (B * n) of each layer in coding order, perhaps fewer of the last one than there are patches.
@@ -88,6 +108,32 @@ class ExactOrdered:
             found += view.synthesise(values.view(pictures, len(at), -1)[:, raster], height, width)
             share += spread_out(there.view(pictures, -1)[:, raster], view.side, height, width)
         return found.cpu().numpy(), (share / self.config.count).cpu().numpy()
+
+
+class Chooser:
+    """The code that chooses the codes of a map (1, h, w, channels) layer after layer, by error and by their true code lengths."""
+
+    def __init__(self, network: ExactOrdered, features: Map) -> None:
+        self.network = network
+        self.rest = torch.from_numpy(features).to(network.device)
+        self._values = torch.empty(0)
+        self._chosen: list[Tensor] = []
+
+    def __call__(self, turn: Turn, weights: Tensor) -> Tensor:
+        height, width = self.rest.shape[1:3]
+        layer, transforms = turn.channel, self.network.transforms
+        view, order = transforms.views[layer], self.network.order(layer, height, width)
+        if not self._chosen:
+            self._values = view.analyse(self.rest)[0, order]
+        lengths = weights.sum(1, keepdim=True).log2() - weights.log2()
+        codes = transforms.codebooks.choose(layer, self._values[turn.at], lengths)
+        self._chosen.append(codes)
+        if int(turn.at[-1]) == len(order) - 1:
+            vectors = torch.empty((len(order), self.network.config.size), device=self.rest.device)
+            vectors[order] = transforms.codebooks.look_up(layer, torch.cat(self._chosen))
+            self.rest = self.rest - view.synthesise(vectors.unsqueeze(0), height, width)
+            self._chosen = []
+        return codes
 
 
 def _large_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ sum over T tokens is at most T x 255 x 127, which is proved to be below 2^24 whe
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from .. import integer
 from ..frequencies import CATEGORY_BITS, DEEPEST, category_weights
-from ..integer import LARGEST, SUM_BITS, IntLinear
-from ..photo.exact import KNOWN_ANSWER_ROWS
+from ..integer import LARGEST, SUM_BITS, Prepared
+from ..model import Code, Turn
 from ..photo.network import INPUT_BITS
-from ..pixelcnn.exact import STREAM_LIMIT, Layer
+from ..pixelcnn.exact import STREAM_LIMIT
 from .prior import FARTHEST, QUARTERS, WEIGHT, Config
 
 CHUNK = 2048  # rows that are worked on together, more or less
@@ -42,17 +42,13 @@ class ExactTransformer:
         self.device = torch.device(device)
         tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
         self.config = c = Config(**json.loads(bytes(tensors["config"].cpu().numpy())))
-        names = [name.removesuffix(".shift") for name in tensors if name.endswith(".shift")]
-        layers = {n: IntLinear(tensors[f"{n}.weight"], tensors[f"{n}.bias"], tensors[f"{n}.shift"]) for n in names}
-        for name, layer in layers.items():
-            layer.check(name)
+        layers = integer.linear_layers(tensors)
         tokens = len(c.sides)
         if max(tokens * WEIGHT * LARGEST, c.head * LARGEST**2) >= 1 << SUM_BITS:
             raise ValueError(f"attention over {tokens} tokens is not exact: a sum may reach 2^{SUM_BITS}")
-        shapes = [layer.shape for layer in layers.values()]
-        self.back_end = integer.choose(arithmetic, shapes, KNOWN_ANSWER_ROWS, self.device)
+        self.back_end = integer.choose(arithmetic, [layer.shape for layer in layers.values()], self.device)
         self.kind = integer.batched_kind(c.head, tokens, self.device)
-        self.layers = {n: Layer(self.back_end.prepare(x.weight), x.bias, x.shift) for n, x in layers.items()}
+        self.layers = {n: Prepared.of(layer, self.back_end) for n, layer in layers.items()}
         self.embedding, self.category = tensors["embedding"], tensors["tables.category"]
         self.attention = tensors["tables.attention"].to(self.kind)
         self.bits = [BlockBits(*row) for row in tensors["block_bits"].tolist()]
@@ -125,6 +121,11 @@ class Walk:
         self.layer = 0
         self._codes: Tensor | None = None
         self.coarse = sizes[0]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the layer whose weights were given last."""
+        return self._segments[-1].rows
 
     def tell(self, codes: Tensor) -> None:
         """The codes (rows) of the layer whose weights were given last, int64; on to the next layer."""
@@ -221,20 +222,26 @@ class Walk:
         return rounded.to(torch.int8).flatten(1)
 
 
-Code = Callable[[int, slice, Tensor], Tensor]
-"""(layer, rows, weights (n, entries)) -> codes (n), int64, or fewer, which ends the walk: the coder's part of it."""
-
-
 def walk(network: ExactTransformer, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Tensor]:
-    """The codes of the first layers, in the order of the rows, as `code` gives them: the one walk for all directions."""
+    """The codes of the first layers, in the order of the rows, as `code` gives them: the one walk for all directions.
+
+    The channel of a turn is the layer, its places the rows; each picture's rows have a part.
+    """
     front = Walk(network, pictures, height, width)
-    found: list[Tensor] = []
+    total = sum((height // side) * (width // side) for side in network.config.sides[:layers]) * pictures
+    known: list[Tensor] = []
+    done = 0
     for layer in range(layers):
         parts: list[Tensor] = []
         for rows, weights in front.weights():
-            parts.append(code(layer, rows, weights))
+            own = front.rows // pictures
+            spans = [(max(i * own, rows.start), min((i + 1) * own, rows.stop)) for i in range(pictures)]
+            streams = [slice(a - rows.start, max(a, b) - rows.start) for a, b in spans]
+            done += len(weights)
+            turn = Turn(layer, 0, torch.arange(rows.start, rows.stop, device=weights.device), streams, done / total)
+            parts.append(code(turn, weights))
             if len(parts[-1]) < len(weights):
-                return [*found, torch.cat(parts)]
-        found.append(torch.cat(parts))
-        front.tell(found[-1])
-    return found
+                return [*known, torch.cat(parts)]
+        known.append(torch.cat(parts))
+        front.tell(known[-1])
+    return known

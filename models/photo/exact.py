@@ -6,46 +6,35 @@ of neighbours of every pixel of a step is one strided copy; only the last few st
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .. import context, frequencies, integer
-from ..context import CHANNELS, SLOPE
+from ..context import CHANNELS, HINT_LIMIT, SLOPE, TO_CODED
 from ..frequencies import Distribution, DistributionTables
-from ..integer import IntLinear
+from ..integer import IntLinear, Prepared
+from ..model import Code, Known, Lossless, Size, Span, Symbols, Turn, Way
 from . import network as photo
 
 HISTORY = max(context.PIXEL_BLOCK[0], context.ERROR_BLOCK[0], photo.CELL_BLOCK[0])  # steps that a step looks back
 RING = 64  # steps held; when they are full the last HISTORY are moved to the front
 TOP = max(context.PIXEL_BLOCK[1], context.ERROR_BLOCK[1], photo.CELL_BLOCK[1]) - 1  # rows above row 0
-HINT_LIMIT = 511  # of a residual
-KNOWN_ANSWER_ROWS = (1, 2, 5, 16, 61, 256, 1024)
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """An IntLinear with its weights prepared for the back end."""
+class ExactPhoto(Lossless):
+    """The integer network: weights, tables and a back end on one device. Symbols are G, R, B; of gray pictures only G is coded."""
 
-    weight: Tensor
-    bias: Tensor
-    shift: Tensor
-    skip: Tensor | None
-
-
-class ExactPhoto:
-    """The integer network: weights, tables and a back end on one device."""
+    coding: Way = "tiles"
+    tile = 128
+    batch = 48
 
     def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
         """`tensors` as in the weights file. Raises ValueError if a sum could leave the exact range."""
         self.device = torch.device(device)
         tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-        layers = _layers(tensors)
-        for name, layer in layers.items():
-            layer.check(name)
-        shapes = [layer.shape for layer in layers.values()]
-        self.back_end = integer.choose(arithmetic, shapes, KNOWN_ANSWER_ROWS, self.device)
+        layers = integer.linear_layers(tensors)
+        self.back_end = integer.choose(arithmetic, [layer.shape for layer in layers.values()], self.device)
         self.tables = context.Tables(tensors["tables.signed"], tensors["tables.error"])
         self.distribution_tables = DistributionTables(tensors["tables.inverse"], tensors["tables.sigmoid"], tensors["tables.share"])
         self.cell = [self._prepare(layers[f"cell.{i}"]) for i in range(2)]
@@ -58,8 +47,8 @@ class ExactPhoto:
         self.outs = [self._prepare(layers[f"outs.{c}"]) for c in range(CHANNELS)]
         self.hidden = self.cell[1].bias.numel()
 
-    def _prepare(self, layer: IntLinear) -> _Layer:
-        return _Layer(self.back_end.prepare(layer.weight), layer.bias, layer.shift, layer.skip)
+    def _prepare(self, layer: IntLinear) -> Prepared:
+        return Prepared.of(layer, self.back_end)
 
     def _without_hints(self, head: IntLinear) -> tuple[Tensor, Tensor, Tensor]:
         return head.weight[:, : self.width].contiguous(), head.bias, head.shift
@@ -71,26 +60,52 @@ class ExactPhoto:
         parts = weight.int().unflatten(1, (-1, 1, photo.HINTS)).unbind(1)
         return [(hint.unsqueeze(1) * part.squeeze(1)).sum(2, dtype=torch.int32) for part in parts]
 
-    def sums(self, x: Tensor, layer: _Layer) -> Tensor:
+    def sums(self, x: Tensor, layer: Prepared) -> Tensor:
         """W x + b; int32 (n, outputs)."""
         return self.back_end.product(x, layer.weight).add_(layer.bias)
 
-    def activation(self, sums: Tensor, layer: _Layer) -> Tensor:
+    def activation(self, sums: Tensor, layer: Prepared) -> Tensor:
         """Sums back onto the grid 0..127; int8."""
         return sums.bitwise_right_shift_(layer.shift).clamp_(0, 127).to(torch.int8)
 
-    def layer(self, x: Tensor, layer: _Layer) -> Tensor:
+    def layer(self, x: Tensor, layer: Prepared) -> Tensor:
         sums = self.sums(x, layer)
         if layer.skip is not None:
             sums.add_(x.int().bitwise_left_shift_(layer.skip))
         return self.activation(sums, layer)
 
+    def predictor(self, quality: int) -> None:
+        """Nothing: the network is evaluated along the wavefront only."""
 
-def _layers(tensors: Mapping[str, Tensor]) -> dict[str, IntLinear]:
-    names = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
-    return {
-        n: IntLinear(tensors[f"{n}.weight"], tensors[f"{n}.bias"], tensors[f"{n}.shift"], tensors.get(f"{n}.skip")) for n in sorted(names)
-    }
+    def answers(self, tiles: Sequence[Symbols]) -> Known:
+        return Known([tile[..., TO_CODED] for tile in tiles], self.device)
+
+    def spans(self, tiles: Sequence[Symbols]) -> list[Span]:
+        gray = all((tile == tile[..., :1]).all() for tile in tiles)
+        return [Span.FULL, *([Span.SAME if gray else Span.FULL] * (CHANNELS - 1))]
+
+    def walk(self, sizes: Sequence[Size], spans: Sequence[Span], quality: int, code: Code, known: Known | None = None) -> list[Symbols]:
+        """Symbols in the order (step, channel, half, row): for each step G, then R, then B, of each the high nibbles of all rows first."""
+        front = Wavefront(self, sizes)
+        pixels = torch.empty((front.tiles, front.height, front.width, CHANNELS), dtype=torch.uint8, device=self.device)
+        start = torch.arange(front.tiles, device=self.device).unsqueeze(1) * front.height * front.width
+        for step in range(front.steps):
+            if not front.start(step):
+                continue
+            rows = torch.arange(front.low, front.high, device=self.device)
+            columns = step - SLOPE * rows
+            at, share = (start + rows * front.width + columns).flatten(), (step + 1) / front.steps
+            parts = [slice(i * len(rows) + a, i * len(rows) + max(a, b)) for i, (a, b) in enumerate(front.spans)]
+            for channel, span in enumerate(spans):
+                if span != Span.SAME:
+                    distribution = front.distribution(channel)
+                    high = code(Turn(channel, 0, at, parts, share), distribution.nibble())
+                    low = code(Turn(channel, 1, at, parts, share), distribution.nibble(high))
+                    symbols = (high * 16 + low).to(torch.uint8).view(front.tiles, -1)
+                front.put(channel, symbols)
+                pixels[:, rows, columns, channel] = symbols
+            front.finish()
+        return [tile[:h, :w, TO_CODED] for tile, (h, w) in zip(pixels.cpu().numpy(), sizes, strict=True)]
 
 
 class Wavefront:

@@ -10,7 +10,10 @@ Encoding asks for all pixels at once, the wavefront for one step after the other
 and again, until nothing changes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,7 +21,9 @@ from torch import Tensor
 from .. import context
 from ..frequencies import PLACE, Quantiles
 from ..photo.network import INPUT_BITS
-from .exact import ExactPixelCNN
+
+if TYPE_CHECKING:
+    from .exact import ExactPixelCNN
 
 Offsets = Tensor
 
@@ -58,7 +63,7 @@ class Evaluator:
         self.stride = width + self.gap
         self.image_rows = (height + self._top) * self.stride
         rows = len(sizes) * self.image_rows + (self._top + 1) * self.stride + self.gap
-        self.pixels = [self._order(i, h, w) for i, (h, w) in enumerate(sizes)]
+        self.pixels: Sequence[Tensor] = [self._order(i, h, w) for i, (h, w) in enumerate(sizes)]
         self.inside = torch.zeros(rows, dtype=torch.bool, device=device)
         for pixels in self.pixels:
             self.inside[pixels] = True

@@ -6,30 +6,27 @@ What evaluates it over the pixels of many images is `evaluator.py`.
 import json
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import context, integer
+from ..context import HINT_LIMIT
 from ..frequencies import Categories, Distribution, DistributionTables, Mixtures, Quantiles
-from ..integer import IntLinear
-from ..photo.exact import HINT_LIMIT, KNOWN_ANSWER_ROWS
+from ..integer import IntLinear, Prepared
+from ..model import Lossless, Size, Symbols
+from .evaluator import Evaluator
+from .forecasts import LearnedForecasts
 from .network import GATE_LEVELS, Config
+from .symbols import from_pixels, symbol_size, to_pixels, unfold
 
 STREAM_LIMIT = 32767  # of a residual stream
 
 
-@dataclass(frozen=True)
-class Layer:
-    """An IntLinear with its weights prepared for the back end."""
-
-    weight: Tensor
-    bias: Tensor
-    shift: Tensor
-
-
-class ExactPixelCNN:
+class ExactPixelCNN(Lossless):
     """The integer network: weights, tables and a back end on one device."""
 
     def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
@@ -37,13 +34,13 @@ class ExactPixelCNN:
         self.device = torch.device(device)
         self.tensors = tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
         self.config = c = Config(**json.loads(bytes(tensors["config"].cpu().numpy())))
-        names = [name.removesuffix(".shift") for name in tensors if name.endswith(".shift")]
-        layers = {n: IntLinear(tensors[f"{n}.weight"], tensors[f"{n}.bias"], tensors[f"{n}.shift"]) for n in names}
+        layers = integer.linear_layers(tensors)
         for name, layer in layers.items():
-            layer.check(name)
             if name.startswith(("up.", "left.")) and int(layer.shift[: c.width].min()) < 1:
                 raise ValueError(f"layer {name} is not exact: a gated value may leave 32 bits")
-        self.width = c.width
+        self.width, self.depth, self.slope = c.width, c.channels, c.slope
+        self.levels = self.grey_levels = c.levels
+        self.channels, self.colour = c.channels // c.patch**2, c.channels // c.patch**2 == context.CHANNELS
         heads = [layers[f"heads.{i}"] for i in range(c.channels)]
         together = IntLinear(
             torch.cat([h.weight[:, : c.width] for h in heads]), torch.cat([h.bias for h in heads]), torch.cat([h.shift for h in heads])
@@ -54,8 +51,7 @@ class ExactPixelCNN:
             self._condition = first.weight[:, at : at + c.own].int()
             layers["first"] = IntLinear(torch.cat([first.weight[:, :at], first.weight[:, at + c.own :]], 1), first.bias, first.shift)
         used = [together, *(layer for name, layer in layers.items() if not name.startswith("heads"))]
-        shapes = [layer.shape for layer in used]
-        self.back_end = integer.choose(arithmetic, shapes, KNOWN_ANSWER_ROWS, self.device)
+        self.back_end = integer.choose(arithmetic, [layer.shape for layer in used], self.device)
         self.layers = {name: self._prepare(layer) for name, layer in layers.items() if not name.startswith("heads")}
         self.head = self._prepare(together)
         self._gate = tensors["tables.gate"]
@@ -68,16 +64,40 @@ class ExactPixelCNN:
             self._mixture = DistributionTables(tensors["tables.inverse"], tensors["tables.sigmoid"], tensors["tables.share"])
         self._told = [self._hint_table(heads, i) for i in range(c.channels - 1)]
 
+    def to_symbols(self, tile: Symbols) -> Symbols:
+        return from_pixels(tile, self.config)
+
+    def from_symbols(self, symbols: Symbols, height: int, width: int) -> Symbols:
+        return to_pixels(symbols, self.config, height, width)
+
+    def to_map(self, values: NDArray[Any]) -> NDArray[Any]:
+        return unfold(values, self.config.patch)
+
+    def places(self, height: int, width: int) -> Size:
+        return symbol_size(height, width, self.config)
+
+    def order(self, height: int, width: int) -> Tensor:
+        return self.config.order(height, width)
+
+    def steps(self, height: int, width: int) -> Tensor:
+        return self.config.steps(height, width)
+
+    def evaluator(self, sizes: Sequence[Size]) -> Evaluator:
+        return Evaluator(self, sizes)
+
+    def forecasts(self, kind: str, evaluator: Evaluator) -> LearnedForecasts:
+        return LearnedForecasts(evaluator, kind)
+
     def at_quality(self, quality: int) -> "ExactPixelCNN":
         """The network under a condition, which is the same for all pixels, so that it only adds to the biases of a layer."""
         added = (self._condition * self.tensors["conditions"][quality].int()).sum(1, dtype=torch.int32)
         network = copy(self)
         first = self.layers["first"]
-        network.layers = self.layers | {"first": Layer(first.weight, first.bias + added, first.shift)}
+        network.layers = self.layers | {"first": replace(first, bias=first.bias + added)}
         return network
 
-    def _prepare(self, layer: IntLinear) -> Layer:
-        return Layer(self.back_end.prepare(layer.weight), layer.bias, layer.shift)
+    def _prepare(self, layer: IntLinear) -> Prepared:
+        return Prepared.of(layer, self.back_end)
 
     def _hint_table(self, heads: Sequence[IntLinear], channel: int) -> Tensor:
         """What the symbol (or residual) of a channel adds to the sums of all later heads; int32 (values, later * head)."""
@@ -90,11 +110,11 @@ class ExactPixelCNN:
         weight = torch.cat([head.weight[:, at : at + values.shape[1]] for head in heads[channel + 1 :]])
         return (values.float() @ weight.float().t()).int()  # exact: a part of a sum that stays below 2^24
 
-    def sums(self, x: Tensor, layer: Layer) -> Tensor:
+    def sums(self, x: Tensor, layer: Prepared) -> Tensor:
         """(W x + b) >> shift; int32 (n, outputs)."""
         return self.back_end.product(x, layer.weight).add_(layer.bias).bitwise_right_shift_(layer.shift)
 
-    def gated(self, x: Tensor, layer: Layer) -> Tensor:
+    def gated(self, x: Tensor, layer: Prepared) -> Tensor:
         """a * sigmoid(b) of a layer's outputs (a, b); int32 (n, width)."""
         a, b = self.sums(x, layer).split(self.width, 1)
         gate = self._gate.index_select(0, (b.clamp(-128, 127) + 128).flatten()).view(b.shape)

@@ -1,15 +1,15 @@
-"""Pixels <-> the symbols that a `pixelcnn` models: fewer levels, the coded order of the channels, patches as channels."""
+"""Pixels <-> the symbols that a `pixelcnn` models: the coded order of the channels, patches as channels."""
 
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .pixelcnn.network import Config
+from ..context import TO_CODED
+from .network import Config
 
 Pixels = NDArray[np.uint8]
 Number = TypeVar("Number", bound=np.generic)
-TO_CODED = [1, 0, 2]  # RGB <-> the coded order G, R, B
 
 
 def fold(pixels: Pixels, patch: int) -> Pixels:
@@ -30,30 +30,13 @@ def unfold(symbols: NDArray[Number], patch: int) -> NDArray[Number]:
     return parts.reshape(*first, height * patch, width * patch, channels // patch**2)
 
 
-def image_channels(config: Config) -> int:
-    """Channels of the images of a model: 1 or 3."""
-    return config.channels // config.patch**2
-
-
 def symbol_size(height: int, width: int, config: Config) -> tuple[int, int]:
     """Height and width in patches; the last ones may reach over the edge."""
     return -(-height // config.patch), -(-width // config.patch)
 
 
-def fits(pixels: Pixels, config: Config) -> bool:
-    """Whether every grey level is one that the model has."""
-    return bool(np.array_equal(pixels, quantised(pixels, config)))
-
-
-def quantised(pixels: Pixels, config: Config) -> Pixels:
-    """The pixels with fewer levels: with two, 0 and 255 (from 128); otherwise multiples of 256 / levels."""
-    if config.levels == 2:
-        return np.where(pixels >= 128, np.uint8(255), np.uint8(0))
-    return pixels - pixels % np.uint8(config.step) if config.step > 1 else pixels
-
-
 def from_pixels(pixels: Pixels, config: Config) -> Pixels:
-    """uint8 (H, W, 1 or 3) that `fits` -> symbols (h, w, channels) in coded order; edges are repeated to whole patches."""
+    """uint8 (H, W, 1 or 3) of the model's grey levels -> symbols (h, w, channels) in coded order; edges are repeated to whole patches."""
     symbols = pixels // np.uint8(config.step)
     height, width = symbol_size(pixels.shape[0], pixels.shape[1], config)
     beyond = [(0, height * config.patch - pixels.shape[0]), (0, width * config.patch - pixels.shape[1]), (0, 0)]

@@ -1,0 +1,179 @@
+"""Doing what a command was asked for: one input after another or in several processes, reports, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import NotAnImage, PresageError
+from ..settings import Options, processors
+from .files import Item
+
+BAR_AFTER = 1.0  # seconds
+Facts = dict[str, Any]
+"""What --json prints; `text` is what people read instead."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Options that all commands share, in a form that can be sent to another process."""
+
+    quiet: bool
+    as_json: bool
+    threads: int = 0
+    device: str = "cpu"
+    arithmetic: str | None = None
+    model_path: tuple[Path, ...] = ()
+    bar: bool = True
+
+    def beside(self, jobs: int) -> Work:
+        """The same for each of several processes: they share the processors and draw no bars over each other."""
+        if jobs == 1:
+            return self
+        return replace(self, threads=self.threads or max(1, processors() // jobs), bar=False)
+
+    def options(self, label: str) -> Options:
+        """Options of the library's functions."""
+        options: Options = {"threads": self.threads, "device": self.device, "arithmetic": self.arithmetic, "model_path": self.model_path}
+        if self.bar and not self.quiet and sys.stderr.isatty():
+            options["progress"] = Bar(label)
+        return options
+
+    def say(self, text: str) -> None:
+        """A line for people, on stderr."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+class Bar:
+    """A progress bar on stderr that appears when the work takes longer than a second."""
+
+    def __init__(self, label: str) -> None:
+        self.label, self.started, self.shown = label, time.monotonic(), 0.0
+
+    def __call__(self, share: float) -> None:
+        now = time.monotonic()
+        if share >= 0.999:
+            if self.shown:
+                click.echo("\r\033[K", nl=False, err=True)
+        elif now - self.started > BAR_AFTER and now - self.shown > 0.1:
+            self.shown = now
+            filled = "#" * int(30 * share)
+            click.echo(f"\r{self.label} [{filled:30}] {share:4.0%}", nl=False, err=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an input: an exit code, facts, and a message where it failed. skipped: it was no image, and nobody said it was."""
+
+    code: int
+    facts: Facts
+    message: str = ""
+    skipped: bool = False
+
+
+def once(work: Work, act: Callable[[], Facts]) -> None:
+    """Do the one thing a command does; report it, or its failure and exit code."""
+    outcome = _attempt(lambda _: act(), Item(Path()))
+    _report(work, outcome, {})
+    sys.exit(outcome.code)
+
+
+def each(items: Sequence[Item], one: Callable[[Item], Facts], work: Work, jobs: int = 1) -> None:
+    """Do every input, report each, sum up what was found in folders, and exit with the worst code."""
+    outcomes = []
+    for item, outcome in zip(items, _outcomes(items, one, jobs), strict=True):
+        named = outcome.message if str(item.path) in outcome.message else f"{item.path}: {outcome.message}"
+        outcomes.append(replace(outcome, message=named if outcome.message else ""))
+        _report(work, outcomes[-1], {"file": str(item.path)})
+    if any(item.inside for item in items):
+        work.say(_summary(outcomes))
+    sys.exit(max((outcome.code for outcome in outcomes), default=0))
+
+
+def _report(work: Work, outcome: Outcome, named: Facts) -> None:
+    """A line for people, an object for programs; errors on stderr whatever was asked for."""
+    facts = dict(outcome.facts)
+    text = facts.pop("text", "")
+    if outcome.skipped:
+        work.say(f"presage: {outcome.message}; skipped")
+        facts = {"skipped": outcome.message}
+    elif outcome.code:
+        click.echo(f"presage: {outcome.message}", err=True)
+        facts = {"error": outcome.message, "exit_code": outcome.code}
+    elif text and not work.as_json:
+        work.say(text)
+    if work.as_json:
+        click.echo(json.dumps(named | facts))
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    """How many inputs there were, and what became of their bytes."""
+    done = [o.facts for o in outcomes if not o.code and not o.skipped]
+    failed, skipped = sum(o.code > 0 for o in outcomes), sum(o.skipped for o in outcomes)
+    before, after = (sum(facts.get(key, 0) for facts in done) for key in ("source_bytes", "bytes"))
+    sizes = f"  {before:,} -> {after:,} bytes ({after / before:.1%})" if before and after else ""
+    return f"{len(done)} files{sizes}  {failed} failed  {skipped} skipped"
+
+
+def _outcomes(items: Sequence[Item], one: Callable[[Item], Facts], jobs: int) -> Iterable[Outcome]:
+    if jobs == 1 or len(items) < 2:
+        return map(partial(_attempt, one), items)
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(jobs, len(items)), mp_context=context, initializer=_end_with_parent)
+    return pool.map(partial(_attempt, one), items)
+
+
+def _end_with_parent() -> None:
+    """Do not outlive a parent that was killed."""
+    import multiprocessing
+    import threading
+    from multiprocessing.connection import wait
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+def _attempt(one: Callable[[Item], Facts], item: Item) -> Outcome:
+    try:
+        return Outcome(0, one(item))
+    except NotAnImage as error:
+        return Outcome(0 if item.inside else error.exit_code, {}, str(error), skipped=item.inside is not None)
+    except PresageError as error:
+        return Outcome(error.exit_code, {}, str(error))
+    except MemoryError:
+        return Outcome(1, {}, "not enough memory")
+
+
+def calls(statistics: Sequence[Any]) -> Facts:
+    """ARM calls, means and of every tile, as facts."""
+    count = len(statistics)
+    return {
+        "tiles": count,
+        "calls": round(sum(s.calls for s in statistics) / count, 2),
+        "share_of_ancestral": round(sum(s.share for s in statistics) / count, 5),
+        "evaluations_a_pixel": round(sum(s.heads / s.pixels for s in statistics) / count, 3),
+        "calls_of_tiles": [s.calls for s in statistics],
+        "evaluations_of_tiles": [s.heads for s in statistics],
+    }
+
+
+def calls_text(facts: Facts) -> str:
+    """The same for people."""
+    return (
+        f"{facts['calls']:.1f} calls of the model a tile, {facts['share_of_ancestral']:.2%} of one for every symbol; "
+        f"every pixel evaluated {facts['evaluations_a_pixel']:.1f} times"
+    )

@@ -1,0 +1,70 @@
+"""What a file says of itself, without any weights. Standard library only."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from mmap import mmap
+from typing import Any
+
+from . import container
+from .container import Coding, Header, Tag
+from .listing import read_list
+
+NAMES = {
+    Coding.STORED: "stored",
+    Coding.COLOUR: "model",
+    Coding.GRAY: "model",
+    Coding.CHAIN: "chain",
+    Coding.SET: "set",
+    Coding.LATENT: "lossy",
+    Coding.LATENT_SET: "lossy set",
+    Coding.ORDERED: "ordered",
+}
+SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4}  # at a pixel; 1 in all other modes
+
+
+def info(data: bytes | mmap) -> dict[str, Any]:
+    """Size, model, rate and sections of a file; of a set the names of its images. Needs no weights. Raises DamagedFile."""
+    header = container.read_header(data)
+    mode = container.PIL_MODES[header.mode]
+    facts: dict[str, Any] = {"mode": mode, "coding": NAMES[header.coding], "bytes": len(data)}
+    if header.coding in container.SETS:
+        listed = read_list(data, header)
+        pixels = sum(w * h for _, (w, h) in listed)
+        facts = {"images": len(listed)} | facts
+    else:
+        pixels = header.width * header.height
+        facts = {"width": header.width, "height": header.height} | facts
+    facts["bits_per_sample"] = round(8 * len(data) / (pixels * SAMPLES.get(mode, 1)), 4)
+    if header.coding not in container.SETS:
+        facts["bits_per_pixel"] = round(8 * len(data) / pixels, 4)
+    facts["version"] = container.VERSION
+    if latents := header.section(Tag.LATENTS):
+        facts["quality"] = round(data[latents.offset] / 2.55, 1)
+    if header.coding != Coding.STORED:
+        facts |= {"model": header.model, "weights": header.weights.hex()}
+    if header.coding == Coding.ORDERED:
+        facts |= codes_of(data, header)
+    elif header.coding != Coding.STORED:
+        facts["tile"] = header.tile  # with loss in latents
+    elif header.section(Tag.SOURCE):
+        facts["note"] = "16 bits a channel, kept as the source PNG file"
+    else:
+        facts["note"] = "stored by a conventional lossless coder"
+    facts["sections"] = {s.tag.decode("ascii", "replace"): s.size for s in header.sections}
+    if header.coding in container.SETS:
+        facts["names"] = [name for name, _ in listed]
+    return facts
+
+
+def codes_of(data: bytes | mmap, header: Header) -> dict[str, Any]:
+    """How many ordered codes a file has and still holds, and how many each patch has. Raises DamagedFile."""
+    stream = container.ChunkStream(data, header)
+    there = sum(stream[i].codes for i in range(len(stream)))
+    facts: dict[str, Any] = {"codes": there, "chunks": len(stream), "cut": not stream.whole}
+    if layers := container.read_layers(data, header):
+        ends = list(accumulate(layers))
+        whole = sum(end <= there for end in ends)
+        part = (there - ends[whole - 1] if whole else there) / layers[whole] if whole < len(layers) else 0.0
+        facts |= {"codes_of_whole_file": ends[-1], "layers": len(layers), "layers_there": round(whole + part, 3)}
+    return facts | {"bytes_of_whole_file": header.size}

@@ -1,0 +1,52 @@
+"""What is kept beside the pixels: alpha, profile, EXIF, resolution, transparency."""
+
+from __future__ import annotations
+
+from mmap import mmap
+
+from PIL import Image
+
+from ..errors import DamagedFile
+from ..format import container
+from ..format.container import Box, Header, Mode, Tag
+from . import files, stored
+from .files import Picture
+
+ALPHA = (Mode.GRAY_ALPHA, Mode.RGBA)
+
+
+def sections(picture: Picture, lossy: bool) -> dict[bytes, bytes]:
+    """The sections of what is kept without loss; alpha before the others in files without loss, after them in others."""
+    if picture.mode not in ALPHA:
+        return picture.extras
+    alpha = {Tag.ALPHA: stored.encode(picture.image.getchannel("A"))}
+    return picture.extras | alpha if lossy else alpha | picture.extras
+
+
+def put_alpha(image: Image.Image, data: bytes | mmap, header: Header, area: Box, recovering: bool) -> None:
+    """Give an area (left, top, right, bottom) of a picture its alpha channel, if it has one. Raises DamagedFile.
+
+    Where the section is cut off, or lost and `recovering`, the area is opaque.
+    """
+    if header.mode not in ALPHA:
+        return
+    lenient = recovering or header.cut_before(data, Tag.ALPHA)
+    alpha = _section(data, header, Tag.ALPHA, lenient)
+    if alpha is None and not lenient:
+        raise DamagedFile("the alpha channel is missing")
+    image.putalpha(stored.decode(alpha, "L", (header.width, header.height)).crop(area) if alpha else 255)
+
+
+def restore(image: Image.Image, data: bytes | mmap, header: Header, recovering: bool) -> Image.Image:
+    """The image with profile, EXIF and the like; without what is cut off, or lost if `recovering`. Raises DamagedFile."""
+    kept = (_section(data, header, tag, recovering or header.cut_before(data, tag)) for tag in (Tag.META, Tag.ICC, Tag.EXIF))
+    return files.restore(image, *kept)
+
+
+def _section(data: bytes | mmap, header: Header, tag: bytes, lenient: bool) -> bytes | None:
+    try:
+        return container.read_section(data, header, tag)
+    except DamagedFile:
+        if lenient:
+            return None
+        raise

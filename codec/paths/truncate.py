@@ -1,0 +1,37 @@
+"""Cutting files of ordered codes, which any cut leaves whole pictures. Standard library only."""
+
+from __future__ import annotations
+
+from mmap import mmap
+
+from ..errors import ImageRefused
+from ..format import container
+from ..format.container import ChunkStream, Coding
+
+ROUNDING = 1e-6  # bytes: what a quotient of whole numbers may have lost
+
+
+def truncate(data: bytes | mmap, size: int | None = None, *, bpp: float | None = None, fraction: float | None = None) -> bytes:
+    """The beginning of a file of ordered codes: at most so many bytes, bits a pixel, or a fraction 0..1 of its bytes.
+
+    It ends with a whole chunk, so that no byte is idle. Raises ImageRefused for other files and for less than the file's header.
+    """
+    if [size, bpp, fraction].count(None) != 2:
+        raise ImageRefused("one of bytes, bits a pixel and fraction says where to cut")
+    header = container.read_header(data)
+    if header.coding != Coding.ORDERED:
+        raise ImageRefused("only files of ordered codes may be cut (encode --lossy -m ordered)")
+    limit = len(data) if size is None else size
+    if bpp is not None:
+        limit = bytes_of(bpp, header.width, header.height)
+    elif fraction is not None:
+        limit = int(fraction * len(data) + ROUNDING)
+    stream = ChunkStream(data, header)
+    if limit < stream.start:
+        raise ImageRefused(f"the smallest cut of this file has {stream.start:,} bytes, more than {limit:,}")
+    return data[: stream.end(stream.within(limit))]
+
+
+def bytes_of(bpp: float, width: int, height: int) -> int:
+    """The most bytes that so many bits a pixel are."""
+    return int(bpp * width * height / 8 + ROUNDING)

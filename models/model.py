@@ -1,0 +1,297 @@
+"""The joint between models and codec: what a model must offer, and in what words the two talk.
+
+A model turns pixels into *symbols*, says how probable each is, and turns symbols into pixels. Where symbols come from is not its
+affair: it goes through them in *turns*, hands the integer weights of a turn to a `Code`, and gets the turn's symbols back. Encoding is
+a walk with a code that records the known symbols, decoding one that pulls them from streams, sampling one that draws random bits.
+
+How a model's symbols are coded (`coding`):
+
+- `tiles`: independent tiles, one ANS stream each, in the turns of a `Walkable` model;
+- `groups`: tiles in groups with a chain stream each, which a `Predictable` model decodes with far fewer evaluations than symbols;
+- `layers`: the ordered codes of a `Layered` model, all patches' first codes, then the second ones, in chunks that may be cut anywhere.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .frequencies import Quantiles
+from .windows import Window
+
+Pixels = NDArray[np.uint8]
+"""Grey levels (..., height, width, 1 or 3)."""
+Symbols = NDArray[np.uint8]
+"""(..., height, width, channels)"""
+Size = tuple[int, int]
+"""(height, width)"""
+Way = Literal["tiles", "groups", "layers"]
+"""How a model's symbols are coded, see above."""
+Features = NDArray[Any]
+"""What is quantised: float32 (B, h, w, channels), or categories as they are."""
+
+
+class Span(IntEnum):
+    """What a channel of symbols holds in a picture, so that nothing is coded that is known from it."""
+
+    ZERO = 0  # the symbol `blank` alone: nothing is coded
+    NEAR = 1  # symbols that share its high nibble: the low one is coded
+    FULL = 2
+    SAME = 3  # what the first channel holds: nothing is coded
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Symbols that are asked for together, because none of them depends on another.
+
+    channel: of the symbols; of ordered codes the layer. half: which nibble of the symbol, 0 the high one, 1 the low one; of codes 0.
+    at: where the symbols are (n): row by row in tiles of the walk's largest size, one after another; of codes the row in the layer.
+    parts: which of the n belong to each stream; what belongs to none is ignored. share: of the walk that is done, 0..1.
+    steps: of the wavefront at which the symbols are (n), where they are known beforehand and asked for many steps at a time. In a
+    stream they stand in the order (step, channel, half, place in the turn).
+    """
+
+    channel: int
+    half: int
+    at: Tensor
+    parts: Sequence[slice]
+    share: float
+    steps: NDArray[np.int64] | None = None
+
+
+Code = Callable[[Turn, Tensor], Tensor]
+"""Integer weights (n, entries) of the symbols at a turn -> the symbols (n); of codes fewer than n end the walk."""
+
+
+class Known:
+    """The code that answers with known symbols: the nibbles of tiles (height, width, channels) each."""
+
+    def __init__(self, tiles: Sequence[Symbols], device: torch.device) -> None:
+        height, width = (max(tile.shape[i] for tile in tiles) for i in (0, 1))
+        padded = np.zeros((len(tiles), height, width, tiles[0].shape[2]), np.uint8)
+        for i, tile in enumerate(tiles):
+            padded[i, : tile.shape[0], : tile.shape[1]] = tile
+        self.symbols = torch.from_numpy(padded).to(device).flatten(0, 2)
+
+    def __call__(self, turn: Turn, weights: Tensor) -> Tensor:
+        symbols = self.symbols[turn.at, turn.channel]
+        return (symbols >> 4 if turn.half == 0 else symbols & 15).int()
+
+
+class Model(Protocol):
+    """What every model offers.
+
+    coding: which of the protocols below it follows. lossy: whether pixels come back otherwise than they were. colour, grey_levels: of
+    the pictures it takes. stride: pixels along the side of a place of the map of symbols.
+    """
+
+    coding: Way
+    lossy: bool
+    colour: bool
+    grey_levels: int
+    stride: int
+    device: torch.device
+
+    def size(self, height: int, width: int) -> Size:
+        """Height and width of the map of a picture."""
+
+    def analyse(self, pixels: Pixels, window: Window) -> Features:
+        """What is quantised in a window of the map of pictures (B, H, W, 1 or 3)."""
+
+    def synthesise(self, received: Any, window: Window) -> Pixels:
+        """The pixels (B, stride * rows, stride * columns, 1 or 3) of a window of the map, of what `dequantise` gives."""
+
+    def predictor(self, quality: int) -> "Predictable | None":
+        """What predicts the symbols of the map at any of its places, if the model can."""
+
+
+class Tiled(Model, Protocol):
+    """A model of coding `tiles` or `groups`: its map is cut into tiles.
+
+    tile: their usual side. qualities: how many there are to choose from. channels: symbols at a place; blank: what stands for lost ones.
+    """
+
+    tile: int
+    qualities: int
+    channels: int
+    blank: int
+
+    def quantise(self, features: Features, quality: int) -> Symbols:
+        """The map (B, h, w, channels) at a quality 0 ... qualities - 1."""
+
+    def dequantise(self, symbols: Symbols, quality: int) -> Any:
+        """What `synthesise` wants of the map (B, h, w, channels)."""
+
+
+class Walkable(Tiled, Protocol):
+    """A model of coding `tiles`. batch: tiles that are walked through together."""
+
+    batch: int
+
+    def answers(self, tiles: Sequence[Symbols]) -> Known:
+        """The code that answers with the symbols of tiles of the map, (height, width, channels) each."""
+
+    def spans(self, tiles: Sequence[Symbols]) -> list[Span]:
+        """What every channel holds in the tiles of a picture."""
+
+    def walk(self, sizes: Sequence[Size], spans: Sequence[Span], quality: int, code: Code, known: Known | None = None) -> list[Symbols]:
+        """Tiles of these sizes, as `code` says. known: what it will say, if that is known beforehand."""
+
+
+class Layered(Model, Protocol):
+    """A model of coding `layers`. sides: of the patches of every layer, in pixels."""
+
+    sides: Sequence[int]
+
+    def answers(self, features: Features) -> Code:
+        """The code that chooses the codes of a map (1, h, w, channels)."""
+
+    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Tensor]:
+        """The codes of the first layers of maps of one size, int64 (n) of every layer in coding order."""
+
+    def counts(self, height: int, width: int) -> list[int]:
+        """Codes of every layer of a map."""
+
+    def dequantise(self, known: Sequence[Tensor], height: int, width: int, pictures: int = 1) -> Any:
+        """What `synthesise` wants of maps of which the first codes of the first layers are known."""
+
+
+class Predictable(Protocol):
+    """What can be evaluated at any pixels of symbols, and so be decoded predictively. In a pixel, channels come in turn.
+
+    depth: channels of the symbols at a pixel. levels: of a symbol. slope: if not 0, the pixels of a step x + slope y do not depend on
+    one another.
+    """
+
+    depth: int
+    levels: int
+    slope: int
+    device: torch.device
+
+    def to_symbols(self, tile: Symbols) -> Symbols:
+        """What is coded of a tile of the map, (height, width, channels)."""
+
+    def from_symbols(self, symbols: Symbols, height: int, width: int) -> Symbols:
+        """The inverse, given the tile's size."""
+
+    def to_map(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Numbers of symbols (h, w, depth) where `from_symbols` puts these."""
+
+    def places(self, height: int, width: int) -> Size:
+        """Height and width of the symbols of a tile."""
+
+    def order(self, height: int, width: int) -> Tensor:
+        """Raster indices of the pixels of symbols in coding order."""
+
+    def steps(self, height: int, width: int) -> Tensor:
+        """The step of every pixel in coding order, ascending."""
+
+    def evaluator(self, sizes: Sequence[Size]) -> "Evaluator":
+        """For images whose symbols have these sizes."""
+
+    def forecasts(self, kind: str, evaluator: Any) -> "Forecasts":
+        """A learned module over an evaluator's maps. Raises ValueError if there is none of that kind."""
+
+
+class Evaluator(Protocol):
+    """The distributions of a batch of images at chosen pixels, for symbols that are known or guessed.
+
+    symbols: uint8 (rows, channels). pixels: of every image its rows in coding order.
+    """
+
+    symbols: Tensor
+    pixels: Sequence[Tensor]
+
+    def put(self, pixels: Tensor, symbols: Tensor, watch: bool = True) -> None:
+        """Set the symbols (n, channels) of pixels. watch: other pixels may have been evaluated with other symbols here."""
+
+    def open(self, pixels: Tensor) -> None:
+        """Have `evaluate` return pixels even if nothing has changed for them."""
+
+    def evaluate(self, pixels: Tensor, watch: bool = True) -> Tensor:
+        """Go through the network once at pixels; returns those whose distributions may be others than before."""
+
+    def head_sums(self, pixels: Tensor) -> Tensor:
+        """What `distribution` wants of pixels that were evaluated."""
+
+    def distribution(self, head_sums: Tensor, pixels: Tensor, channel: int, symbols: Tensor, precision: int) -> Quantiles:
+        """The distributions of a channel of pixels, given the symbols (n, channels) of its earlier channels."""
+
+
+class Forecasts(Protocol):
+    """A learned module. steps: pixels that it forecasts. noise: what it is told of their noise, `quantile`, `gumbel` or nothing."""
+
+    noise: str
+    steps: int
+
+    def targets(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The pixels from each of some pixels (n) on, (n, steps), and whether they are still in its image row."""
+
+    def tables(self, pixels: Tensor, targets: Tensor, in_row: Tensor, noise: Tensor | None) -> Tensor:
+        """Probabilities (n, steps, channels, levels) at targets. noise: their quantiles in 0..1 (n, steps, channels), or the Gumbel
+        noise (n, steps, channels, levels)."""
+
+
+class Lossless:
+    """What models of the pixels themselves have in common, a base for new ones: symbols are grey levels, predicted in raster order."""
+
+    coding: Way = "groups"
+    lossy = False
+    qualities = 1
+    tile = 32
+    colour = True
+    grey_levels = levels = 256
+    stride = 1
+    channels = depth = 3
+    blank = 128
+    slope = 0
+    device = torch.device("cpu")
+
+    def size(self, height: int, width: int) -> Size:
+        return height, width
+
+    def analyse(self, pixels: Pixels, window: Window) -> Features:
+        top, bottom, left, right = window
+        return pixels[:, top:bottom, left:right]
+
+    def quantise(self, features: Features, quality: int) -> Symbols:
+        return features
+
+    def dequantise(self, symbols: Symbols, quality: int) -> Symbols:
+        return symbols
+
+    def synthesise(self, received: Symbols, window: Window) -> Pixels:
+        return self.analyse(received, window)
+
+    def predictor(self, quality: int) -> Any:
+        return self
+
+    def to_symbols(self, tile: Symbols) -> Symbols:
+        return tile
+
+    def from_symbols(self, symbols: Symbols, height: int, width: int) -> Symbols:
+        return symbols
+
+    def to_map(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values
+
+    def places(self, height: int, width: int) -> Size:
+        return height, width
+
+    def order(self, height: int, width: int) -> Tensor:
+        return torch.arange(height * width)
+
+    def steps(self, height: int, width: int) -> Tensor:
+        return torch.zeros(height * width, dtype=torch.int64)
+
+    def forecasts(self, kind: str, evaluator: Any) -> Forecasts:
+        raise ValueError(f"this model has no forecasting module {kind!r}; there are none")
+
+
+Factory = Callable[[Mapping[str, Tensor], str | None, str], Model]
+"""(tensors of a weights file, arithmetic, device) -> model. Raises ValueError for tensors that are not exact."""
