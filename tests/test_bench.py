@@ -14,7 +14,7 @@ from presage.bench.reports import calls as calls_report
 from presage.bench.reports import lossy as lossy_report
 from presage.codec import weights as networks
 
-CHECKPOINT = HERE.parent / "models" / "runs" / "photo.checkpoint"
+CHECKPOINT = HERE.parent / "models" / "checkpoints" / "photo.checkpoint"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Training and loading of what is compared with `cifar10-ordered` in ablations.
 
-`python -m presage.bench.ablations_train FOLDER NAME...` trains some of NAMES from the checkpoints of `cifar10-ordered-full` and
+`python -m presage.bench.papers.ablations_train FOLDER NAME...` trains some of NAMES from the checkpoints of `cifar10-ordered-full` and
 `cifar10-ordered-autoencoder` in a folder and writes their own there. `bench codes` measures those that it finds. Budgets are equal
 within each comparison, and small: STEPS of an autoencoder after `cifar10-ordered-full`, PRIOR_STEPS of a prior; `base` is what
 `cifar10-ordered` is at this budget.

@@ -5,7 +5,7 @@ set beside one: the features are the 128 pooled activations of a small convoluti
 tell by which of four right angles a picture was turned (Gidaris et al. 2018), on the training pictures that are at hand. The
 distances are for comparing the models of one table. As any such distance it depends on the number of pictures: compare equal numbers.
 
-`python -m presage.bench.features PICTURES... OUT.safetensors` trains the network on mosaics of 32 x 32 pictures. The one in
+`python -m presage.bench.papers.features PICTURES... OUT.safetensors` trains the network on mosaics of 32 x 32 pictures. The one in
 `recorded/rotation-features.safetensors` was made so, from the 25,600 shared training pictures of CIFAR-10.
 """
 
@@ -114,7 +114,7 @@ def save(network: Rotations, accuracy: float, target: Path) -> None:
 def load(path: Path = RECORDED) -> tuple[Rotations, float]:
     """The network of a file and its accuracy. Raises FileNotFoundError."""
     if not path.exists():
-        raise FileNotFoundError(f"no features in {path}; make them with python -m presage.bench.features PICTURES... {path}")
+        raise FileNotFoundError(f"no features in {path}; make them with python -m presage.bench.papers.features PICTURES... {path}")
     network = Rotations()
     network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     with safe_open(path, "pt") as file:
