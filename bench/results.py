@@ -57,8 +57,8 @@ def summary() -> str:
         numbers = _lossless_numbers(without, LOSSLESS_NAMES.get(name, name)) + _lossy_numbers(with_loss, name)
         if any(number != "-" for number in numbers):
             rows.append([title, *numbers])
-    head = ["", "lossless: bits per sub-pixel", "size to Presage's", "encode, s", "decode, s"]
-    head += ["lossy: size to Presage's at its PSNR", "at its MS-SSIM", "encode, s", "decode, s"]
+    head = ["", "lossless: bits per sub-pixel", "to Presage's", "encode, s", "decode, s"]
+    head += ["lossy: bytes to Presage's for the same PSNR", "for the same MS-SSIM", "encode, s", "decode, s"]
     lines = [*_conditions(without, with_loss), *_slower(without, with_loss), *_beside_avif(with_loss), *_cut(load("kodak-anytime"))]
     return f"{rows_of(head, rows)}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
 
@@ -177,6 +177,14 @@ def models() -> str:
     return f"{rows_of(['weights', 'what for', 'kind', 'bytes', 'hash begins'], rows)}\n"
 
 
+def card(path: Path) -> str:
+    """The tables of a card's section Figures, and what its heading says of them."""
+    section = path.read_text().partition("## Figures")[2].partition("\n## ")[0]
+    heading, *lines = section.splitlines()
+    found = re.findall(r"(?:^\|.*\n)+", "\n".join(lines) + "\n", re.MULTILINE)
+    return "\n".join([f"Figures{heading}:\n", *found])
+
+
 # ---------------------------------------------------------------------------------------------------------------- pages
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -189,6 +197,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "latents": latents,
     "codes": partial(_whole, codes.markdown, "codes-cifar10"),
     "models": models,
+    **{f"card-{path.stem}": partial(card, path) for path in sorted(catalogue.PACKAGED.glob("*.md"))},
 }
 FIGURES: dict[str, tuple[Callable[[dict[str, Any], Path], None], str]] = {
     "kodak-lossless.png": (recorded.draw, "kodak-lossless"),
