@@ -209,10 +209,10 @@ FIGURES: dict[str, tuple[Callable[[dict[str, Any], Path], None], str]] = {
 }
 
 
-def pages() -> list[Path]:
-    """The pages that have tables of results."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    return [page for page in found if MARKER in page.read_text()]
+def pages(folder: Path) -> list[Path]:
+    """The pages of a source folder that have tables of results."""
+    found = [folder / "README.md", *sorted((folder / "docs").glob("*.md"))]
+    return [page for page in found if page.exists() and MARKER in page.read_text()]
 
 
 def filled(text: str) -> str:
@@ -235,17 +235,20 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name the pages that are stale")
     parser.add_argument("--figures", action="store_true", help="draw the figures of bench/recorded as well")
+    parser.add_argument("--folder", type=Path, default=ROOT, help="with README.md and docs/; by default that of this program's source")
     options = parser.parse_args(arguments)
-    stale = 0
-    for page in pages():
+    stale, found = 0, pages(options.folder)
+    if not found:
+        parser.error(f"{options.folder} has no pages with tables of results")
+    for page in found:
         text = page.read_text()
         try:
             new = filled(text)
         except ValueError as error:
-            parser.error(f"{page.relative_to(ROOT)}: {error}")
+            parser.error(f"{page}: {error}")
         if new != text:
             stale += 1
-            print(f"{page.relative_to(ROOT)}: {'stale; run python -m presage.bench.results' if options.check else 'written'}")
+            print(f"{page.relative_to(options.folder)}: {'stale; run python -m presage.bench.results' if options.check else 'written'}")
             if not options.check:
                 page.write_text(new)
     if options.figures and not options.check:

@@ -176,7 +176,7 @@ def test_truncate_stream(pictures: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_tables_are_those_recorded(capsys: pytest.CaptureFixture[str]) -> None:
-    assert results.main(["--check"]) == 0, capsys.readouterr().out
+    assert results.main(["--check", "--folder", str(ROOT)]) == 0, capsys.readouterr().out
 
 
 def test_stale_and_wrong_tables_are_found() -> None:
