@@ -19,6 +19,7 @@ check: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m presage.bench.results --check
 
 clean:
 	rm -rf $(VENV) build dist demo presage.egg-info

@@ -1,4 +1,4 @@
-"""`python -m presage.bench.anytime_report RESULT.json [OUT.png]`: tables and figure of what `anytime.run` measured."""
+"""`python -m presage.bench.reports.anytime RESULT.json [OUT.png]`: tables and figure of what `anytime.run` measured."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from ..compare.anytime_codecs import RATES
 from .figures import blank
 from .lossy import COLOURS as PEER_COLOURS
 from .lossy import TITLES
-from .tables import rows_of
+from .tables import rows_of, threads
 
 OURS = ("#c2410c", "#1e3a5f", "#4d7c0f", "#be185d")  # of Presage's models, in their order
 COLOURS = PEER_COLOURS | {"flif": "#a16207"}
@@ -22,7 +22,7 @@ MEASURED = (("psnr", "{:.2f}", "PSNR, dB"), ("ms_ssim", "{:.4f}", "MS-SSIM"), ("
 def markdown(result: dict[str, Any]) -> str:
     """All tables."""
     machine, images = result["machine"], result["images"]
-    parts = [f"Means over {len(images)} images, real files cut to real bytes; {machine['threads']} threads, {machine['processor']}."]
+    parts = [f"Means over {len(images)} images, real files cut to real bytes; {threads(machine)}, {machine['processor']}."]
     rates = [*(f"{rate} bpp" for rate in RATES), "100 %"]
     for measure, pattern, title in (
         ("psnr", "{:.2f}", "PSNR, dB"),

@@ -1,6 +1,6 @@
 """Tables and figure of what `calls.run` measured.
 
-`python -m presage.bench.calls_report RESULT.json... [OUT.png]`: all tables of one result, or a summary of several; the figure is of
+`python -m presage.bench.reports.calls RESULT.json... [OUT.png]`: all tables of one result, or a summary of several; the figure is of
 the first.
 """
 

@@ -1,6 +1,6 @@
 """Tables and figures of what `codes.run` measured.
 
-`python -m presage.bench.codes_report RESULT.json [FIGURE.png SAMPLES.png]`
+`python -m presage.bench.reports.codes RESULT.json [FIGURE.png SAMPLES.png]`
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`python -m presage.bench.lossy_report RESULT.json [OUT.png]`: tables and figure of what `lossy.run` measured."""
+"""`python -m presage.bench.reports.lossy RESULT.json [OUT.png]`: tables and figure of what `lossy.run` measured."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..compare.lossy import RATES
 from .figures import blank
-from .tables import rows_of
+from .tables import rows_of, threads
 
 COLOURS = {"presage": "#c2410c", "avif": "#1e3a5f", "jxl": "#4d7c0f", "webp": "#7e22ce", "j2k": "#0e7490", "jpeg": "#6b7280"}
 TITLES = {"psnr": "PSNR, dB", "ms_ssim_db": "MS-SSIM, dB (-10 log10(1 - MS-SSIM))"}
@@ -16,7 +16,7 @@ TITLES = {"psnr": "PSNR, dB", "ms_ssim_db": "MS-SSIM, dB (-10 log10(1 - MS-SSIM)
 def markdown(result: dict[str, Any]) -> str:
     """All tables."""
     machine, images = result["machine"], result["images"]
-    parts = [f"Means over {len(images)} images, real files; {machine['threads']} threads, {machine['processor']}."]
+    parts = [f"Means over {len(images)} images, real files; {threads(machine)}, {machine['processor']}."]
     for measure, table in result["at_rates"].items():
         rows = [[name, *(f"{value:.2f}" if value == value else "-" for value in values)] for name, values in table.items()]
         parts.append(rows_of([f"{TITLES[measure].split(',')[0]} in dB at", *(f"{rate} bpp" for rate in RATES)], rows))

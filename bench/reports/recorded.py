@@ -1,4 +1,4 @@
-"""`python -m presage.bench.report RESULT.json OUT.png`: draw size against speed, and print the tables."""
+"""`python -m presage.bench.reports.recorded RESULT.json OUT.png`: draw size against speed, and print the tables."""
 
 import json
 import sys
@@ -7,9 +7,10 @@ from typing import Any
 
 from ..compare.lossless import table
 from .figures import blank
+from .tables import threads
 
 DIRECTIONS = (("encode_s", "Encoding"), ("decode_s", "Decoding"))
-BELOW = ("jxl9",)  # whose labels go below the point, because a neighbour is just above
+BELOW = ("jxl9",)  # whose labels go right below the point, because neighbours are just above and left of it
 OWN, PEER = "#c2410c", "#1e3a5f"
 
 
@@ -26,7 +27,7 @@ def draw(result: dict[str, Any], target: Path) -> None:
                 axis.annotate(f"{name} (recorded size)", (0.01, mean["bpsp"]), (0, -3), fontsize=8, **place)
                 continue
             axis.plot(timed[name], mean["bpsp"], "o", markersize=8, color=colour)
-            left = timed[name] > max(timed.values()) / 3 or name in BELOW
+            left = timed[name] > max(timed.values()) / 3 and name not in BELOW
             style = {"color": colour, "weight": "bold" if name == "presage" else "normal", "ha": "right" if left else "left"}
             offset = (-8 if left else 8, -12 if name in BELOW else 4)
             axis.annotate(name, (timed[name], mean["bpsp"]), offset, textcoords="offset points", **style)
@@ -38,7 +39,7 @@ def draw(result: dict[str, Any], target: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("bits per sub-pixel (lower is better)")
     count, machine = len(result["images"]), result["machine"]
-    where = f"{machine['threads']} threads, {machine['processor']}"
+    where = f"{threads(machine)}, {machine['processor']}"
     figure.suptitle(f"Lossless size and time: {count} image{'s' * (count > 1)}, {where}", fontsize=10)
     figure.savefig(target, dpi=150)
 

@@ -24,6 +24,11 @@ def rows_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def threads(machine: dict[str, Any]) -> str:
+    """How many threads a result was measured with."""
+    return f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
+
+
 def _number(pattern: str, value: float | None) -> str:
     return "-" if value is None else pattern.format(value)
 
@@ -51,7 +56,7 @@ def _sizes(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
     notes = [
         f"Means over {count} image{'s' * (count > 1)}; bpsp: bits per sub-pixel of whole files, each decoded and compared with its image.",
-        f"{machine['processor']}, {machine['threads']} threads; MB/s of pixels.",
+        f"{machine['processor']}, {threads(machine)}; MB/s of pixels.",
         f"Seconds an image: median of {result['repeats']}, or one turn where encoding takes over 5 s.",
         f"MiB: peak of a process that does nothing else, on {result['memory_image']}; with the interpreter, and for Presage with torch.",
         *(f"{name}: {description}." for name, description in result["codecs"].items()),
