@@ -81,7 +81,7 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings, 
     coded: list[bytes] = []
     if picture.mode in container.CODED_MODES[Coding.CHAIN]:  # what models without loss may take
         loaded = load(model, settings, lossy=False)
-        if picture.mode in container.CODED_MODES[loaded.codings[0]]:
+        if loaded.takes(picture.mode):
             coded = [_encoding(picture, loaded, tile, settings).file(0)]
     raw = picture.image.width * picture.image.height * len(picture.image.getbands())
     if not coded or pixels.may_be_drawn(picture.image) or len(coded[0]) > raw:
@@ -186,8 +186,6 @@ def _area(crop: Box | None, reading: Reading) -> Box:
 def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: Settings) -> list[Image.Image]:
     """The images of the cuts of a file of ordered codes at sizes in bytes, with one walk for all. Raises DamagedFile."""
     reading = Reading(data, container.read_header(data), False, settings)
-    if reading.header.coding != Coding.ORDERED:
-        raise ImageRefused("the file has no ordered codes; leave out --progressive")
     pictures = layers.decode_cuts(reading, cast(Layered, load_for(reading.header, settings).model), sizes)
     images = []
     for size, decoded in zip(sizes, pictures, strict=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..models import catalogue
 from .errors import DamagedFile, ImageRefused, WeightsError
-from .format.container import Coding, Header
+from .format.container import CODED_MODES, Coding, Header, Mode
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class Loaded(Generic[M]):
     def codings(self) -> tuple[Coding, ...]:
         """How its files may be coded."""
         return CODINGS[self.model.coding, self.model.lossy]
+
+    def takes(self, mode: Mode) -> bool:
+        """Whether pictures of a mode may be coded by it."""
+        return any(mode in CODED_MODES[coding] for coding in self.codings)
 
 
 def register_model(kind: str, factory: Factory) -> None:

@@ -8,8 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from presage.codec import weights as networks
-from presage.models import catalogue as store
+from presage.codec import weights
+from presage.codec.format.container import read_header
+from presage.codec.paths.reading import Reading
+from presage.codec.paths.sets import unpack_pictures
+from presage.codec.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 TINY = HERE / "data"
@@ -26,13 +29,18 @@ def _tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
 def network():
     """The tiny network."""
     os.environ["PRESAGE_MODELS"] = str(TINY)
-    return networks._load(store.find("tiny"), networks.Settings())
+    return weights.load("tiny", Settings()).model
 
 
 @pytest.fixture(scope="session")
 def photo() -> NDArray[np.uint8]:
     """A piece of a photograph, uint8 (61, 83, 3)."""
     return np.asarray(Image.open(HERE / "golden" / "rgb.png"))
+
+
+def unpack(data, wanted, recovering: bool, settings: Settings):
+    """The images of a set, and what of it is lost."""
+    return unpack_pictures(Reading(data, read_header(data, partial=recovering), recovering, settings), wanted)
 
 
 def shared(name: str) -> Path:

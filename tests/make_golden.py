@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 import presage
-from presage.codec import weights as networks
 from presage.codec.image import files as images
 from presage.codec.paths import sets
+from presage.codec.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 
@@ -34,7 +34,7 @@ def main(source: str) -> None:
         data = presage.encode(image, model="tiny", tile=32, model_path=[HERE / "data"])
         (HERE / "golden" / f"{name}.psg").write_bytes(data)
         print(name, len(data), presage.info(data)["coding"])
-    settings = networks.Settings(model_path=[HERE / "data"])
+    settings = Settings(model_path=[HERE / "data"])
     small = rgb.crop((0, 0, 21, 13))
     small.save(HERE / "golden" / "chain.png")
     (HERE / "golden" / "chain.psg").write_bytes(presage.encode(small, model="tiny-chain", tile=12, model_path=[HERE / "data"]))

@@ -12,7 +12,7 @@ from presage.bench.compare import lossless, lossy
 from presage.bench.papers import calls
 from presage.bench.reports import calls as calls_report
 from presage.bench.reports import lossy as lossy_report
-from presage.codec import weights as networks
+from presage.codec.settings import Settings
 
 CHECKPOINT = HERE.parent / "models" / "checkpoints" / "photo.checkpoint"
 
@@ -53,7 +53,7 @@ def test_calls(tmp_path: Path) -> None:
     mosaic = np.hstack([np.kron(random.integers(0, 256, (7, 7)), np.ones((4, 4))) for _ in range(3)]).astype(np.uint8)
     Image.fromarray(mosaic).save(tmp_path / "mosaic.png")
     lines: list[str] = []
-    result = calls.run("tiny-bits", tmp_path / "mosaic.png", 2, 1, False, 1, (), networks.Settings(threads=1), lines.append)
+    result = calls.run("tiny-bits", tmp_path / "mosaic.png", 2, 1, False, 1, (), Settings(threads=1), lines.append)
     assert result["packed"]["images"] == 3
     assert result["packed"]["bits_over_the_model_a_group"] <= 24
     assert result["sampling"]["ancestral"]["share"] == result["decoding"]["ancestral"]["share"] == 1
@@ -98,7 +98,7 @@ def test_calls_of_latents(tmp_path: Path) -> None:
     mosaic = np.kron(random.integers(0, 256, (8, 24, 3)), np.ones((4, 4, 1))).astype(np.uint8)
     Image.fromarray(mosaic).save(tmp_path / "mosaic.png")
     parts = ("sampling", "decoding", "packed")
-    result = calls.run("tiny-categories", tmp_path / "mosaic.png", 2, 1, False, 1, parts, networks.Settings(threads=1), lambda _: None)
+    result = calls.run("tiny-categories", tmp_path / "mosaic.png", 2, 1, False, 1, parts, Settings(threads=1), lambda _: None)
     assert result["symbols"] == 8 * 8 * 2
     assert result["packed"]["images"] == 3
     assert result["packed"]["squared_error"] > 0

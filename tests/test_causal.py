@@ -4,26 +4,26 @@ import numpy as np
 import torch
 from conftest import noise
 
-from presage.codec.paths import lossless
+from presage.codec.coders.turns import Record
 from presage.models import context
+from presage.models.model import Span
 from presage.models.photo import network as photo
-from presage.models.photo.exact import Wavefront
 
 H, W = 7, 10
 
 
 def record(network, pixels):
     """Weights of every nibble of tiles (n, H, W, 3): {(step, channel, half): (n, rows, 16)}."""
-    coder = lossless._Encoder(list(pixels))
+    answers = network.answers(list(pixels))
     seen = {}
 
-    class Spy:
-        def nibbles(self, front: Wavefront, channel: int, half: int, weights):
-            seen[front.step, channel, half] = weights.reshape(front.tiles, -1, 16).copy()
-            return coder.nibbles(front, channel, half, weights)
+    def spy(turn, weights):
+        y, x = divmod(int(turn.at[0]), W)
+        step = x + context.SLOPE * y
+        seen[step, turn.channel, turn.half] = weights.reshape(len(pixels), -1, 16).numpy().copy()
+        return answers(turn, weights)
 
-    for _ in lossless.walk(network, [(H, W)] * len(pixels), False, Spy(), lambda _: None):
-        pass
+    network.walk([(H, W)] * len(pixels), [Span.FULL] * 3, 0, spy)
     return seen
 
 
@@ -32,7 +32,7 @@ def test_changing_a_symbol_changes_no_equal_or_earlier_weight(network) -> None:
     places = [(y, x, c) for y in range(H) for x in range(W) for c in range(3)]
     variants = np.repeat(base[None], len(places) + 1, axis=0)
     for i, (y, x, c) in enumerate(places, 1):
-        variants[i, y, x, lossless.TO_CODED[c]] ^= 0xFF
+        variants[i, y, x, context.TO_CODED[c]] ^= 0xFF
     seen = record(network, variants)
     later = 0
     for i, (y, x, c) in enumerate(places, 1):
@@ -92,9 +92,8 @@ def test_float_network_is_the_integer_one() -> None:
 
 def ideal_bits(network, pixels) -> float:
     """Code length of the integer frequencies, bits a symbol."""
-    coder = lossless._Encoder(list(pixels))
-    for _ in lossless.walk(network, [tile.shape[:2] for tile in pixels], False, coder, lambda _: None):
-        pass
+    coder = Record(network.answers(list(pixels)), len(pixels))
+    network.walk([tile.shape[:2] for tile in pixels], [Span.FULL] * 3, 0, coder)
     total = 0.0
     for nibbles, weights in zip(coder._nibbles, coder._weights, strict=True):
         n, w = np.concatenate(nibbles), np.concatenate(weights).astype(np.float64)

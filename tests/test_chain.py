@@ -21,7 +21,7 @@ def intervals(count: int, precision: int, seed: int, sharp: float) -> tuple[np.n
 
 def decode(state: int, first: int, low: np.ndarray, size: np.ndarray, precision: int) -> int:
     """Decode all blocks with known intervals; returns the number of blocks."""
-    decoder = chain.Decoder(state, first, len(low), precision)
+    decoder = chain.ChainDecoder(state, first, len(low), precision)
     at = blocks = 0
     while len(quantiles := decoder.next_block()):
         part = slice(at, at + len(quantiles))
@@ -82,13 +82,13 @@ def test_wrong_streams_are_reported() -> None:
     low, size = intervals(300, 16, 2, 1.0)
     state, first = chain.encode(low, size, 16)
     with pytest.raises(DamagedFile, match="first block"):
-        chain.Decoder(state, 400, 300, 16)
-    decoder = chain.Decoder(state << 3, first, 300, 16)
+        chain.ChainDecoder(state, 400, 300, 16)
+    decoder = chain.ChainDecoder(state << 3, first, 300, 16)
     with pytest.raises(DamagedFile, match="does not end"):
         _run_with_wide_intervals(decoder)
 
 
-def _run_with_wide_intervals(decoder: chain.Decoder) -> None:
+def _run_with_wide_intervals(decoder: chain.ChainDecoder) -> None:
     while len(quantiles := decoder.next_block()):
         decoder.give_back(np.zeros(len(quantiles), np.int64), np.full(len(quantiles), 40000))
 

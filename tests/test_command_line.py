@@ -195,7 +195,10 @@ def test_samples(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert Image.open(tmp_path / "m.png").size == Image.open(tmp_path / "c.png").size == Image.open(tmp_path / "a.png").size
     assert run("sample", *options, "-o", tmp_path / "a.png").returncode == 1  # it exists
-    assert run("sample", "-m", "tiny", "-o", tmp_path / "d.png").returncode == 1  # not a model that samples
+    assert run("sample", "-m", "tiny", "-n", 4, "--size", "20x24", "-o", tmp_path / "d.png").returncode == 0  # by its walk
+    assert Image.open(tmp_path / "d.png").size == ((20 + 2 + 20) * 4, (24 + 2 + 24) * 4)
+    guesses = run("sample", "-m", "tiny", "-n", 1, "--size", "8x8", "-o", tmp_path / "e.png", "--mistakes", tmp_path / "f.png")
+    assert guesses.returncode == 1  # a walk guesses nothing
 
 
 def test_lossy(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from conftest import HERE
 from PIL import Image
 
 import presage
-from presage.codec.coders import ans as entropy
+from presage.codec.coders import ans
 from presage.codec.format import container
 from presage.codec.format.container import FIXED, Coding, Header, Mode, Tag
 
@@ -128,8 +128,8 @@ def test_entropy_golden_words() -> None:
     random = np.random.default_rng(5)
     weights = random.integers(1, 1 << 20, (50, 16)).astype(np.float32)
     nibbles = random.integers(0, 16, 50).astype(np.int32)
-    stream = entropy.encode(nibbles, weights)
-    decoder = entropy.Decoder(stream)
+    stream = ans.encode(nibbles, weights)
+    decoder = ans.AnsDecoder(stream)
     assert np.array_equal(np.concatenate([decoder.decode(weights[:7]), decoder.decode(weights[7:])]), nibbles)
     assert decoder.finished
     assert zlib.crc32(stream) == 2069464981

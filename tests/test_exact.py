@@ -12,7 +12,7 @@ from conftest import HERE, noise
 from PIL import Image
 
 import presage
-from presage.codec.paths import lossless
+from presage.models.photo.exact import ExactPhoto
 
 GOLDEN = sorted(path for path in (HERE / "golden").glob("*.psg") if not path.stem.startswith(("set-", "lossy", "ordered")))
 
@@ -30,7 +30,7 @@ def reference(picture) -> bytes:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("batch", [1, 5, 48])
 def test_threads_and_batches(picture, reference, threads: int, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lossless, "BATCH", batch)
+    monkeypatch.setattr(ExactPhoto, "batch", batch)
     assert presage.encode(picture, model="tiny", tile=24, threads=threads) == reference
     assert np.array_equal(np.asarray(presage.decode(reference, threads=threads)), picture)
 

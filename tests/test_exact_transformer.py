@@ -17,6 +17,7 @@ from torch import Tensor
 
 from presage.codec.parallel import threads
 from presage.models.latent.exact import part_of
+from presage.models.model import Turn
 from presage.models.ordered import exact_prior as exact_transformer
 from presage.models.ordered import prior as transformer
 from presage.models.ordered.exact_prior import ExactTransformer, order, walk
@@ -63,9 +64,9 @@ def weights_of(network: ExactTransformer, codes: Codes, size: tuple[int, int]) -
     places = [order(side, network.config.sides[0], *size).numpy() for side in network.config.sides]
     parts: list[list[np.ndarray]] = [[] for _ in codes]
 
-    def code(layer: int, rows: slice, weights: Tensor) -> Tensor:
-        parts[layer].append(weights.cpu().numpy())
-        return torch.from_numpy(codes[layer][:, places[layer]].ravel()[rows]).to(weights.device)
+    def code(turn: Turn, weights: Tensor) -> Tensor:
+        parts[turn.channel].append(weights.cpu().numpy())
+        return torch.from_numpy(codes[turn.channel][:, places[turn.channel]].ravel()[turn.at.cpu().numpy()]).to(weights.device)
 
     with torch.inference_mode():
         walk(network, pictures, *size, len(codes), code)

@@ -6,12 +6,11 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import HERE
+from conftest import HERE, unpack
 from test_format import block
 
 import presage
-from presage.codec import weights as networks
-from presage.codec.paths import sets
+from presage.codec.settings import Settings
 
 OUTSIDE = -2048
 KINDS = {"I8": "<i1", "I32": "<i4", "U8": "<u1", "F16": "<f2", "F32": "<f4"}
@@ -236,7 +235,7 @@ def test_the_page_is_enough_for_chains(name: str) -> None:
     else:
         listed = json.loads(zlib.decompress(found[b"LIST"]))
         pixel_sizes = [(h, w) for w, h, count in listed["sizes"] for _ in range(count)]
-        unpacked, _ = sets.unpack_images(data, None, False, networks.Settings())
+        unpacked, _ = unpack(data, None, False, Settings())
         images = [np.asarray(image.convert("L" if name == "set-bits" else "RGB")) for _, image in unpacked]
     tiles, whole = [], []
     for image, (h, w) in zip(images, pixel_sizes, strict=True):

@@ -13,9 +13,11 @@ from PIL import Image
 from test_format_chain import tensors
 
 import presage
-from presage.codec import weights as networks
+from presage.codec import weights
 from presage.codec.format import container
-from presage.codec.paths import ordered
+from presage.codec.paths import layers
+from presage.codec.paths.reading import Reading
+from presage.codec.settings import Settings
 
 GOLDEN = {"ordered": "tiny-ordered-1", "ordered-alpha": "tiny-ordered-1", "ordered-cut": "tiny-ordered-1", "ordered-patch": "tiny-codes-1"}
 
@@ -163,8 +165,8 @@ def test_the_page_is_enough_for_ordered_codes(name: str) -> None:
     else:
         assert len(found) == total
         assert zlib.crc32(np.array(found, "<u2").tobytes()) == crc
-    header, settings = container.read_header(data), networks.Settings()
-    codes, _ = ordered.read_codes(data, header, networks.network_of(header, settings), None, False, settings)
+    header, settings = container.read_header(data), Settings()
+    codes, _ = layers.read_codes(Reading(data, header, False, settings), weights.load_for(header, settings).model, None)
     assert [int(code) for layer in codes for code in layer] == found
     assert presage.info(data)["codes"] == len(found)
 
@@ -204,9 +206,9 @@ def test_the_page_is_enough_for_the_map(name: str) -> None:
             signs = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])[sign].reshape(2, 2) / 2
             part = np.kron(numbers.reshape(h, w, 2, 2), signs)
         known[..., channel] += part.transpose(0, 2, 1, 3).reshape(known.shape[:2])
-    header, settings = container.read_header(data), networks.Settings()
-    network = networks.network_of(header, settings)
-    codes, _ = ordered.read_codes(data, header, network, min(count, len(prior.codes)), False, settings)
+    header, settings = container.read_header(data), Settings()
+    network = weights.load_for(header, settings).model
+    codes, _ = layers.read_codes(Reading(data, header, False, settings), network, min(count, len(prior.codes)))
     found, share = network.dequantise(codes, *known.shape[:2])
     assert np.abs(found[0] - known).max() < 1e-4
     assert np.allclose(share, len(codes) / len(prior.sides))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import presage
-from presage.codec import api
-from presage.codec import weights as networks
-from presage.codec.format import container
+from presage.codec import api, weights
+from presage.codec.paths.tiles import TiledEncoding
+from presage.codec.settings import Settings
 
 
 def same(a: Image.Image, b: Image.Image) -> bool:
@@ -22,11 +22,8 @@ def same(a: Image.Image, b: Image.Image) -> bool:
 
 def by_model(image: Image.Image | np.ndarray, tile: int = 16) -> bytes:
     """A file in which the model coded the pixels, even where the stored form would be smaller."""
-    picture = api.picture_of(image)
-    plain = container.Header(
-        picture.image.width, picture.image.height, picture.mode, container.Coding.STORED, api.zlib.crc32(picture.image.tobytes())
-    )
-    return api._with_model(picture, plain, {}, "tiny", tile, networks.Settings())
+    used = Settings()
+    return TiledEncoding(api.picture_of(image), weights.load("tiny", used), tile, used).file(0)
 
 
 @settings(max_examples=25, deadline=None)

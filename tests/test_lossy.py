@@ -11,18 +11,20 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import presage
-from presage.codec import weights as networks
+from presage.codec import weights
 from presage.codec.format import container
 from presage.codec.format.container import Tag
-from presage.codec.paths import latents, wavefront
+from presage.codec.paths import tiles, transforms, wavefront
+from presage.codec.paths.reading import Reading
 from presage.codec.predictive import sampling
-from presage.models import catalogue as store
-from presage.models import windows
+from presage.codec.settings import Settings
+from presage.models import catalogue, windows
 from presage.models.latent.exact import ExactLatent
+from presage.models.model import Span
 from presage.models.training import loop as train
 
 MODELS = ("tiny-latent", "tiny-categories")
-SETTINGS = networks.Settings(model_path=[HERE / "data"])
+SETTINGS = Settings(model_path=[HERE / "data"])
 
 
 def load(name: str, arithmetic: str | None = None) -> ExactLatent:
@@ -32,14 +34,13 @@ def load(name: str, arithmetic: str | None = None) -> ExactLatent:
 def symbols_of(data: bytes, **settings: object) -> np.ndarray:
     """The latents that a file holds, through the tiles' decoder."""
     header = container.read_header(data)
-    network = networks.network_of(header, SETTINGS)
+    network = weights.load_for(header, SETTINGS).model
     assert isinstance(network, ExactLatent)
-    quality = container.read_latents(data, header, network.config.channels)[0] if header.section(Tag.LATENTS) else 0
     height, width = network.size(header.height, header.width)
     found = np.zeros((height, width, network.config.channels), np.uint8)
     boxes = container.tile_boxes(width, height, header.tile)
-    used = networks.Settings(model_path=[HERE / "data"], **settings)
-    for i, tile in latents.tiles.read(data, header, network.prior_at(quality), boxes, range(len(boxes)), False, used):
+    used = Settings(model_path=[HERE / "data"], **settings)
+    for i, tile in tiles.read(Reading(data, header, False, used), network, boxes, range(len(boxes))):
         left, top, right, bottom = boxes[i]
         found[top:bottom, left:right] = tile
     return found
@@ -82,30 +83,31 @@ def test_latents_of_groups_do_not_depend_on_the_schedule() -> None:
 
 
 def test_batches_of_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = load("tiny-latent").prior_at(200)
+    network = load("tiny-latent")
     random = np.random.default_rng(0)
-    tiles = [(120 + random.integers(-9, 10, (h, w, 6))).astype(np.uint8) for h, w in ((8, 8), (3, 8), (8, 1), (1, 1))]
-    tiles[0][..., 2] = tiles[1][..., 2] = tiles[2][..., 2] = tiles[3][..., 2] = 120
-    spans = wavefront.spans_of(tiles, 120)
-    assert spans[2] == wavefront.Span.ZERO
-    streams = wavefront.encode_tiles(network, tiles, spans, 1, lambda _: None)
+    parts = [(120 + random.integers(-9, 10, (h, w, 6))).astype(np.uint8) for h, w in ((8, 8), (3, 8), (8, 1), (1, 1))]
+    parts[0][..., 2] = parts[1][..., 2] = parts[2][..., 2] = parts[3][..., 2] = 120
+    spans = network.spans(parts)
+    assert spans[2] == Span.ZERO
+    streams = wavefront.encode_tiles(network, parts, spans, 200, 1, lambda _: None)
     for batch in (1, 3, 24):
-        monkeypatch.setattr(wavefront, "BATCH", batch)
-        back = wavefront.decode_tiles(network, streams, [t.shape[:2] for t in tiles], spans, 1, lambda _: None)
-        assert all(np.array_equal(a, b) for a, b in zip(tiles, back, strict=True))
+        monkeypatch.setattr(network, "batch", batch)
+        assert wavefront.encode_tiles(network, parts, spans, 200, 1, lambda _: None) == streams
+        back = wavefront.decode_tiles(network, streams, [t.shape[:2] for t in parts], spans, 200, 1, lambda _: None)
+        assert all(np.array_equal(a, b) for a, b in zip(parts, back, strict=True))
 
 
 @pytest.mark.parametrize("spread", [0, 1, 100])
 def test_spans(spread: int) -> None:
     """Channels that hold nothing, little and everything come back."""
-    network = load("tiny-latent").prior_at(0)
+    network = load("tiny-latent")
     random = np.random.default_rng(spread)
     tile = (120 + random.integers(-spread, spread + 1, (5, 9, 6))).astype(np.uint8)
-    spans = wavefront.spans_of([tile], 120)
-    assert set(spans) == {{0: wavefront.Span.ZERO, 1: wavefront.Span.NEAR, 100: wavefront.Span.FULL}[spread]}
-    (stream,) = wavefront.encode_tiles(network, [tile], spans, 1, lambda _: None)
+    spans = network.spans([tile])
+    assert set(spans) == {{0: Span.ZERO, 1: Span.NEAR, 100: Span.FULL}[spread]}
+    (stream,) = wavefront.encode_tiles(network, [tile], spans, 0, 1, lambda _: None)
     assert (len(stream) == 0) == (spread == 0)
-    assert np.array_equal(wavefront.decode_tiles(network, [stream], [(5, 9)], spans, 1, lambda _: None)[0], tile)
+    assert np.array_equal(wavefront.decode_tiles(network, [stream], [(5, 9)], spans, 0, 1, lambda _: None)[0], tile)
     assert container.pack_latents(7, spans)[Tag.LATENTS][0] == 7
 
 
@@ -150,7 +152,7 @@ def test_train_export_encode(tmp_path: Path) -> None:
     for quality in (0, 100, 255):
         with torch.no_grad():
             nats = network.prior(torch.from_numpy(tile)[None], torch.tensor([quality / 255]))
-        (stream,) = wavefront.encode_tiles(exact.prior_at(quality), [tile], [wavefront.Span.FULL] * 4, 1, lambda _: None)
+        (stream,) = wavefront.encode_tiles(exact, [tile], [Span.FULL] * 4, quality, 1, lambda _: None)
         bits = float(nats.sum()) / math.log(2)
         assert abs(8 * len(stream) - bits) < 0.01 * bits + 64
     data = presage.encode_lossy(noise(33, 40, 99), model="mine", model_path=[tmp_path / "out"])
@@ -247,13 +249,14 @@ def test_loss_is_asked_for_by_name(photo: np.ndarray) -> None:
 def test_windows_leave_no_seams(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = load(model)
     pixels = noise(150, 170, 4)[None]
-    whole = latents.analyse(network, pixels, SETTINGS)
+    whole = transforms.analyse(network, pixels, SETTINGS)
     symbols = network.quantise(whole, 128 if model == "tiny-latent" else 0)
-    decoded = latents.synthesise(network, symbols, 128, 150, 170, SETTINGS)
+    received, size = network.dequantise(symbols, 128), symbols.shape[1:3]
+    decoded = transforms.synthesise(network, received, size, (150, 170), SETTINGS)
     monkeypatch.setattr(windows, "SIDE", 5)
     assert len(windows.windows(*symbols.shape[1:3])) > 9
-    assert np.abs(latents.analyse(network, pixels, SETTINGS) - whole).max() < 1e-3
-    again = latents.synthesise(network, symbols, 128, 150, 170, SETTINGS)
+    assert np.abs(transforms.analyse(network, pixels, SETTINGS) - whole).max() < 1e-3
+    again = transforms.synthesise(network, received, size, (150, 170), SETTINGS)
     assert np.abs(again.astype(int) - decoded).max() <= 1
 
 
@@ -278,16 +281,15 @@ def test_lossy_sets(photo: np.ndarray) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_samples(model: str) -> None:
     network = load(model)
-    quality = 90 if model == "tiny-latent" else 0
     drawn = [
-        sampling.draw_pictures(network, quality, 2, (40, 32), 3, presage.Schedule(name)) for name in ("auto", "fixed-point", "ancestral")
+        sampling.draw_pictures(network, 2, (40, 32), 3, Settings(schedule=presage.Schedule(name)), quality=35)
+        for name in ("auto", "fixed-point", "ancestral")
     ]
     for others in drawn[1:]:
-        for a, b in zip(drawn[0], others, strict=True):
-            assert np.array_equal(a.pixels, b.pixels)
-    sample = drawn[0][0]
-    assert sample.pixels.shape == (40, 32, 3)
-    assert sample.mistakes.shape == sample.converged.shape == (40, 32)
+        for a, b in zip(drawn[0].pictures, others.pictures, strict=True):
+            assert np.array_equal(a, b)
+    assert drawn[0].pictures[0].shape == (40, 32, 3)
+    assert drawn[0].mistakes[0].shape == drawn[0].converged[0].shape == (40, 32)
 
 
 # -------------------------------------------------------------------------------------------------------------- damage
@@ -338,11 +340,11 @@ def test_recovery() -> None:
 def test_shipped_models() -> None:
     """A photograph through each lossy model that is shipped."""
     pixels = np.asarray(Image.open(shared("kodak") / "kodim23.png"))[:192, :256]
-    found = [w for w in store.available() if w.metadata.get("model") == "latent" and not w.name.startswith("tiny")]
+    found = [w for w in catalogue.available() if w.metadata.get("model") == "latent" and not w.name.startswith("tiny")]
     assert found
-    for weights in found:
-        assert weights.size < 8 << 20
-        data = presage.encode_lossy(pixels, model=weights.name)
+    for shipped in found:
+        assert shipped.size < 8 << 20
+        data = presage.encode_lossy(pixels, model=shipped.name)
         decoded = np.asarray(presage.decode(data)).astype(int)
         assert 8 * len(data) < 2 * pixels[..., 0].size
         assert 10 * math.log10(255**2 / np.square(decoded - pixels).mean()) > 25

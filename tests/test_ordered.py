@@ -10,15 +10,18 @@ from conftest import HERE, noise
 from PIL import Image
 
 import presage
-from presage.codec import weights as networks
+from presage.codec import api, weights
 from presage.codec.format import container
-from presage.codec.paths import latents, ordered
-from presage.models import catalogue as store
-from presage.models import windows
+from presage.codec.image import pixels as pixel_room
+from presage.codec.paths import layers, transforms
+from presage.codec.paths.reading import Reading
+from presage.codec.predictive import sampling
+from presage.codec.settings import Settings
+from presage.models import catalogue, windows
 from presage.models.ordered.exact import ExactOrdered
 
 MODELS = ("tiny-ordered", "tiny-codes")
-SETTINGS = networks.Settings()
+SETTINGS = Settings()
 
 
 @pytest.fixture(params=MODELS)
@@ -27,17 +30,17 @@ def model(request: pytest.FixtureRequest) -> str:
 
 
 def network_of(name: str, **settings: object) -> ExactOrdered:
-    _, network = networks.load_model(name, networks.Settings(**settings))
+    network = weights.load(name, Settings(**settings)).model
     assert isinstance(network, ExactOrdered)
     return network
 
 
 def codes_of(data: bytes, **settings: object) -> list[torch.Tensor]:
     header = container.read_header(data)
-    used = networks.Settings(**settings)
-    network = networks.network_of(header, used)
+    used = Settings(**settings)
+    network = weights.load_for(header, used).model
     assert isinstance(network, ExactOrdered)
-    return ordered.read_codes(data, header, network, None, False, used)[0]
+    return layers.read_codes(Reading(data, header, False, used), network, None)[0]
 
 
 def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
@@ -94,7 +97,7 @@ def test_gray_and_alpha(model: str, photo: np.ndarray) -> None:
             assert np.array_equal(np.asarray(presage.decode(data, codes=1))[..., -1], alpha)
     gray = presage.decode(presage.encode_lossy(photo[..., 1], model=model))
     colour = presage.decode(presage.encode_lossy(photo[..., [1, 1, 1]], model=model))
-    assert np.array_equal(np.asarray(gray), latents.gray_of(np.asarray(colour)))
+    assert np.array_equal(np.asarray(gray), np.asarray(pixel_room.image_of(np.asarray(colour), container.Mode.GRAY)))
 
 
 def test_other_requests_are_refused(photo: np.ndarray) -> None:
@@ -166,7 +169,7 @@ def test_every_number_of_codes(model: str, photo: np.ndarray) -> None:
     images = []
     for number in range(network.config.count + 2):
         image = np.asarray(presage.decode(data, codes=number))
-        assert np.array_equal(image, ordered.pixels_of(network, codes[:number], *photo.shape[:2], SETTINGS)[0])
+        assert np.array_equal(image, layers.pixels_of(Reading(data, container.read_header(data), False, SETTINGS), network, codes[:number]))
         images.append(image)
     assert np.array_equal(images[-1], presage.decode(data))
     assert np.array_equal(images[-2], images[-1])
@@ -180,7 +183,7 @@ def test_cuts_in_one_walk(photo: np.ndarray) -> None:
     data = presage.encode_lossy(source, model="tiny-ordered")
     alpha = container.read_header(data).section(container.Tag.ALPHA)
     sizes = [alpha.offset + 5, *(round(share * len(data)) for share in (0.9, 0.97, 1.0))]
-    for size, image in zip(sizes, ordered.decode_cuts(data, sizes, SETTINGS), strict=True):
+    for size, image in zip(sizes, api.decode_cuts(data, sizes, SETTINGS), strict=True):
         expected = presage.decode(data[:size])
         assert (image.mode, image.tobytes()) == (expected.mode, expected.tobytes())
 
@@ -189,19 +192,16 @@ def test_windows_leave_no_seams(model: str, monkeypatch: pytest.MonkeyPatch) -> 
     network, pixels = network_of(model), noise(192, 256, 4)[None]
     size = network.size(192, 256)
 
-    def analysed() -> np.ndarray:
-        features = np.empty((1, *size, network.config.channels), np.float32)
-        latents.in_windows(size, lambda window: network.analyse(pixels, window), features, 1, SETTINGS)
-        return features
+    def decoded() -> np.ndarray:
+        return transforms.synthesise(network, network.dequantise(codes, *size), size, (192, 256), SETTINGS)
 
-    whole = analysed()
+    whole = transforms.analyse(network, pixels, SETTINGS)
     codes = [torch.arange(count) * 7 % network.config.entries for count in network.counts(*size)]
-    decoded = ordered.pixels_of(network, codes, 192, 256, SETTINGS)
+    first = decoded()
     monkeypatch.setattr(windows, "SIDE", 5)
     assert len(windows.windows(*size)) > 9
-    assert np.abs(analysed() - whole).max() < 1e-3
-    again = ordered.pixels_of(network, codes, 192, 256, SETTINGS)
-    assert np.abs(again.astype(int) - decoded).max() <= 1
+    assert np.abs(transforms.analyse(network, pixels, SETTINGS) - whole).max() < 1e-3
+    assert np.abs(decoded().astype(int) - first).max() <= 1
 
 
 # ------------------------------------------------------------------------------------------------------------- samples
@@ -211,19 +211,24 @@ def test_windows_leave_no_seams(model: str, monkeypatch: pytest.MonkeyPatch) -> 
 def drawn_codes(monkeypatch: pytest.MonkeyPatch) -> list[list[torch.Tensor]]:
     """The codes behind the samples that are drawn from now on."""
     kept: list[list[torch.Tensor]] = []
-    real = ordered.pixels_of
+    real = ExactOrdered.dequantise
 
     def keep(network, codes, *more):
         kept.append(codes)
         return real(network, codes, *more)
 
-    monkeypatch.setattr(ordered, "pixels_of", keep)
+    monkeypatch.setattr(ExactOrdered, "dequantise", keep)
     return kept
+
+
+def draw(model: str, count: int, size: tuple[int, int], seed: int, layers: int | None = None, seconds: float | None = None, **settings):
+    drawn = sampling.draw_pictures(network_of(model, **settings), count, size, seed, Settings(**settings), layers=layers, seconds=seconds)
+    return np.stack(drawn.pictures), drawn.layers
 
 
 def test_samples(model: str, drawn_codes: list[list[torch.Tensor]]) -> None:
     every = [
-        ordered.draw(network_of(model, arithmetic=arithmetic), 3, (40, 70), 5, networks.Settings(threads=threads))
+        draw(model, 3, (40, 70), 5, threads=threads, arithmetic=arithmetic)
         for threads, arithmetic in ((1, "float64"), (2, "int8"), (2, None))
     ]
     pictures, layers = every[0]
@@ -233,26 +238,26 @@ def test_samples(model: str, drawn_codes: list[list[torch.Tensor]]) -> None:
         assert same(codes, drawn_codes[0])
         assert np.array_equal(other, pictures)
     assert not np.array_equal(pictures[0], pictures[1])
-    other, _ = ordered.draw(network_of(model), 3, (40, 70), 6, SETTINGS)
+    other, _ = draw(model, 3, (40, 70), 6)
     assert not np.array_equal(other, pictures)
-    alone, _ = ordered.draw(network_of(model), 1, (40, 70), 5, SETTINGS)
+    alone, _ = draw(model, 1, (40, 70), 5)
     assert all(torch.equal(a, b[: len(a)]) for a, b in zip(drawn_codes[-1], drawn_codes[0], strict=True))
     assert np.abs(alone[0].astype(int) - pictures[0]).max() <= 1
 
 
 def test_samples_of_some_codes(model: str, drawn_codes: list[list[torch.Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of(model)
-    ordered.draw(network, 2, (32, 64), 1, SETTINGS)
+    draw(model, 2, (32, 64), 1)
     for number in (0, 1, 5, 1000):
-        pictures, layers = ordered.draw(network, 2, (32, 64), 1, SETTINGS, layers=number)
+        pictures, layers = draw(model, 2, (32, 64), 1, layers=number)
         assert layers == min(number, network.config.count)
         assert same(drawn_codes[-1], drawn_codes[0][:number])
         assert pictures.shape == (2, 32, 64, 3)
-    _, layers = ordered.draw(network, 2, (32, 64), 1, SETTINGS, seconds=0)
+    _, layers = draw(model, 2, (32, 64), 1, seconds=0)
     assert (layers, drawn_codes[-1]) == (0, [])
     clock = counter()
-    monkeypatch.setattr(ordered.time, "monotonic", lambda: float(next(clock)))
-    _, layers = ordered.draw(network, 2, (32, 64), 1, SETTINGS, seconds=3.5)
+    monkeypatch.setattr(sampling.time, "monotonic", lambda: float(next(clock)))
+    _, layers = draw(model, 2, (32, 64), 1, seconds=3.5)
     assert layers == 3
     assert same(drawn_codes[-1], drawn_codes[0][:3])
 
@@ -260,9 +265,9 @@ def test_samples_of_some_codes(model: str, drawn_codes: list[list[torch.Tensor]]
 def test_shipped_models() -> None:
     """A photograph through each model of ordered codes that is shipped, and cut."""
     pixels = np.asarray(Image.open(HERE.parent / "samples" / "kodim23.png"))[:192, :256]
-    found = [w for w in store.available() if w.metadata.get("model") == "ordered" and w.path.is_relative_to(store.PACKAGED)]
-    assert {weights.name for weights in found} >= {"ordered-1", "cifar10-ordered-1"}
-    assert sum(weights.size for weights in found) <= 8_000_000
-    for weights in found:
-        data = presage.encode_lossy(pixels, model=weights.name)
+    found = [w for w in catalogue.available() if w.metadata.get("model") == "ordered" and w.path.is_relative_to(catalogue.PACKAGED)]
+    assert {shipped.name for shipped in found} >= {"ordered-1", "cifar10-ordered-1"}
+    assert sum(shipped.size for shipped in found) <= 8_000_000
+    for shipped in found:
+        data = presage.encode_lossy(pixels, model=shipped.name)
         assert error(data, pixels) < error(data[: len(data) // 3], pixels)

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from presage.codec.coders import chain
 from presage.codec.errors import DamagedFile, PresageError
-from presage.codec.paths import groups as chained
+from presage.codec.image.pixels import coarser
+from presage.codec.paths import groups as chains
 from presage.codec.predictive import sampling
-from presage.codec.predictive.decoder import Decoder, Members
+from presage.codec.predictive.decoder import Members, PredictiveDecoder
 from presage.codec.predictive.schedule import Schedule
-from presage.models import catalogue as store
+from presage.models import catalogue
 from presage.models.pixelcnn import network as pixelcnn
 from presage.models.pixelcnn.evaluator import Evaluator
 from presage.models.pixelcnn.exact import ExactPixelCNN
@@ -48,12 +49,12 @@ def schedules(network: ExactPixelCNN) -> list[Schedule]:
 @pytest.mark.parametrize("together", [False, True])
 def test_all_schedules_decode_the_same(network: ExactPixelCNN, together: bool) -> None:
     images = pictures(network)
-    groups = [g for part in (images[:2], images[2:]) for g in chained.encode_tiles(network, part, 1, lambda _: None, together)[0]]
+    groups = [g for part in (images[:2], images[2:]) for g in chains.encode_tiles(network, part, 1, lambda _: None, together)[0]]
     precision = 12 if network.config.levels == 2 else 16
     sizes = [image.shape[:2] for image in images]
     calls = {}
     for schedule in schedules(network):
-        found, statistics = chained.decode_groups(network, groups, sizes, precision, together, schedule, 1, lambda _: None)
+        found, statistics = chains.decode_groups(network, groups, sizes, precision, together, schedule, 1, lambda _: None)
         assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True)), schedule
         calls[schedule] = [s.share for s in statistics]
         assert all(0 < share <= 1 for share in calls[schedule])
@@ -64,14 +65,14 @@ def test_all_schedules_decode_the_same(network: ExactPixelCNN, together: bool) -
 
 def test_batches_and_threads(network: ExactPixelCNN, monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(network) * 3
-    monkeypatch.setattr(chained, "GROUP_BITS", 300)
-    monkeypatch.setattr(chained, "GROUP_BITS_IN_TURN", 60)
-    groups, precision, together = chained.encode_tiles(network, images, 1, lambda _: None)
+    monkeypatch.setattr(chains, "GROUP_BITS", 300)
+    monkeypatch.setattr(chains, "GROUP_BITS_IN_TURN", 60)
+    groups, precision, together = chains.encode_tiles(network, images, 1, lambda _: None)
     assert len(groups) > 2
-    assert chained.encode_tiles(network, images, 2, lambda _: None) == (groups, precision, together)
+    assert chains.encode_tiles(network, images, 2, lambda _: None) == (groups, precision, together)
     for threads, lockstep in ((1, 1), (2, 3), (1, 128)):
-        monkeypatch.setattr(chained, "LOCKSTEP", lockstep)
-        found, _ = chained.decode_groups(
+        monkeypatch.setattr(chains, "LOCKSTEP", lockstep)
+        found, _ = chains.decode_groups(
             network, groups, [i.shape[:2] for i in images], precision, together, Schedule(), threads, lambda _: None
         )
         assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))
@@ -81,26 +82,26 @@ def test_batches_and_threads(network: ExactPixelCNN, monkeypatch: pytest.MonkeyP
 def test_arithmetic(network: ExactPixelCNN, arithmetic: str) -> None:
     other = ExactPixelCNN(network.tensors, arithmetic)
     images = pictures(network)
-    assert chained.encode_tiles(other, images, 1, lambda _: None) == chained.encode_tiles(network, images, 1, lambda _: None)
+    assert chains.encode_tiles(other, images, 1, lambda _: None) == chains.encode_tiles(network, images, 1, lambda _: None)
 
 
 def test_bits_are_the_models_own(network: ExactPixelCNN) -> None:
     images = pictures(network) * 4
-    groups, precision, _ = chained.encode_tiles(network, images, 1, lambda _: None)
-    ideal = sum((precision - np.log2(part[1])).sum() for part in chained.intervals(network, images, precision))
+    groups, precision, _ = chains.encode_tiles(network, images, 1, lambda _: None)
+    ideal = sum((precision - np.log2(part[1])).sum() for part in chains.intervals(network, images, precision))
     assert sum(8 * len(g.stream) for g in groups) <= ideal + 24 * len(groups)
 
 
 def test_wrong_bits_are_reported(network: ExactPixelCNN) -> None:
     images = pictures(network)
-    (group,), precision, together = chained.encode_tiles(network, images, 1, lambda _: None)
+    (group,), precision, together = chains.encode_tiles(network, images, 1, lambda _: None)
     sizes = [image.shape[:2] for image in images]
     for i in range(0, len(group.stream), max(1, len(group.stream) // 8)):
         wrong = bytearray(group.stream)
         wrong[i] ^= 0x10
-        changed = chained.Group(bytes(wrong), group.tiles, group.first)
+        changed = chains.Group(bytes(wrong), group.tiles, group.first)
         try:
-            found, _ = chained.decode_groups(network, [changed], sizes, precision, together, Schedule(), 1, lambda _: None)
+            found, _ = chains.decode_groups(network, [changed], sizes, precision, together, Schedule(), 1, lambda _: None)
         except DamagedFile:
             continue
         assert not all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))  # the file's checksums are there for this
@@ -178,8 +179,8 @@ def test_random_models(seed: int, channels: int, levels: int, slope: int, blocks
     state, first = chain.encode(low.ravel(), size.ravel(), 16)
     for name in ("ancestral", "fixed-point", "last", *(["wavefront"] if slope else [])):
         for in_turn in (True, False):
-            source = chain.Decoder(state, first, images.size, 16)
-            decoder = Decoder(network, [(height, width)] * 3, [Members(source, range(3))], 16, Schedule(name, in_turn))
+            source = chain.ChainDecoder(state, first, images.size, 16)
+            decoder = PredictiveDecoder(network, [(height, width)] * 3, [Members(source, range(3))], 16, Schedule(name, in_turn))
             assert all(np.array_equal(a, b) for a, b in zip(decoder.run(lambda _: None), images, strict=True)), (name, in_turn)
 
 
@@ -240,21 +241,21 @@ def test_float_network_is_the_integer_one(context: str, slope: int) -> None:
     assert abs((16 - np.log2(size)).mean() - expected) < 0.005 * expected
 
 
-SHIPPED = [w for w in map(store.read, sorted(store.PACKAGED.glob("*.safetensors"))) if w.metadata["model"] == "pixelcnn"]
+SHIPPED = [w for w in map(catalogue.read, sorted(catalogue.PACKAGED.glob("*.safetensors"))) if w.metadata["model"] == "pixelcnn"]
 
 
 @pytest.mark.parametrize("weights", SHIPPED, ids=lambda w: w.name)
-def test_shipped_models(weights: store.Weights) -> None:
+def test_shipped_models(weights: catalogue.WeightsFile) -> None:
     assert weights.size < 4 << 20
     network = ExactPixelCNN(load_file(weights.path))
     name, side = ("cifar10-test-0.webp", 32) if network.relative else ("mnist-test-0.webp", 28)
     mosaic = np.asarray(Image.open(shared(name)).convert("RGB"))[:side, : 2 * side]
     image = mosaic if network.relative else mosaic[..., :1]
-    image = chained.conversion.quantised(image, network.config)
+    image = coarser(image, network.grey_levels)
     tiles = [image[:, :side], image[:, side:]]
-    groups, precision, together = chained.encode_tiles(network, tiles, 2, lambda _: None)
+    groups, precision, together = chains.encode_tiles(network, tiles, 2, lambda _: None)
     for schedule in ("auto", "fixed-point"):
-        found, statistics = chained.decode_groups(
+        found, statistics = chains.decode_groups(
             network, groups, [(side, side)] * 2, precision, together, Schedule(schedule), 2, lambda _: None
         )
         assert all(np.array_equal(a, b) for a, b in zip(found, tiles, strict=True))

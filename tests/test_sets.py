@@ -5,22 +5,22 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import HERE, noise
+from conftest import HERE, noise, unpack
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 import presage
 from presage.codec import api
-from presage.codec import weights as networks
 from presage.codec.errors import DamagedFile, ImageRefused, WeightsError
-from presage.codec.format import container
+from presage.codec.format import container, listing
 from presage.codec.format.container import Tag
 from presage.codec.image import files as images
-from presage.codec.paths import groups as chained
+from presage.codec.paths import groups as chains
 from presage.codec.paths import sets
+from presage.codec.settings import Settings
 
-SETTINGS = networks.Settings(threads=1)
+SETTINGS = Settings(threads=1)
 
 
 def named(count: int = 7) -> list[tuple[str, images.Picture]]:
@@ -29,7 +29,7 @@ def named(count: int = 7) -> list[tuple[str, images.Picture]]:
 
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> bytes:
-    monkeypatch.setattr(chained, "GROUP_BITS", 1500)
+    monkeypatch.setattr(chains, "GROUP_BITS", 1500)
     packed = sets.pack_pictures(named(), "tiny-chain", 0, SETTINGS)
     assert len(container.GroupStreams(packed, container.read_header(packed), 7)) > 2
     return packed
@@ -40,7 +40,7 @@ def equal(found: list[tuple[str, Image.Image]], expected: list[tuple[str, images
 
 
 def test_round_trip(data: bytes) -> None:
-    found, lost = sets.unpack_images(data, None, False, SETTINGS)
+    found, lost = unpack(data, None, False, SETTINGS)
     assert equal(found, named())
     assert not lost
 
@@ -58,26 +58,26 @@ def test_images_larger_than_a_tile() -> None:
         ("big.png", images.from_pillow(Image.fromarray(noise(35, 50)))),
         ("one.png", images.from_pillow(Image.fromarray(noise(1, 1)))),
     ]
-    found, _ = sets.unpack_images(sets.pack_pictures(pictures, "tiny-chain", 16, SETTINGS), None, False, SETTINGS)
+    found, _ = unpack(sets.pack_pictures(pictures, "tiny-chain", 16, SETTINGS), None, False, SETTINGS)
     assert equal(found, pictures)
 
 
 @pytest.mark.parametrize("mode", ["1", "L"])
 def test_black_and_white(mode: str) -> None:
     pictures = [(f"{i}.png", images.from_pillow(Image.fromarray(noise(11, 8 + i, i)).convert("1").convert(mode))) for i in range(3)]
-    found, _ = sets.unpack_images(sets.pack_pictures(pictures, "tiny-bits", 0, SETTINGS), None, False, SETTINGS)
+    found, _ = unpack(sets.pack_pictures(pictures, "tiny-bits", 0, SETTINGS), None, False, SETTINGS)
     assert equal(found, pictures)
 
 
 def test_one_image_by_name_decodes_its_group_only(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
-    whole = chained.decode_groups
-    monkeypatch.setattr(chained, "decode_groups", lambda n, groups, *rest: decoded.append(len(groups)) or whole(n, groups, *rest))
-    found, _ = sets.unpack_images(data, ["a/103.png"], False, SETTINGS)
+    whole = chains.decode_groups
+    monkeypatch.setattr(chains, "decode_groups", lambda n, groups, *rest: decoded.append(len(groups)) or whole(n, groups, *rest))
+    found, _ = unpack(data, ["a/103.png"], False, SETTINGS)
     assert equal(found, named()[5:6])
     assert decoded == [1]
     with pytest.raises(ImageRefused, match="no image called"):
-        sets.unpack_images(data, ["b"], False, SETTINGS)
+        unpack(data, ["b"], False, SETTINGS)
 
 
 def test_a_damaged_group_loses_its_images_only(data: bytes) -> None:
@@ -88,8 +88,8 @@ def test_a_damaged_group_loses_its_images_only(data: bytes) -> None:
     broken = bytearray(data)
     broken[hit] ^= 1
     with pytest.raises(DamagedFile, match="group 1"):
-        sets.unpack_images(bytes(broken), None, False, SETTINGS)
-    found, lost = sets.unpack_images(bytes(broken), None, True, SETTINGS)
+        unpack(bytes(broken), None, False, SETTINGS)
+    found, lost = unpack(bytes(broken), None, True, SETTINGS)
     assert lost == [named()[i][0] for i in streams.tiles[1]]
     assert equal(found, [pair for pair in named() if pair[0] not in lost])
 
@@ -106,13 +106,13 @@ def test_a_stream_that_is_not_the_models_is_found_out(data: bytes) -> None:
     assert listed is not None
     forged = container.write(header, {Tag.LIST: listed} | container.pack_groups(groups, streams.precision, bool(streams.together)))
     with pytest.raises(DamagedFile):
-        sets.unpack_images(forged, None, False, SETTINGS)
+        unpack(forged, None, False, SETTINGS)
 
 
 @pytest.mark.parametrize("cut", [10, 60, 100, -1])
 def test_cut_files(data: bytes, cut: int) -> None:
     with pytest.raises(DamagedFile):
-        sets.unpack_images(data[:cut], None, False, SETTINGS)
+        unpack(data[:cut], None, False, SETTINGS)
 
 
 HOSTILE = [
@@ -135,9 +135,9 @@ def test_hostile_lists(data: bytes, listed: object) -> None:
     parts = {s.tag: data[s.offset : s.offset + s.size] for s in header.sections}
     forged = container.write(header, parts | {Tag.LIST: zlib.compress(json.dumps(listed).encode())})
     with pytest.raises(DamagedFile):
-        sets.unpack_images(forged, None, False, SETTINGS)
+        unpack(forged, None, False, SETTINGS)
     with pytest.raises(DamagedFile):
-        api.info(forged)
+        presage.info(forged)
 
 
 def test_what_a_set_does_not_take() -> None:
@@ -162,17 +162,17 @@ def test_single_and_set_are_told_apart(data: bytes) -> None:
     with pytest.raises(ImageRefused, match="unpack"):
         api.decode(data)
     with pytest.raises(ImageRefused, match="decode"):
-        sets.unpack_images((HERE / "golden" / "chain.psg").read_bytes(), None, False, SETTINGS)
+        unpack((HERE / "golden" / "chain.psg").read_bytes(), None, False, SETTINGS)
 
 
 @given(st.lists(st.from_regex(r"[a-z]{0,2}(0{0,2}[0-9]{1,3})?(\.png)?", fullmatch=True).filter(bool), max_size=20))
 def test_names_come_back(names: list[str]) -> None:
-    assert list(sets.names_of(json.loads(json.dumps(sets.number_runs(names))))) == names
+    assert list(listing.names_of(json.loads(json.dumps(listing.number_runs(names))))) == names
 
 
 def test_names_that_count_up_are_short() -> None:
     names = [f"test-{i:04}.png" for i in range(95, 2000)]
-    assert sets.number_runs(names) == [["test-", 95, 4, ".png", 1905]]
+    assert listing.number_runs(names) == [["test-", 95, 4, ".png", 1905]]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 70), (33, 32)])
@@ -188,7 +188,7 @@ def test_single_images_of_odd_sizes(size: tuple[int, int]) -> None:
 
 
 def test_crop_and_recover_of_chains(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chained, "GROUP_BITS", 12000)
+    monkeypatch.setattr(chains, "GROUP_BITS", 12000)
     pixels = photo[:50, :70]
     data = api.encode(pixels, model="tiny-chain", tile=32)
     assert np.array_equal(np.asarray(api.decode(data, crop=(20, 10, 30, 25))), pixels[10:35, 20:50])

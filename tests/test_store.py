@@ -8,7 +8,7 @@ from conftest import TINY
 from safetensors.torch import load_file, save_file
 
 import presage
-from presage.models import catalogue as store
+from presage.models import catalogue
 
 FILE = TINY / "tiny-1.safetensors"
 
@@ -19,20 +19,20 @@ def test_newest_release_is_taken_by_the_models_name(tmp_path: Path) -> None:
         tensors["tables.error"][5] += 1
         save_file(tensors, tmp_path / f"tiny-{release}.safetensors")
     (tmp_path / "tiny-11.safetensors").write_bytes(b"not weights")
-    assert store.find("tiny", [tmp_path]).name == "tiny-10"
-    assert store.find("tiny-2", [tmp_path]).path == tmp_path / "tiny-2.safetensors"
-    with pytest.raises(store.WeightsNotFound, match="no model called"):
-        store.find("tiny-11", [tmp_path])
+    assert catalogue.find("tiny", [tmp_path]).name == "tiny-10"
+    assert catalogue.find("tiny-2", [tmp_path]).path == tmp_path / "tiny-2.safetensors"
+    with pytest.raises(catalogue.WeightsNotFound, match="no model called"):
+        catalogue.find("tiny-11", [tmp_path])
 
 
 def test_hash_is_of_the_tensors_alone(tmp_path: Path) -> None:
     tensors = load_file(FILE)
     save_file(tensors, tmp_path / "other.safetensors", {"anything": "else"})
-    assert store.read(tmp_path / "other.safetensors").hash == store.read(FILE).hash
-    assert store.find_hash("any name", store.read(FILE).hash).name == "tiny-1"
+    assert catalogue.read(tmp_path / "other.safetensors").hash == catalogue.read(FILE).hash
+    assert catalogue.find_hash("any name", catalogue.read(FILE).hash).name == "tiny-1"
     tensors["outs.0.bias"][0] += 1
     save_file(tensors, tmp_path / "other.safetensors")
-    assert store.read(tmp_path / "other.safetensors").hash != store.read(FILE).hash
+    assert catalogue.read(tmp_path / "other.safetensors").hash != catalogue.read(FILE).hash
 
 
 def test_old_files_stay_decodable_beside_a_new_release(tmp_path: Path) -> None:

@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import noise
+from conftest import noise, unpack
 from PIL import Image
 
 import presage
-from presage.codec import weights as networks
 from presage.codec.image import files as images
 from presage.codec.paths import sets
-from presage.models import catalogue as store
-from presage.models import precision
+from presage.codec.settings import Settings
+from presage.models import catalogue, precision
 from presage.models.photo import network as photo
 from presage.models.training import data
 from presage.models.training import loop as train
@@ -63,7 +62,7 @@ def test_train_resume_export_encode(run: Path, tmp_path: Path) -> None:
     assert any(line.startswith("step 24/24") for line in lines)
     weights = train.export(run, [], tmp_path / "out")
     assert weights is not None
-    assert store.read(weights).metadata["model"] == "photo"
+    assert catalogue.read(weights).metadata["model"] == "photo"
     pixels = noise(33, 40, 99)
     file = presage.encode(np.vstack([pixels, pixels[::-1]] * 4), model="mine", model_path=[tmp_path / "out"])
     assert presage.info(file)["coding"] in ("model", "stored")
@@ -129,10 +128,10 @@ def test_a_model_of_symbols_trains_packs_and_samples(run: Path, tmp_path: Path) 
     train.run(path, [], tmp_path / "out", False, "cpu", lines.append)
     assert train.export(path, [], tmp_path / "out") == tmp_path / "out" / "mine.safetensors"
     train.run(path, [f"run.start={tmp_path / 'out' / 'mine.checkpoint'}"], tmp_path / "again", False, "cpu", lines.append)
-    settings = networks.Settings(model_path=[tmp_path / "out"])
+    settings = Settings(model_path=[tmp_path / "out"])
     image = Image.fromarray(noise(20, 18)).convert("1")
     packed = sets.pack_pictures([("a.png", images.from_pillow(image))], "mine", 0, settings)
-    ((_, back),), _ = sets.unpack_images(packed, None, False, settings)
+    ((_, back),), _ = unpack(packed, None, False, settings)
     assert back.tobytes() == image.tobytes()
 
 

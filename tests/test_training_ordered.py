@@ -10,10 +10,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import presage
-from presage.codec import weights as networks
+from presage.codec import weights
 from presage.codec.format import container
-from presage.codec.paths import ordered
-from presage.models import catalogue as store
+from presage.codec.paths import layers
+from presage.codec.paths.reading import Reading
+from presage.codec.predictive import sampling
+from presage.codec.settings import Settings
+from presage.models import catalogue
 from presage.models.ordered import codebooks as codes
 from presage.models.ordered.exact import ExactOrdered
 from presage.models.ordered.network import Config, Ordered
@@ -94,19 +97,19 @@ def test_train_in_stages_export_encode(name: str, pictures: Path, tmp_path: Path
     assert moved == {"prior"}  # the transforms, the codebooks and the order of the layers stay as they were
     with pytest.raises(ValueError, match="not on integer grids"):
         train.export(run, [], tmp_path / "first")
-    weights = train.export(run, prior, tmp_path / "second")
-    assert weights is not None
-    assert store.read(weights).metadata["model"] == "ordered"
-    pixels, settings = noise(50, 70, 99), networks.Settings(model_path=[tmp_path / "second"])
+    written = train.export(run, prior, tmp_path / "second")
+    assert written is not None
+    assert catalogue.read(written).metadata["model"] == "ordered"
+    pixels, settings = noise(50, 70, 99), Settings(model_path=[tmp_path / "second"])
     file = presage.encode_lossy(pixels, model="mine", model_path=settings.model_path)
     assert presage.decode(file, model_path=settings.model_path).size == (70, 50)
-    _, network = networks.load_model("mine", settings)
+    network = weights.load("mine", settings).model
     assert isinstance(network, ExactOrdered)
     side = 8 * network.config.sides()[0]
     assert network.size(50, 70) == (-(-50 // side) * side // 8, -(-70 // side) * side // 8)
     assert presage.info(file)["codes"] == sum(network.counts(*network.size(50, 70)))
-    drawn, layers = ordered.draw(network, 2, (32, 32), 0, settings)
-    assert (drawn.shape, layers) == ((2, 32, 32, 3), network.config.count)
+    drawn = sampling.draw_pictures(network, 2, (32, 32), 0, settings)
+    assert (len(drawn.pictures), drawn.pictures[0].shape, drawn.layers) == (2, (32, 32, 3), network.config.count)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -125,12 +128,12 @@ def test_files_hold_the_codes_of_the_trained_network(name: str, pictures: Path, 
     pixels = noise(64, 96, 3)
     with torch.no_grad():
         expected = network.symbols(torch.from_numpy(pixels)[None])
-    used = networks.Settings(model_path=[tmp_path / "second"])
+    used = Settings(model_path=[tmp_path / "second"])
     data = presage.encode_lossy(pixels, model="mine", model_path=used.model_path)
     header = container.read_header(data)
-    exact = networks.network_of(header, used)
+    exact = weights.load_for(header, used).model
     assert isinstance(exact, ExactOrdered)
-    found, _ = ordered.read_codes(data, header, exact, None, False, used)
+    found, _ = layers.read_codes(Reading(data, header, False, used), exact, None)
     same = total = 0
     for layer, (own, wanted) in enumerate(zip(found, expected, strict=True)):
         same += int((own == wanted[0, exact.order(layer, 8, 12)]).sum())

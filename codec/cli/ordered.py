@@ -73,7 +73,8 @@ def cut_note(data: Any) -> tuple[dict[str, Any], str]:
 def write_progressive(work: Work, folder: Path, force: bool, path: Path) -> Facts:
     """The pictures at several cuts of a file, as PNG files in a folder."""
     from .. import api
-    from ..format.container import read_header
+    from ..errors import ImageRefused
+    from ..format.container import Coding, read_header
     from ..image import files as images
     from ..settings import Settings
 
@@ -83,6 +84,8 @@ def write_progressive(work: Work, folder: Path, force: bool, path: Path) -> Fact
     with files.mapped(path) as data:
         sizes = [round(share * len(data)) for share in SHARES]
         header = read_header(data)
+        if header.coding != Coding.ORDERED:
+            raise ImageRefused("the file has no ordered codes; leave out --progressive")
         for target in targets:
             files.prepare(target, force, folder)
         pictures = api.decode_cuts(data, sizes, Settings(**work.options(path.name)))
