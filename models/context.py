@@ -24,6 +24,7 @@ FRACTION = 8  # predictions are in 1/8 of a grey level
 SIGNED_LIMIT, ERROR_LIMIT = 640, 255 * 6
 NEIGHBOURS, REMEMBERED = PIXEL_BLOCK[0] * PIXEL_BLOCK[1], ERROR_BLOCK[0] * ERROR_BLOCK[1]
 INPUTS = CHANNELS * (NEIGHBOURS + PREDICTIONS + REMEMBERED)
+HINTS = 2  # numbers that tell of an earlier channel's residual
 
 
 def offsets(block: tuple[int, int]) -> list[tuple[int, int]]:
@@ -145,6 +146,11 @@ def features(pixels: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
     residuals = values - middle(combined)
     remembered = shifted(tables.of_signed(residuals), ERROR_BLOCK)
     return network_input(near, errors, remembered, combined, tables), combined, residuals
+
+
+def hints(residuals: Tensor, tables: Tables) -> Tensor:
+    """What later channels are told of residuals (...): companded, and times 8 while they are small; int8 (..., HINTS)."""
+    return torch.stack([tables.of_signed(residuals), (residuals * 8).clamp(-127, 127).to(torch.int8)], dim=-1)
 
 
 def centres(combined: Tensor, green: Tensor) -> Tensor:

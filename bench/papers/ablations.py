@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ...models.autoencoder import leaky_decoder, leaky_encoder
 from ...models.ordered import codebooks as codes
 from ...models.ordered.network import Ordered
-from ...models.photo.network import straight_through
 from ...models.precision import working_dtype
+from ...models.quantisation import straight_through
 from ...models.training import loop as train
 from ...models.training.data import DataConfig, Pictures, Pixels
 

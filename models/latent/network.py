@@ -25,10 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import autoencoder
-from ..photo.network import straight_through
 from ..pixelcnn import network as pixelcnn
 from ..pixelcnn.network import KNOTS, between_knots
 from ..precision import working_dtype
+from ..quantisation import straight_through
 
 QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the place between the knots of gains and conditions
 ZERO = 120  # the symbol of the integer 0; in the middle of the symbols that share its high nibble
@@ -91,9 +91,9 @@ class Transforms(nn.Module):
         self.gain = nn.Parameter(first)  # natural logarithms
         self.inverse_gain = nn.Parameter(-first)
 
-    def encode(self, pixels: Tensor, kind: torch.dtype) -> Tensor:
+    def encode(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """What is quantised, of uint8 pixels (B, H, W, 3): (B, h, w, channels), or logits (B, h, w, channels, levels)."""
-        x = pixels.permute(0, 3, 1, 2).to(kind) / 127.5 - 1
+        x = pixels.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1
         features: Tensor = self.encoder(x).permute(0, 2, 3, 1).float()
         return features.unflatten(-1, (self.config.channels, -1)) if self.config.quantiser == "categories" else features
 
@@ -102,16 +102,16 @@ class Transforms(nn.Module):
         gain = between_knots(self.gain, quality).exp()[:, None, None]
         return (features * gain).clamp(-ZERO, self.config.levels - 1 - ZERO)
 
-    def decode_steps(self, values: Tensor, quality: Tensor, kind: torch.dtype) -> Tensor:
+    def decode_steps(self, values: Tensor, quality: Tensor, dtype: torch.dtype) -> Tensor:
         """Integers (B, h, w, channels) at qualities (B) -> pixels in -1..1, float32 (B, 3, H, W)."""
         values = values * between_knots(self.inverse_gain, quality).exp()[:, None, None]
         plane = quality[:, None, None, None].expand(*values.shape[:3], 1)
-        x: Tensor = self.decoder(torch.cat([values, plane], -1).permute(0, 3, 1, 2).to(kind))
+        x: Tensor = self.decoder(torch.cat([values, plane], -1).permute(0, 3, 1, 2).to(dtype))
         return x.float()
 
-    def decode_categories(self, chosen: Tensor, kind: torch.dtype) -> Tensor:
+    def decode_categories(self, chosen: Tensor, dtype: torch.dtype) -> Tensor:
         """One-hot categories (B, h, w, channels, levels) -> pixels in -1..1, float32 (B, 3, H, W)."""
-        x: Tensor = self.decoder(chosen.flatten(3).permute(0, 3, 1, 2).to(kind))
+        x: Tensor = self.decoder(chosen.flatten(3).permute(0, 3, 1, 2).to(dtype))
         return x.float()
 
 
@@ -152,13 +152,13 @@ class Latent(nn.Module):
 
     def _by_categories(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Nats (C, B, h, w) of the latents, the decoded pixels, and what the categories tell in nats a latent."""
-        kind, stage = working_dtype(pixels.device), self.config.stage
+        dtype, stage = working_dtype(pixels.device), self.config.stage
         with torch.set_grad_enabled(self.training and stage != "prior"):
-            logits = self.transforms.encode(pixels, kind)
+            logits = self.transforms.encode(pixels, dtype)
             symbols = logits.argmax(-1)
             hard = F.one_hot(symbols, self.config.levels).to(logits.dtype)
             chances = logits.softmax(-1)
-            decoded = self.transforms.decode_categories(straight_through(hard, chances), kind)
+            decoded = self.transforms.decode_categories(straight_through(hard, chances), dtype)
             shares = chances.mean((0, 1, 2)).clamp(min=1e-8)
             entropy = (chances * logits.log_softmax(-1)).sum(-1).mean() - (shares * shares.log()).sum(-1).mean()
         if stage == "autoencoder":
@@ -189,10 +189,10 @@ class Latent(nn.Module):
                 rows[i * c.levels + idle] = copies + 0.1 * copies.std() * torch.randn_like(copies)
 
     def _by_steps(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-        kind = working_dtype(pixels.device)
-        scaled = self.transforms.scaled(self.transforms.encode(pixels, kind), quality)
+        dtype = working_dtype(pixels.device)
+        scaled = self.transforms.scaled(self.transforms.encode(pixels, dtype), quality)
         hard = scaled.detach().round()
-        decoded = self.transforms.decode_steps(straight_through(hard, scaled), quality, kind)
+        decoded = self.transforms.decode_steps(straight_through(hard, scaled), quality, dtype)
         symbols = hard + ZERO
         outputs, centres = self.prior.distributions(symbols.to(torch.uint8), quality)
         nats = self.prior.nats(outputs, symbols, centres)

@@ -18,8 +18,8 @@ from .. import integer
 from ..frequencies import CATEGORY_BITS, DEEPEST, category_weights
 from ..integer import LARGEST, SUM_BITS, IntLinear
 from ..photo.exact import KNOWN_ANSWER_ROWS
-from ..photo.network import INPUT_BITS
 from ..pixelcnn.exact import STREAM_LIMIT, Layer
+from ..quantisation import INPUT_BITS
 from .prior import FARTHEST, QUARTERS, WEIGHT, Config
 
 CHUNK = 2048  # rows that are worked on together, more or less

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import autoencoder
-from ..photo.network import straight_through
 from ..pixelcnn.network import between_knots
 from ..precision import working_dtype
+from ..quantisation import straight_through
 from . import codebooks as codes
 from . import prior as transformer
 
@@ -135,19 +135,19 @@ class Transforms(nn.Module):
             self._views = [codes.View(view.side, view.matrix.to(device)) for view in self.settled.views()]
         return self._views
 
-    def encode(self, pixels: Tensor, kind: torch.dtype) -> Tensor:
+    def encode(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """The feature map (B, h, w, channels) of uint8 pixels (B, H, W, 3), H and W whole patches; float32."""
-        x = pixels.permute(0, 3, 1, 2).to(kind) / 127.5 - 1
+        x = pixels.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1
         features: Tensor = self.encoder(x).permute(0, 2, 3, 1).float()
         return features.contiguous()
 
-    def decode(self, features: Tensor, share: Tensor, kind: torch.dtype) -> Tensor:
+    def decode(self, features: Tensor, share: Tensor, dtype: torch.dtype) -> Tensor:
         """A dequantised map (B, h, w, channels) -> pixels in -1..1, float32 (B, 3, H, W).
 
         share: (B, h, w), how many of the layers are there, 0..1.
         """
         x = torch.cat([features, share.unsqueeze(-1)], -1) if self.config.design == "residual" else features
-        found: Tensor = self.decoder(x.permute(0, 3, 1, 2).to(kind))
+        found: Tensor = self.decoder(x.permute(0, 3, 1, 2).to(dtype))
         return found.float()
 
     def patches(self, layer: int, height: int, width: int) -> int:
@@ -276,8 +276,8 @@ class Ordered(Transforms):
 
     def reconstruct(self, pixels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
         """Squared errors in grey levels (B) of uint8 pixels when `cuts` (B) layers are kept, and the commitment's squares (B)."""
-        kind = working_dtype(pixels.device)
-        features = self.encode(pixels, kind)
+        dtype = working_dtype(pixels.device)
+        features = self.encode(pixels, dtype)
         height, width = features.shape[1:3]
         if self._at_once(features):
             return self._reconstruct_at_once(features, pixels, cuts)

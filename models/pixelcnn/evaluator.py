@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import context
 from ..frequencies import PLACE, Quantiles
-from ..photo.network import INPUT_BITS
+from ..quantisation import INPUT_BITS
 from .exact import ExactPixelCNN
 
 Offsets = Tensor

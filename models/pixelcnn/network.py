@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import context, logistic
-from ..photo.network import HINTS, INPUT_BITS, Grid, Linear, choose_grids, module_list, multiplications, straight_through
 from ..precision import working_dtype
+from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list, rounded, rounded_inputs, straight_through
 from . import learned as forecast
 
 Taps = Sequence[tuple[int, int]]
@@ -81,7 +81,7 @@ class Config:
     @property
     def hints(self) -> int:
         """Inputs that later channels get of a channel."""
-        return HINTS if self.context == "relative" else self.embedding
+        return context.HINTS if self.context == "relative" else self.embedding
 
     @property
     def outputs(self) -> int:
@@ -125,7 +125,7 @@ class TapLinear(Linear):
 
     def convolve(self, x: Tensor, quantised: bool) -> Tensor:
         """x (B, H, W, inputs) -> (B, H, W, outputs)."""
-        weight = (self.on_grid() if quantised else self.weight).to(x.dtype)
+        weight = self.weights(quantised).to(x.dtype)
         kernel = weight.new_zeros(weight.shape[0], x.shape[3], self.top + 1, self.left + self.right + 1)
         rows, columns = [self.top + dy for dy, _ in self.taps], [self.left + dx for _, dx in self.taps]
         kernel[:, :, rows, columns] = weight.unflatten(1, (len(self.taps), -1)).transpose(1, 2)
@@ -139,12 +139,11 @@ def gated(sums: Tensor, stream_bits: Tensor, quantised: bool) -> Tensor:
     if not quantised:
         return a * torch.sigmoid(b)
     unit = torch.exp2(stream_bits.float())
-    a = straight_through((a * unit + 0.5).floor() / unit, a)
+    a = rounded(a, unit)
     place = (b * 2**GATE_BITS + 0.5).floor().clamp(-128, 127) / 2**GATE_BITS
     steps = 2**GATE_LEVELS
     gate = straight_through((torch.sigmoid(place) * steps).round() / steps, torch.sigmoid(b))
-    product = a * gate
-    return straight_through((product * unit + 0.5).floor() / unit, product)
+    return rounded(a * gate, unit)
 
 
 class PixelCNN(nn.Module):
@@ -172,9 +171,9 @@ class PixelCNN(nn.Module):
         if c.output == "mixture":
             for out in self.outs:
                 out.bias.data.copy_(logistic.initial_bias(c.mixtures))
-        self.up_grids = module_list([Grid(signed=True) for _ in range(c.blocks + 1)])
-        self.left_grids = module_list([Grid(signed=True) for _ in range(c.blocks + 1)])
-        self.head_grids = module_list([Grid() for _ in range(c.channels)])
+        self.up_grids = module_list([FakeQuantiser(signed=True) for _ in range(c.blocks + 1)])
+        self.left_grids = module_list([FakeQuantiser(signed=True) for _ in range(c.blocks + 1)])
+        self.head_grids = module_list([FakeQuantiser() for _ in range(c.channels)])
         self.forecasters = nn.ModuleDict({kind.replace("+", "_"): self._forecaster(kind) for kind in c.forecasters})
         self.register_buffer("quantised", torch.tensor(False))
         self.register_buffer("stream_bits", torch.tensor(0, dtype=torch.int32))
@@ -194,89 +193,72 @@ class PixelCNN(nn.Module):
 
     def quantise(self, sample: Tensor, quality: Tensor | None = None) -> None:
         """From now on everything is on its grid; the grids are chosen from uint8 sample symbols (B, H, W, C)."""
-        choose_grids(self, sample, quality)
+        calibrate(self, sample, quality)
         c = self.config
         ups, lefts = [int(g.bits) for g in self.up_grids], [int(g.bits) for g in self.left_grids]
         self.stream_bits.fill_(max(ups + lefts) + STREAM_BITS)
         bits = INPUT_BITS
         for layer in (self.first_up, self.first_left):
-            layer.choose((len(layer.taps) * c.seen, bits))
-        self.first_own.choose((c.own, bits), (c.width, ups[0]))
+            layer.calibrate((len(layer.taps) * c.seen, bits))
+        self.first_own.calibrate((c.own, bits), (c.width, ups[0]))
         for i in range(c.blocks):
-            self.up[i].choose((len(self.up[i].taps) * c.width, ups[i]))
-            self.left[i].choose((len(self.left[i].taps) * c.width, lefts[i]))
-            self.link[i].choose((c.width, ups[i + 1]))
-            # the two products of a horizontal block are added before the shift: one exponent for both
-            common = torch.minimum(self.left[i].exponent, self.link[i].exponent)
-            self.left[i].exponent.copy_(common)
-            self.link[i].exponent.copy_(common)
-        common = torch.minimum(self.first_left.exponent, self.first_own.exponent)
-        self.first_left.exponent.copy_(common)
-        self.first_own.exponent.copy_(common)
+            self.up[i].calibrate((len(self.up[i].taps) * c.width, ups[i]))
+            self.left[i].calibrate((len(self.left[i].taps) * c.width, lefts[i]))
+            self.link[i].calibrate((c.width, ups[i + 1]))
+            _share_exponents(self.left[i], self.link[i])
+        _share_exponents(self.first_left, self.first_own)
         for i, (head, grid, out) in enumerate(zip(self.heads, self.head_grids, self.outs, strict=True)):
-            head.choose((c.width, lefts[-1]), (c.hints * i, bits))
-            out.choose((c.head, int(grid.bits)))
+            head.calibrate((c.width, lefts[-1]), (c.hints * i, bits))
+            out.calibrate((c.head, int(grid.bits)))
         self.quantised.fill_(True)
-
-    def macs(self) -> int:
-        """Multiplications a pixel."""
-        return multiplications(self)
 
     def embedded(self) -> Tensor:
         """The embedding tables (channels, levels, numbers), on their grid when quantised."""
-        return self._on_grid(self.embedding) if self.quantised else self.embedding
-
-    @staticmethod
-    def _on_grid(inputs: Tensor) -> Tensor:
-        unit = 2.0**INPUT_BITS
-        return straight_through((inputs * unit).round().clamp(-127, 127) / unit, inputs)
+        return rounded_inputs(self.embedding) if self.quantised else self.embedding
 
     def conditions(self, quality: Tensor) -> Tensor:
         """The numbers that say what qualities (B) in 0..1 are, on their grid when quantised; (B, CONDITION)."""
         smooth = between_knots(self.condition, quality)
-        return self._on_grid(smooth) if self.quantised else smooth
+        return rounded_inputs(smooth) if self.quantised else smooth
 
     def inputs(self, symbols: Tensor, quality: Tensor | None = None) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
         """Of symbols (B, H, W, C): own inputs, seen inputs, hints (B, H, W, C, hints), centres in grey levels (B, H, W, C)."""
-        kind = working_dtype(symbols.device)
+        dtype = working_dtype(symbols.device)
         if self.config.context == "embedded":
-            tables = self.embedded().to(kind)
+            tables = self.embedded().to(dtype)
             hints = torch.stack([tables[i][symbols[..., i].long()] for i in range(self.config.channels)], dim=-2)
             own = None
             if self.config.qualities:
                 assert quality is not None
-                own = self.conditions(quality).to(kind)[:, None, None].expand(*symbols.shape[:3], -1)
+                own = self.conditions(quality).to(dtype)[:, None, None].expand(*symbols.shape[:3], -1)
             centres = torch.full(symbols.shape, float(self.config.zero), device=symbols.device) if self.config.output == "mixture" else None
             return own, hints.flatten(-2), hints, centres
         with torch.no_grad():
             pixels = symbols * self.config.step
             own, combined, residuals = context.features(pixels, self.tables)
             unit = 2.0**-INPUT_BITS
-            companded = self.tables.of_signed(residuals).to(kind) * unit
-            fine = (residuals * 8).clamp(-127, 127).to(kind) * unit
-            own = own.to(kind) * unit
-            return own, torch.cat([own, companded], -1), torch.stack([companded, fine], dim=-1), context.centres(combined, pixels[..., 1:2])
+            hints = context.hints(residuals, self.tables).to(dtype) * unit
+            own = own.to(dtype) * unit
+            return own, torch.cat([own, hints[..., 0]], -1), hints, context.centres(combined, pixels[..., 1:2])
 
     def features(self, own: Tensor | None, seen: Tensor) -> Tensor:
         """The shared representation h: activations of the last up-left block (B, H, W, width), in the type of `seen`."""
-        q, kind = bool(self.quantised), seen.dtype
+        q, dtype = bool(self.quantised), seen.dtype
         v = self._stream(self.first_up.convolve(seen, q), q)
-        x = self.up_grids[0](v, q).to(kind)
+        x = self.up_grids[0](v, q).to(dtype)
         own_parts = [x] if own is None else [own, x]
         h = self._stream(self.first_left.convolve(seen, q) + self.first_own(*own_parts, quantised=q), q)
-        y: Tensor = self.left_grids[0](h, q).to(kind)
+        y: Tensor = self.left_grids[0](h, q).to(dtype)
         for i in range(self.config.blocks):
             v = v + self._gated(self.up[i].convolve(x, q), self.stream_bits, q)
-            x = self.up_grids[i + 1](v, q).to(kind)
+            x = self.up_grids[i + 1](v, q).to(dtype)
             h = h + self._gated(self.left[i].convolve(y, q) + self.link[i](x, quantised=q), self.stream_bits, q)
-            y = self.left_grids[i + 1](h, q).to(kind)
+            y = self.left_grids[i + 1](h, q).to(dtype)
         return y
 
     def _stream(self, x: Tensor, quantised: bool) -> Tensor:
         """The start of a residual stream."""
-        x = x.float()
-        unit = torch.exp2(self.stream_bits.float())
-        return straight_through((x * unit + 0.5).floor() / unit, x) if quantised else x
+        return rounded(x.float(), torch.exp2(self.stream_bits.float())) if quantised else x.float()
 
     def outputs(self, y: Tensor, hints: Tensor) -> Tensor:
         """Parameters of all distributions, float32 (C, B, H, W, outputs)."""
@@ -347,6 +329,13 @@ class PixelCNN(nn.Module):
         if self.training and self.forecasters:
             nats = nats + self.config.forecast_weight * self.forecast_loss(symbols, y, seen, outputs, centres)
         return nats
+
+
+def _share_exponents(a: Linear, b: Linear) -> None:
+    """The products of two layers are added before the shift: one exponent for both."""
+    common = torch.minimum(a.exponent, b.exponent)
+    a.exponent.copy_(common)
+    b.exponent.copy_(common)
 
 
 def between_knots(table: Tensor, quality: Tensor) -> Tensor:

@@ -15,11 +15,12 @@ from ..ordered import network as ordered
 from ..ordered import prior as transformer
 from ..photo import network as photo
 from ..pixelcnn import network as pixelcnn
+from ..quantisation import Linear, input_integers
 
 SMALL_FROM = 4096  # numbers in a convolution from which it is stored as int8
 
 
-def integer_layer(layer: photo.Linear, output_bits: Tensor) -> IntLinear:
+def integer_layer(layer: Linear, output_bits: Tensor) -> IntLinear:
     """A layer on its int8 grid; rounds to nearest through half a unit in the bias.
 
     `output_bits`: the integer outputs count 2^-bits; one number, or one for every output.
@@ -42,7 +43,7 @@ def photo_tensors(network: photo.Photo) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name in bits:
         module = network.get_submodule(name)
-        assert isinstance(module, photo.Linear)
+        assert isinstance(module, Linear)
         layer = integer_layer(module, bits[name])
         tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias, f"{name}.shift": layer.shift}
         if name.startswith("blocks"):  # the skip connection, in units of the sums
@@ -68,7 +69,7 @@ def _joined(a: IntLinear, b: IntLinear) -> IntLinear:
 
 def _inputs(values: Tensor) -> Tensor:
     """Inputs of the network on their int8 grid."""
-    return (values.detach().cpu() * 2.0**photo.INPUT_BITS).round().clamp(-127, 127).to(torch.int8)
+    return input_integers(values.detach().cpu()).to(torch.int8)
 
 
 def pixelcnn_tensors(network: pixelcnn.PixelCNN) -> dict[str, Tensor]:
