@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def reach(residual: bool, fine_blocks: int, coarse_blocks: int) -> int:
-    """Latents beyond a window that its pixels depend on, or whose pixels it depends on, are at most so many."""
-    if residual:  # a coarse layer reaches one latent, two fine layers another
+def receptive_field(residual: bool, fine_blocks: int, coarse_blocks: int) -> int:
+    """Its radius in latents: how far beyond a window are latents that its pixels depend on, or pixels that its latents depend on."""
+    if residual:  # a coarse layer adds one latent, two fine layers another
         return 1 + coarse_blocks + -(-(fine_blocks + 2) // 2)
     return 7  # four 3 x 3 layers at a quarter of the side, two of 4 x 4, two of 3 x 3 on pixels
 
@@ -55,8 +55,8 @@ class BasicBlock(nn.Module):
         self.first, self.second = Convolution(width, width), Convolution(width, width, gain=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = F.relu(x + self.second(F.relu(self.first(x))))
-        return found
+        result: Tensor = F.relu(x + self.second(F.relu(self.first(x))))
+        return result
 
 
 class Bottleneck(nn.Module):
@@ -68,8 +68,8 @@ class Bottleneck(nn.Module):
         self.last = Convolution(width // 2, width, 1, gain=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = x + self.last(F.relu(self.middle(F.relu(self.first(x)))))
-        return found
+        result: Tensor = x + self.last(F.relu(self.middle(F.relu(self.first(x)))))
+        return result
 
 
 def strided_encoder(width: int, outputs: int) -> nn.Sequential:
@@ -97,8 +97,8 @@ def cosines(count: int) -> Tensor:
 
     Of every eight, six are grey and one each of two opponent colours.
     """
-    place = (torch.arange(8) + 0.5) * math.pi / 8
-    waves = torch.stack([torch.cos(place * k) * (0.5 if k else 0.125**0.5) for k in range(8)])
+    phase = (torch.arange(8) + 0.5) * math.pi / 8
+    waves = torch.stack([torch.cos(phase * k) * (0.5 if k else 0.125**0.5) for k in range(8)])
     by_frequency = sorted(((u, v) for u in range(8) for v in range(8)), key=lambda p: (p[0] ** 2 + p[1] ** 2, p))
     colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
     colours = colours / colours.norm(dim=1, keepdim=True)

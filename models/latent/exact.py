@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..autoencoder import reach
+from ..autoencoder import receptive_field
 from ..pixelcnn.exact import ExactPixelCNN
 from ..windows import Window, around
 from .network import QUALITIES, ZERO, Config, Transforms
@@ -37,7 +37,7 @@ class ExactLatent:
         weights = {k: v.float().to(self.device) for k, v in part_of(tensors, "transforms.").items()}
         self.transforms.load_state_dict(weights, assign=True)
         self.transforms.requires_grad_(False)
-        self.margin = reach(self.config.quantiser == "steps", self.config.fine_blocks, self.config.blocks)
+        self.margin = receptive_field(self.config.quantiser == "steps", self.config.fine_blocks, self.config.blocks)
 
     @property
     def qualities(self) -> int:

@@ -1,7 +1,7 @@
 """The `latent` networks: a discrete-latent autoencoder and a PixelCNN prior over its latents, as they are trained.
 
 Pixels -> encoder -> integers (the latents) -> decoder -> pixels. The latents are symbols of the prior, which is the
-`pixelcnn` of `pixelcnn.py`, exact in its integer form; encoder and decoder stay floating point.
+`pixelcnn` of `pixelcnn/network.py`, exact in its integer form; encoder and decoder stay floating point.
 
 Two kinds of latents (`quantiser`):
 
@@ -30,7 +30,7 @@ from ..pixelcnn.network import KNOTS, between_knots
 from ..precision import working_dtype
 from ..quantisation import straight_through
 
-QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the place between the knots of gains and conditions
+QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the position between the knots of gains and conditions
 ZERO = 120  # the symbol of the integer 0; in the middle of the symbols that share its high nibble
 STAGES = ("joint", "autoencoder", "prior")
 
@@ -46,7 +46,7 @@ class Config:
     blocks: int = 4
     low: float = 0.0005  # bits a pixel that a unit of mean squared error, in grey levels, is worth at quality 0
     high: float = 0.06  # at the best quality
-    usage: float = 0.0  # `categories`: what a nat that the categories tell is worth, so that none lies idle
+    usage: float = 0.0  # `categories`: what a nat that the categories tell is worth, so that none is dead
     beta: float = 1.0  # `categories`: of a bit an image dimension, beside 100 times the squared error, in the stage `joint`
     stage: str = "joint"  # what is trained
     prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `pixelcnn.Config`
@@ -172,8 +172,8 @@ class Latent(nn.Module):
         return nats, decoded, entropy
 
     @torch.no_grad()
-    def revive(self, pixels: Tensor) -> None:
-        """Make each category that lies idle on pixels (B, H, W, 3) a copy, nearly, of a busy one, as k-means splits clusters."""
+    def restart_dead_codes(self, pixels: Tensor) -> None:
+        """Make each category that pixels (B, H, W, 3) hardly choose a copy, nearly, of a busy one, as k-means splits clusters."""
         c, t = self.config, self.transforms
         chosen = t.encode(pixels, working_dtype(pixels.device)).argmax(-1).flatten(0, 2)  # (n, channels)
         logits, inputs = list(t.encoder.children())[-1], next(t.decoder.children())
@@ -181,12 +181,12 @@ class Latent(nn.Module):
         assert isinstance(inputs, autoencoder.Convolution)
         for i in range(c.channels):
             uses = torch.bincount(chosen[:, i], minlength=c.levels).float()
-            idle = torch.nonzero(uses < 0.1 * uses.mean()).flatten()
-            donors = torch.multinomial(uses, len(idle), replacement=True) if len(idle) else idle
+            dead = torch.nonzero(uses < 0.1 * uses.mean()).flatten()
+            donors = torch.multinomial(uses, len(dead), replacement=True) if len(dead) else dead
             for table, dim in ((logits.weight, 0), (logits.bias, 0), (inputs.weight, 1)):
                 rows = table.transpose(0, dim)
                 copies = rows[i * c.levels + donors]
-                rows[i * c.levels + idle] = copies + 0.1 * copies.std() * torch.randn_like(copies)
+                rows[i * c.levels + dead] = copies + 0.1 * copies.std() * torch.randn_like(copies)
 
     def _by_steps(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
         dtype = working_dtype(pixels.device)
@@ -237,11 +237,11 @@ class Latent(nn.Module):
 
     def describe(self, crops: Tensor) -> str:
         """What the network does to uint8 images (B, H, W, 3), in words."""
-        places = torch.linspace(0, 1, 5).tolist() if self.config.quantiser == "steps" else [0.0]
-        found = []
-        for place in places:
-            pairs = [self.rate_and_error(part, torch.full((len(part),), place, device=crops.device)) for part in crops.split(16)]
+        qualities = torch.linspace(0, 1, 5).tolist() if self.config.quantiser == "steps" else [0.0]
+        points = []
+        for quality in qualities:
+            pairs = [self.rate_and_error(part, torch.full((len(part),), quality, device=crops.device)) for part in crops.split(16)]
             bits, error = (torch.cat(values) for values in zip(*((b, e) for b, e, _ in pairs), strict=True))
             psnr = (10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()
-            found.append(f"{float(bits.mean()):.3f} bpp {float(psnr):.2f} dB ({float(error.mean()) / 127.5**2:.5f})")
-        return "; ".join(found)
+            points.append(f"{float(bits.mean()):.3f} bpp {float(psnr):.2f} dB ({float(error.mean()) / 127.5**2:.5f})")
+        return "; ".join(points)

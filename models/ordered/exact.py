@@ -38,7 +38,7 @@ class ExactOrdered:
         self.transforms.codebooks.vectors.copy_(tensors["codebooks"].float())
         self.transforms.codebooks.prices.copy_(tensors["prices"])
         self.transforms.requires_grad_(False).to(self.device)
-        self.margin = autoencoder.reach(c.design == "residual", c.fine_blocks, c.blocks)
+        self.margin = autoencoder.receptive_field(c.design == "residual", c.fine_blocks, c.blocks)
         self._orders: dict[tuple[int, int, int], Tensor] = {}
 
     def size(self, height: int, width: int) -> tuple[int, int]:

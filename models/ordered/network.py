@@ -1,8 +1,8 @@
 """The `ordered` networks: VQ-VAEs whose codes are ordered by importance, and a Transformer prior over the codes (Xu et al. 2021).
 
-Pixels -> encoder -> feature map -> codes, layer after layer (`codes.py`) -> dequantised map -> decoder -> pixels. The codes may be cut
+Pixels -> encoder -> feature map -> codes, layer after layer (`codebooks.py`) -> dequantised map -> decoder -> pixels. The codes may be cut
 off anywhere: what is missing counts as zeros, and training draws the place of the cut at random (Eq. 6), so that early codes learn to
-matter most. The prior is the `Transformer` of `transformer.py`, exact in its integer form; encoder and decoder stay floating point.
+matter most. The prior is the `Transformer` of `prior.py`, exact in its integer form; encoder and decoder stay floating point.
 
 Two designs: `residual`, the transforms of `latent` for photographs, with layers at strides of 16, 8 and 4 pixels; `leaky`, the paper's
 convolutions, whose feature map is one patch for a picture of 32 x 32 pixels. Training goes in stages: `autoencoder`, first with full
@@ -45,17 +45,17 @@ class Config:
     strides: Sequence[tuple[int, int]] = ((16, 10), (8, 48), (4, 6))  # `residual`: stride, number of layers
     layers: codes.Layers = ()  # (stride, channel) of every layer; found at the start of training if it is empty
     patch: int = 4  # `leaky`: places of the map along a patch
-    entries: int = 128  # of a codebook
+    entries: int = 128  # codewords of a codebook
     shared: bool = False  # one codebook for all layers, as in the paper
-    first_price: float = 0.6  # squared error of the map that a bit is worth, in the first layer
-    last_price: float = 0.0018  # and in the last, evenly in the logarithm between; 0: none anywhere, the nearest entry is taken
+    first_price: float = 0.6  # rate-distortion multiplier of the first layer: squared error of the map that a bit is worth
+    last_price: float = 0.0018  # and of the last, evenly in the logarithm between; 0: none anywhere, the nearest codeword is taken
     commitment: float = 0.25  # beta of Eq. 5
     cuts: str = "uniform"  # where training cuts the codes; `none`: nowhere, which is the unordered VQ-VAE and the pre-training
     geometric: float = 0.03  # parameter of the geometric distribution (appendix C.3)
     root: bool = False  # the error's root is made small instead, so weighted that all cuts count alike: hard pictures count more
     logarithm: bool = True  # the error's logarithm is made small, which is the mean of PSNR; otherwise the error, as in the paper
     stage: str = "autoencoder"
-    prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `transformer.Config`
+    prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `prior.Config`
 
     def __post_init__(self) -> None:
         if self.design not in DESIGNS or self.cuts not in CUTS or self.stage not in STAGES:
@@ -91,7 +91,7 @@ class Config:
         return [codes.SIDES[stride] for stride, _ in self.layers or [(s, 0) for s, n in self.strides for _ in range(n)]]
 
     def prices(self) -> Tensor:
-        """Squared error that a bit is worth in every layer, float32 (layers)."""
+        """The rate-distortion multiplier of every layer: squared error that a bit is worth, float32 (layers)."""
         if not self.last_price:
             return torch.zeros(self.count)
         return torch.logspace(math.log10(self.first_price), math.log10(self.last_price), self.count)
@@ -147,8 +147,8 @@ class Transforms(nn.Module):
         share: (B, h, w), how many of the layers are there, 0..1.
         """
         x = torch.cat([features, share.unsqueeze(-1)], -1) if self.config.design == "residual" else features
-        found: Tensor = self.decoder(x.permute(0, 3, 1, 2).to(dtype))
-        return found.float()
+        decoded: Tensor = self.decoder(x.permute(0, 3, 1, 2).to(dtype))
+        return decoded.float()
 
     def patches(self, layer: int, height: int, width: int) -> int:
         """Codes of a layer in a map of height x width places."""
@@ -176,16 +176,16 @@ class Ordered(Transforms):
 
     def symbols(self, pixels: Tensor) -> list[Tensor]:
         """The codes of pixels (B, H, W, 3): int64 (B, patches) of every layer."""
-        rest = self.encode(pixels, working_dtype(pixels.device))
+        rest = self.encode(pixels, working_dtype(pixels.device))  # of the map, what earlier layers leave
         if self._at_once(rest):
             return list(self.codebooks.choose(0, rest.flatten(1, 2).transpose(1, 2)).unsqueeze(-1).unbind(1))
-        found = []
+        symbols = []
         for layer, view in enumerate(self.views):
             values = view.analyse(rest)
             chosen = self.codebooks.choose(layer, values)
             rest = rest - view.synthesise(self.codebooks.look_up(layer, chosen), *rest.shape[1:3])
-            found.append(chosen)
-        return found
+            symbols.append(chosen)
+        return symbols
 
     def _at_once(self, features: Tensor) -> bool:
         """Whether the layers of a map (B, h, w, channels) need not wait for one another: each has its channel of the only patch."""
@@ -196,8 +196,8 @@ class Ordered(Transforms):
         parts = {k.removeprefix("transforms."): v.float() for k, v in tensors.items() if k.startswith("transforms.")}
         self.encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in parts.items() if k.startswith("encoder.")})
         self.decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in parts.items() if k.startswith("decoder.")})
-        place = torch.tensor([TYPICAL])
-        scale = (between_knots(parts["gain"], place) + between_knots(parts["inverse_gain"], place))[0].exp()
+        quality = torch.tensor([TYPICAL])
+        scale = (between_knots(parts["gain"], quality) + between_knots(parts["inverse_gain"], quality))[0].exp()
         decoder = self.decoder
         assert isinstance(decoder, autoencoder.ResidualDecoder)
         first = next(decoder.network.children())
@@ -231,26 +231,21 @@ class Ordered(Transforms):
         if c.shared:
             every = torch.cat([view.analyse(features).flatten(0, 1) for view in self.views])
             vectors, counts = codes.train_book(every[torch.randint(len(every), (20 * c.entries,))], c.entries, 0.0)
-            self._set_book(0, vectors, counts)
+            self.codebooks.start(0, vectors, counts)
             return
         rest = features
         for layer, view in enumerate(self.views):
             values = view.analyse(rest)
             sample = values.flatten(0, 1)
             vectors, counts = codes.train_book(sample[torch.randint(len(sample), (32768,))], c.entries, float(self.codebooks.prices[layer]))
-            self._set_book(layer, vectors, counts)
+            self.codebooks.start(layer, vectors, counts)
             self.codebooks.uses[layer] = counts
             rest = rest - view.synthesise(self.codebooks.look_up(layer, self.codebooks.choose(layer, values)), *rest.shape[1:3])
 
-    def _set_book(self, book: int, vectors: Tensor, counts: Tensor) -> None:
-        self.codebooks.vectors[book] = vectors
-        self.codebooks.counts[book] = counts.clamp(min=1e-3) / 64
-        self.codebooks.sums[book] = vectors * self.codebooks.counts[book].unsqueeze(1)
-
-    def revive(self, pixels: Tensor) -> None:
-        """Give idle entries of the codebooks work, as long as they are trained."""
+    def restart_dead_codes(self, pixels: Tensor) -> None:
+        """Restart the codebooks' dead codewords, as long as the codebooks are trained."""
         if self.config.stage == "autoencoder":
-            self.codebooks.revive()
+            self.codebooks.restart_dead_codes()
 
     def quantise(self, sample: Tensor) -> None:
         """From now on the prior is on its grids; they are chosen from uint8 sample pixels (B, H, W, 3)."""
@@ -271,8 +266,8 @@ class Ordered(Transforms):
 
     def kept(self, layer: int, cuts: Tensor, patches: int) -> Tensor:
         """Which codes of a layer are there if `cuts` (B) layers are; bool (B, patches), the first rows of the last layer."""
-        place = (torch.arange(patches, device=cuts.device) + 0.5) / patches
-        return place < (cuts - layer).unsqueeze(1)
+        depth = (torch.arange(patches, device=cuts.device) + 0.5) / patches  # in the layer
+        return depth < (cuts - layer).unsqueeze(1)
 
     def reconstruct(self, pixels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
         """Squared errors in grey levels (B) of uint8 pixels when `cuts` (B) layers are kept, and the commitment's squares (B)."""
@@ -292,7 +287,7 @@ class Ordered(Transforms):
                 chosen = self.codebooks.choose(layer, values)
                 vectors = self.codebooks.look_up(layer, chosen)
                 if self.training and self.config.stage == "autoencoder":
-                    self.codebooks.follow(layer, values[keep], chosen[keep])
+                    self.codebooks.ema_update(range(layer, layer + 1), values, chosen, keep)
             square = (values - vectors).square().sum(-1) * keep
             commitment = commitment + square.sum(1)
             given = straight_through(vectors, values) * keep.unsqueeze(-1)
@@ -307,7 +302,7 @@ class Ordered(Transforms):
             chosen = self.codebooks.choose(0, values)
             vectors = self.codebooks.look_up(0, chosen)
             if self.training:
-                self.codebooks.follow_all(values, chosen, keep)
+                self.codebooks.ema_update(range(self.config.count), values, chosen, keep)
         commitment = ((values - vectors).square().sum(-1) * keep).sum(1)
         given = straight_through(vectors, values) * keep.unsqueeze(-1)
         share = keep.float().mean(1)[:, None, None].expand(features.shape[:3])
@@ -343,12 +338,12 @@ class Ordered(Transforms):
         if self.config.stage == "prior":
             bits = torch.cat([self(part) for part in crops.split(8)]).mean()
             return f"{float(bits):.4f} bpp, by the codes' own frequencies {self._plain_bits(crops) / pixels:.4f}"
-        found = []
+        decibels = []
         for share in (0.1, 0.2, 0.4, 0.6, 0.8, 1.0):
             cut = torch.full((len(crops),), round(share * self.config.count), device=crops.device)
             error = torch.cat([self.reconstruct(part, cut[: len(part)])[0] for part in crops.split(16)])
-            found.append(f"{share:.0%} {float((10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()):.2f}")
-        return f"dB at a share of the layers: {', '.join(found)}; {self._plain_bits(crops) / pixels:.4f} bpp by frequencies"
+            decibels.append(f"{share:.0%} {float((10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()):.2f}")
+        return f"dB at a share of the layers: {', '.join(decibels)}; {self._plain_bits(crops) / pixels:.4f} bpp by frequencies"
 
     def _plain_bits(self, crops: Tensor) -> float:
         """Bits a picture that the codes would take with the frequencies of each layer alone."""

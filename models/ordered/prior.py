@@ -1,4 +1,4 @@
-"""The Transformer prior of the `ordered` networks in floating point, as it is trained; `exact_transformer.py` is its integer form.
+"""The Transformer prior of the `ordered` networks in floating point, as it is trained; `exact_prior.py` is its integer form.
 
 A *token* (patch, layer) predicts the code of a layer in a patch. It starts from the code before it, there and in the eight patches
 around, attends to all earlier tokens of its patch and of the coarser patches that hold it (Vaswani et al. 2017, masked), and sees in
@@ -30,7 +30,7 @@ QUARTERS = 4  # inputs that say which quarter of the coarser patch a patch is
 @dataclass(frozen=True)
 class Config:
     sides: Sequence[int] = (4,)  # places along a patch, of every layer; never growing
-    entries: int = 128
+    entries: int = 128  # codewords of a codebook
     shared: bool = False  # one embedding and one output matrix for all layers
     neighbours: bool = True  # whether patches see those around them
     width: int = 96
@@ -47,12 +47,12 @@ class Config:
 
     def segments(self) -> list[tuple[int, range]]:
         """Runs of layers with patches of one size: (side, layers)."""
-        found, first = [], 0
+        segments, first = [], 0
         for side, run in groupby(self.sides):
             count = len(list(run))
-            found.append((side, range(first, first + count)))
+            segments.append((side, range(first, first + count)))
             first += count
-        return found
+        return segments
 
 
 def around(x: Tensor, taps: int) -> Tensor:
@@ -78,8 +78,8 @@ class TapLinear(Linear):
             return dense
         weight = self.weights(quantised).to(x.dtype)
         kernel = weight.view(len(weight), self.side, self.side, -1).permute(0, 3, 1, 2)
-        found = F.conv2d(x.flatten(0, 1).permute(0, 3, 1, 2), kernel, self.bias.to(x.dtype), padding=self.side // 2)
-        result: Tensor = found.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+        convolved = F.conv2d(x.flatten(0, 1).permute(0, 3, 1, 2), kernel, self.bias.to(x.dtype), padding=self.side // 2)
+        result: Tensor = convolved.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
         return result
 
 
@@ -137,7 +137,7 @@ class Transformer(nn.Module):
         self.register_buffer("stream_bits", torch.tensor(0, dtype=torch.int32))
 
     def start_embedding(self, vectors: Tensor) -> None:
-        """First embeddings from codebooks (books, entries, D): the vectors, companded, and their magnitudes."""
+        """First embeddings from codebooks (books, codewords, D): the vectors, companded, and their magnitudes."""
         scale = vectors.square().mean((1, 2), keepdim=True).sqrt()
         small = vectors.sign() * torch.log1p(vectors.abs() / scale * 2)
         both = torch.cat([small, small.abs()], -1)[..., : self.config.embedding]
@@ -194,13 +194,13 @@ class Transformer(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, T, h, w, heads * d) -> (B, h, w, heads, T, d)."""
-        found: Tensor = x.unflatten(-1, (self.config.heads, -1)).permute(0, 2, 3, 4, 1, 5)
-        return found
+        heads: Tensor = x.unflatten(-1, (self.config.heads, -1)).permute(0, 2, 3, 4, 1, 5)
+        return heads
 
     def logits(self, chosen: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
-        """Logits (B, patches, entries) of every layer, given its codes (B, patches); a map of height x width places."""
+        """Logits (B, patches, codewords) of every layer, given its codes (B, patches); a map of height x width places."""
         c, q, dtype = self.config, bool(self.quantised), working_dtype(chosen[0].device)
-        found: list[Tensor] = []
+        logits: list[Tensor] = []
         known: list[tuple[Tensor, Tensor] | None] = [None] * c.blocks  # keys and values of the coarser tokens
         for segment, (_, layers) in enumerate(c.segments()):
             stream = self._tokens(segment, chosen, height, width)
@@ -227,11 +227,11 @@ class Transformer(nn.Module):
                 stream = stream + self._stream(block.back(y, quantised=q))
             y = self.last_grid(stream, q).to(dtype)
             if c.shared:
-                found.extend(self.outs[0](y, quantised=q).flatten(2, 3).float().unbind(1))
+                logits.extend(self.outs[0](y, quantised=q).flatten(2, 3).float().unbind(1))
                 continue
             for layer, part in zip(layers, y.unbind(1), strict=True):
-                found.append(self.outs[layer](part, quantised=q).flatten(1, 2).float())
-        return found
+                logits.append(self.outs[layer](part, quantised=q).flatten(1, 2).float())
+        return logits
 
     def forward(self, chosen: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
         """Nats (B, patches) of the codes of every layer."""

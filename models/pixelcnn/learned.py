@@ -42,7 +42,7 @@ class Forecaster(nn.Module):
 
 
 def quantile_feature(quantiles: Tensor) -> Tensor:
-    """What a forecaster is told of quantiles in (0, 1): their place under a normal distribution."""
+    """What a forecaster is told of quantiles in (0, 1): the number that is as rare under a normal distribution."""
     feature: Tensor = torch.special.ndtri(quantiles.clamp(1e-4, 1 - 1e-4))
     return feature
 
@@ -65,11 +65,11 @@ def posterior_gumbel(probabilities: Tensor, symbols: Tensor) -> Tensor:
     The largest perturbed logit is Gumbel whatever the symbol; the others are Gumbel cut off at it.
     """
     logits = probabilities.clamp(min=SMALLEST).log()
-    place = symbols.unsqueeze(-1)
-    top = gumbel(logits.gather(-1, place))  # the maximum of all perturbed logits, which sum to probability 1
+    index = symbols.unsqueeze(-1)
+    top = gumbel(logits.gather(-1, index))  # the maximum of all perturbed logits, which sum to probability 1
     others = gumbel(logits) + logits
     cut = -torch.log(torch.exp(-top) + torch.exp(-others))
-    return cut.scatter(-1, place, top) - logits
+    return cut.scatter(-1, index, top) - logits
 
 
 def divergence(target: Tensor, forecast: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def table(parameters: Tensor, centres: Tensor | None, step: int) -> Tensor:
     return parameters.softmax(-1) if centres is None else logistic.probabilities(parameters, centres, step)
 
 
-def sample_places(shape: Sequence[int], steps: int, count: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def sample_targets(shape: Sequence[int], steps: int, count: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Random pixels p and steps t with p + t inside the picture: image, p and p + t as raster indices, (count) each."""
     images, height, width = shape
     t = torch.randint(steps, (count,), device=device)

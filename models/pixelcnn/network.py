@@ -1,12 +1,12 @@
-"""The `pixelcnn` network in floating point, as it is trained; `exact_pixelcnn.py` is its integer form.
+"""The `pixelcnn` network in floating point, as it is trained; `exact.py` is its integer form.
 
 A PixelCNN with two stacks of gated residual blocks: the vertical ("up") stack sees the rows above, the horizontal
 ("up-left") stack also the pixels to the left (van den Oord et al. 2016; Wiggers and Hoogeboom 2020, appendix A.1). The
 channels of a pixel come in turn: the head of a channel sees the values of the channels before it.
 
-`slope` bounds the reach to the right: with slope s a pixel sees at most s k - 1 columns to the right in the k-th row
+`slope` bounds the receptive field to the right: with slope s a pixel sees at most s k - 1 columns to the right in the k-th row
 above, however many blocks there are, so that the pixels x + s y = constant do not depend on one another. Slope 0 is the
-usual kernel, whose reach grows with the depth.
+usual kernel, whose receptive field grows with the depth.
 
 In the last part of training (`quantise`) weights, activations and gates are held on the grids that `export.py` writes as
 integers.
@@ -48,7 +48,7 @@ class Config:
     latents: bool = False  # the symbols are latents of an autoencoder, not grey levels
     zero: int = 0  # the symbol in the middle, where symbols are numbers and not names: mixtures with embedded contexts
     qualities: int = 0  # values of a condition that the distributions depend on; 0: none
-    forecasters: Sequence[str] = ()  # kinds of learned forecasting modules, see forecast.py
+    forecasters: Sequence[str] = ()  # kinds of learned forecasting modules, see `learned.py`
     forecast_steps: int = 20  # pixels
     forecast_filters: int = 64
     forecast_weight: float = 0.01  # of their loss beside the ARM's
@@ -104,8 +104,8 @@ class Config:
         """Pixels whose inputs the first layers of the two stacks see, as (dy, dx)."""
         if self.context == "relative":
             return [(-1, -1), (-1, 0), (-1, 1)], [(0, -1)]
-        reach = {k: self.slope * k - 1 if self.slope else 2 for k in (1, 2)}
-        return [(-k, dx) for k in (2, 1) for dx in range(-2, min(2, reach[k]) + 1)], [(0, -3), (0, -2), (0, -1)]
+        right = {k: self.slope * k - 1 if self.slope else 2 for k in (1, 2)}
+        return [(-k, dx) for k in (2, 1) for dx in range(-2, min(2, right[k]) + 1)], [(0, -3), (0, -2), (0, -1)]
 
     def block_taps(self) -> tuple[Taps, Taps]:
         """Pixels whose features a block of the up stack and of the up-left stack sees."""
@@ -140,9 +140,9 @@ def gated(sums: Tensor, stream_bits: Tensor, quantised: bool) -> Tensor:
         return a * torch.sigmoid(b)
     unit = torch.exp2(stream_bits.float())
     a = rounded(a, unit)
-    place = (b * 2**GATE_BITS + 0.5).floor().clamp(-128, 127) / 2**GATE_BITS
+    argument = (b * 2**GATE_BITS + 0.5).floor().clamp(-128, 127) / 2**GATE_BITS
     steps = 2**GATE_LEVELS
-    gate = straight_through((torch.sigmoid(place) * steps).round() / steps, torch.sigmoid(b))
+    gate = straight_through((torch.sigmoid(argument) * steps).round() / steps, torch.sigmoid(b))
     return rounded(a * gate, unit)
 
 
@@ -281,9 +281,9 @@ class PixelCNN(nn.Module):
         return self._nats(outputs, values.permute(first).contiguous(), centres.permute(first).contiguous(), self.config.step)
 
     def forecast_loss(self, symbols: Tensor, y: Tensor, seen: Tensor, outputs: Tensor, centres: Tensor | None) -> Tensor:
-        """KL(ARM || forecast) in nats a symbol at random places, summed over the forecasters; the ARM's side is detached."""
+        """KL(ARM || forecast) in nats a symbol at random pixels, summed over the forecasters; the ARM's side is detached."""
         c, (images, height, width) = self.config, symbols.shape[:3]
-        image, p, q = forecast.sample_places((images, height, width), c.forecast_steps, FORECAST_SAMPLES, symbols.device)
+        image, p, q = forecast.sample_targets((images, height, width), c.forecast_steps, FORECAST_SAMPLES, symbols.device)
         steps = torch.arange(c.forecast_steps, device=symbols.device)
         window = (p.unsqueeze(1) + steps).clamp(max=height * width - 1)  # (n, T)
         chosen = image.unsqueeze(1) * height * width + window
@@ -340,9 +340,9 @@ def _share_exponents(a: Linear, b: Linear) -> None:
 
 def between_knots(table: Tensor, quality: Tensor) -> Tensor:
     """Rows of a table (KNOTS, n) at qualities (B) in 0..1, linear in between; (B, n)."""
-    place = quality * (len(table) - 1)
-    low = place.floor().clamp(max=len(table) - 2)
-    return torch.lerp(table[low.long()], table[low.long() + 1], (place - low).unsqueeze(1))
+    position = quality * (len(table) - 1)
+    low = position.floor().clamp(max=len(table) - 2)
+    return torch.lerp(table[low.long()], table[low.long() + 1], (position - low).unsqueeze(1))
 
 
 def _numbers(config: Config) -> Tensor:

@@ -1,6 +1,6 @@
 """Training pictures: any folder of images, cut into random augmented crops.
 
-`python -m presage.models.data RUN.toml FOLDER [KEY=VALUE...]` writes the held-out pictures of a run as PNG files, for the bench.
+`python -m presage.models.training.data RUN.toml FOLDER [KEY=VALUE...]` writes the held-out pictures of a run as PNG files, for the bench.
 """
 
 import sys
@@ -112,12 +112,12 @@ def _from_torchvision(name: str, root: Path) -> list[Pixels]:
         datasets: Any = import_module("torchvision.datasets")
     except ImportError:
         raise ValueError(f"the data set {name} is read with torchvision: pip install presage[train]") from None
-    kind = getattr(datasets, name, None)
-    if kind is None:
+    dataset = getattr(datasets, name, None)
+    if dataset is None:
         raise ValueError(f"torchvision has no data set called {name!r}")
-    split: dict[str, Any] = {"split": "train"} if "split" in signature(kind).parameters else {"train": True}
+    split: dict[str, Any] = {"split": "train"} if "split" in signature(dataset).parameters else {"train": True}
     try:
-        return [np.asarray(image.convert("RGB")) for image, _ in kind(str(root), **split)]
+        return [np.asarray(image.convert("RGB")) for image, _ in dataset(str(root), **split)]
     except RuntimeError as error:
         raise FileNotFoundError(f"{root}: {error}") from None
 

@@ -58,7 +58,7 @@ class RunConfig:
     quantised_rate: float = 0.1  # the learning rate there, relative to `rate`
     ema: float = 0.999
     clip: float = 0.0  # largest norm of a gradient; 0: any
-    revive_every: int = 0  # steps between revivals of idle categories, up to half of all steps; 0: never. In one process only
+    revive_every: int = 0  # steps between restarts of dead codes, up to half of all steps; 0: never. In one process only
     seed: int = 0
     about: str = ""  # a line about the model, kept in the weights file
     compile: bool = True
@@ -211,7 +211,7 @@ class Trainer:
                 group["lr"] = learning_rate(config, self.step)
             batch = torch.from_numpy(self.pictures.crops(config.batch, random)).to(self.device)
             if config.revive_every and self.step % config.revive_every == 0 and self.step < config.steps // 2:
-                self.network.revive(batch)
+                self.network.restart_dead_codes(batch)
             loss: Tensor = parallel(batch).mean()
             self.optimiser.zero_grad()
             loss.backward()
