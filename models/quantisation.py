@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .integer import IntLinear
+
 M = TypeVar("M", bound=nn.Module)
 INPUT_BITS = 5  # the networks' inputs -127..127 count 1/32
 
@@ -79,6 +81,20 @@ class Linear(nn.Module):
         for part, piece in zip(parts[1:], pieces[1:], strict=True):
             result = result + F.linear(part, piece)
         return result
+
+
+def integer_layer(layer: Linear, output_bits: Tensor) -> IntLinear:
+    """A layer on its int8 grid; rounds to nearest through half a unit in the bias. Raises ValueError if it cannot be exact.
+
+    `output_bits`: the integer outputs count 2^-bits; one number, or one for every output.
+    """
+    exponent = layer.exponent.cpu()
+    shift = exponent - output_bits.cpu().int()
+    half = torch.where(shift > 0, torch.exp2(shift.double() - 1), 0.0)
+    bias = (layer.bias.detach().cpu().double() * torch.exp2(exponent.double())).round() + half
+    if int(shift.min()) < 0:
+        raise ValueError("a layer's weights are too large for the precision of its outputs")
+    return IntLinear(layer.integers().detach().cpu().to(torch.int8), bias.to(torch.int32), shift)
 
 
 class FakeQuantiser(nn.Module):

@@ -91,7 +91,7 @@ class ExactOrdered:
 
 
 def _large_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `export.small_tensors`: everything as float32."""
+    """The inverse of `tensors.small_tensors`: everything as float32."""
     found = {}
     for name, value in tensors.items():
         if not name.endswith(".scale"):

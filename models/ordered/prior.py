@@ -5,7 +5,7 @@ around, attends to all earlier tokens of its patch and of the coarser patches th
 every block the tokens of the same layer around it. So all codes of a layer are predicted in one call, given all earlier layers.
 
 There is no normalisation: a residual stream on a fine grid, read through activations in 8 bits. 1 / sqrt(d) is in the query's
-weights. In the last part of training (`quantise`) everything is on the grids that `export.py` writes as integers.
+weights. In the last part of training (`quantise`) everything is on the grids of `quantisation.py`.
 """
 
 from collections.abc import Sequence

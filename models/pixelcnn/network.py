@@ -8,8 +8,7 @@ channels of a pixel come in turn: the head of a channel sees the values of the c
 above, however many blocks there are, so that the pixels x + s y = constant do not depend on one another. Slope 0 is the
 usual kernel, whose receptive field grows with the depth.
 
-In the last part of training (`quantise`) weights, activations and gates are held on the grids that `export.py` writes as
-integers.
+In the last part of training (`quantise`) weights, activations and gates are held on the grids of `quantisation.py`.
 """
 
 from collections.abc import Sequence

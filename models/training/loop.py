@@ -18,11 +18,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..latent import network as latent
+from ..latent.export import latent_tensors
 from ..ordered import network as ordered
+from ..ordered.export import ordered_tensors
 from ..photo import network as photo
+from ..photo.export import photo_tensors
 from ..pixelcnn import network as pixelcnn
+from ..pixelcnn.export import pixelcnn_tensors
 from .data import DataConfig, Pictures
-from .export import latent_tensors, ordered_tensors, photo_tensors, pixelcnn_tensors
 
 
 @dataclass(frozen=True)
@@ -284,7 +287,7 @@ def export(path: Path, overrides: Sequence[str], out: Path) -> Path | None:
     weights = out / f"{config.name}.safetensors"
     metadata = {"model": config.model, "about": config.about, "steps": str(state["step"]), "side": str(config.data.get("crop", 0))}
     tensors = MODELS[config.model].tensors(model)
-    save_file(tensors, weights, metadata)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, weights, metadata)
     return weights
 
 
