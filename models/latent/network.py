@@ -16,7 +16,7 @@ slope of the expected code length if a value were rounded to either of them with
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from ..pixelcnn import network as pixelcnn
 from ..pixelcnn.network import KNOTS, between_knots
 from ..precision import working_dtype
 from ..quantisation import straight_through
+from ..training.trainable import Trainable
 
 QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the position between the knots of gains and conditions
 ZERO = 120  # the symbol of the integer 0; in the middle of the symbols that share its high nibble
@@ -115,10 +116,10 @@ class Transforms(nn.Module):
         return x.float()
 
 
-class Latent(nn.Module):
+class Latent(Trainable):
     """Float network; `forward` gives what training makes small."""
 
-    unit = 1.0
+    unit, unit_name = 1.0, "loss"
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -129,12 +130,7 @@ class Latent(nn.Module):
         if frozen is not None:
             frozen.requires_grad_(False)
 
-    @property
-    def quantised(self) -> Tensor:
-        return self.prior.quantised
-
     def compile_loss(self) -> None:
-        """See `PixelCNN.compile_loss`."""
         self.prior.compile_loss()
 
     def quantise(self, sample: Tensor) -> None:
@@ -235,13 +231,12 @@ class Latent(nn.Module):
         error = error * (100 / 127.5**2) - c.usage * entropy
         return {"autoencoder": error, "prior": bits / 3, "joint": c.beta * bits / 3 + error}[c.stage]
 
-    def describe(self, crops: Tensor) -> str:
-        """What the network does to uint8 images (B, H, W, 3), in words."""
+    def describe(self, parts: Sequence[Tensor]) -> str:
         qualities = torch.linspace(0, 1, 5).tolist() if self.config.quantiser == "steps" else [0.0]
         points = []
         for quality in qualities:
-            pairs = [self.rate_and_error(part, torch.full((len(part),), quality, device=crops.device)) for part in crops.split(16)]
-            bits, error = (torch.cat(values) for values in zip(*((b, e) for b, e, _ in pairs), strict=True))
+            pairs = [self.rate_and_error(part, torch.full((len(part),), quality, device=part.device))[:2] for part in parts]
+            bits, error = (torch.cat(values) for values in zip(*pairs, strict=True))
             psnr = (10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()
             points.append(f"{float(bits.mean()):.3f} bpp {float(psnr):.2f} dB ({float(error.mean()) / 127.5**2:.5f})")
         return "; ".join(points)

@@ -10,7 +10,7 @@ codes and then with `cuts` (appendix E.2); for photographs the `decoder` alone, 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from .. import autoencoder
 from ..pixelcnn.network import between_knots
 from ..precision import working_dtype
 from ..quantisation import straight_through
+from ..training.trainable import Trainable
 from . import codebooks as codes
 from . import prior as transformer
 
@@ -156,23 +157,16 @@ class Transforms(nn.Module):
         return (height // side) * (width // side)
 
 
-class Ordered(Transforms):
+class Ordered(Transforms, Trainable):
     """Float network; `forward` gives what training makes small."""
 
-    unit = 1.0
+    unit, unit_name = 1.0, "loss"
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.prior = transformer.Transformer(config.prior_config())
         for stages, module in ((STAGES[:1], self.encoder), (STAGES[:2], self.decoder), (STAGES[2:], self.prior)):
             module.requires_grad_(config.stage in stages)
-
-    @property
-    def quantised(self) -> Tensor:
-        return self.prior.quantised
-
-    def compile_loss(self) -> None:
-        """Nothing to fuse here."""
 
     def symbols(self, pixels: Tensor) -> list[Tensor]:
         """The codes of pixels (B, H, W, 3): int64 (B, patches) of every layer."""
@@ -191,7 +185,7 @@ class Ordered(Transforms):
         """Whether the layers of a map (B, h, w, channels) need not wait for one another: each has its channel of the only patch."""
         return self.config.design == "leaky" and self.config.shared and features.shape[1] == features.shape[2] == self.config.patch
 
-    def start_from_latent(self, tensors: Mapping[str, Tensor]) -> None:
+    def start_from(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the transforms of a `latent` weights file, at their TYPICAL quality."""
         parts = {k.removeprefix("transforms."): v.float() for k, v in tensors.items() if k.startswith("transforms.")}
         self.encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in parts.items() if k.startswith("encoder.")})
@@ -209,16 +203,14 @@ class Ordered(Transforms):
             first.weight[:, -1].mul_(0.7)
 
     @torch.no_grad()
-    def begin(self, pixels: Tensor, fresh: bool) -> None:
-        """Choose the order of the layers, where it is not given, and first codebooks, from sample pixels (B, H, W, 3).
-
-        fresh: nothing of the codes is known yet; otherwise only the prior starts, from the codebooks.
-        """
+    def begin(self, crops: Callable[[int], Tensor], fresh: bool) -> None:
+        """Choose the order of the layers, where it is not given, and first codebooks; if not fresh, only the prior starts, from these."""
         c = self.config
         if c.stage == "prior":
             self.prior.start_embedding(self.codebooks.vectors)
         if not fresh:
             return
+        pixels = crops(SAMPLE)
         features = torch.cat([self.encode(part, working_dtype(part.device)) for part in pixels.split(16)])
         if c.design == "residual" and not c.layers:
             few = pixels[:TRIED].permute(0, 3, 1, 2).float()
@@ -331,27 +323,22 @@ class Ordered(Transforms):
             return loss + self.config.commitment * commitment / (error.detach() + 1)
         return (error + self.config.commitment * commitment) / 127.5**2
 
-    @torch.no_grad()
-    def describe(self, crops: Tensor) -> str:
-        """What the network does to uint8 images (B, H, W, 3), in words."""
-        pixels = crops.shape[1] * crops.shape[2]
+    def describe(self, parts: Sequence[Tensor]) -> str:
+        plain = self._plain_bits(parts)
         if self.config.stage == "prior":
-            bits = torch.cat([self(part) for part in crops.split(8)]).mean()
-            return f"{float(bits):.4f} bpp, by the codes' own frequencies {self._plain_bits(crops) / pixels:.4f}"
+            return f"{float(torch.cat([self(part) for part in parts]).mean()):.4f} bpp, by the codes' own frequencies {plain:.4f}"
         decibels = []
         for share in (0.1, 0.2, 0.4, 0.6, 0.8, 1.0):
-            cut = torch.full((len(crops),), round(share * self.config.count), device=crops.device)
-            error = torch.cat([self.reconstruct(part, cut[: len(part)])[0] for part in crops.split(16)])
+            cut = round(share * self.config.count)
+            error = torch.cat([self.reconstruct(part, torch.full((len(part),), cut, device=part.device))[0] for part in parts])
             decibels.append(f"{share:.0%} {float((10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()):.2f}")
-        return f"dB at a share of the layers: {', '.join(decibels)}; {self._plain_bits(crops) / pixels:.4f} bpp by frequencies"
+        return f"dB at a share of the layers: {', '.join(decibels)}; {plain:.4f} bpp by frequencies"
 
-    def _plain_bits(self, crops: Tensor) -> float:
-        """Bits a picture that the codes would take with the frequencies of each layer alone."""
-        total = 0.0
-        for part in crops.split(16):
-            for layer, chosen in enumerate(self.symbols(part)):
-                total += float(self.codebooks.lengths(layer)[chosen].sum())
-        return total / len(crops)
+    def _plain_bits(self, parts: Sequence[Tensor]) -> float:
+        """Bits a pixel that the codes would take with the frequencies of each layer alone."""
+        symbols = (pair for part in parts for pair in enumerate(self.symbols(part)))
+        total = sum(float(self.codebooks.lengths(layer)[chosen].sum()) for layer, chosen in symbols)
+        return total / sum(part[..., 0].numel() for part in parts)
 
 
 def spread_out(values: Tensor, side: int, height: int, width: int) -> Tensor:

@@ -10,11 +10,12 @@ In the last part of training (`quantise`) weights and activations are held on th
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import context, logistic
 from ..precision import working_dtype
 from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list
+from ..training.trainable import Trainable
 
 CELL_BLOCK = (3, 2)  # whose hidden vectors are seen: W NE WW N WWW NW
 CELLS = CELL_BLOCK[0] * CELL_BLOCK[1]
@@ -29,7 +30,7 @@ class Config:
     mixtures: int = 5
 
 
-class Photo(nn.Module):
+class Photo(Trainable):
     """Float network; `forward` gives nats per sub-pixel for whole images."""
 
     quantised: Tensor
@@ -52,11 +53,9 @@ class Photo(nn.Module):
         self._nats = logistic.nats
 
     def compile_loss(self) -> None:
-        """Fuse the loss; needs a C++ compiler or a GPU."""
         self._nats = torch.compile(logistic.nats)
 
     def quantise(self, sample: Tensor) -> None:
-        """From now on weights and activations are on their grids, which are chosen from uint8 sample images (B, H, W, 3)."""
         calibrate(self, sample)
         causal = (context.INPUTS, INPUT_BITS)
         first, second = (int(grid.bits) for grid in self.cell_grids)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from .. import context, logistic
 from ..precision import working_dtype
 from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list, rounded, rounded_inputs, straight_through
+from ..training.trainable import Trainable
 from . import learned as forecast
 
 Taps = Sequence[tuple[int, int]]
@@ -145,7 +146,7 @@ def gated(sums: Tensor, stream_bits: Tensor, quantised: bool) -> Tensor:
     return rounded(a * gate, unit)
 
 
-class PixelCNN(nn.Module):
+class PixelCNN(Trainable):
     """Float network; `forward` gives nats per symbol for whole images."""
 
     quantised: Tensor
@@ -186,7 +187,6 @@ class PixelCNN(nn.Module):
         return forecast.Forecaster(kind, inputs, c.forecast_steps, c.channels, c.levels, c.outputs, c.forecast_filters)
 
     def compile_loss(self) -> None:
-        """Fuse the loss and the gates; needs a C++ compiler or a GPU."""
         self._nats = torch.compile(logistic.nats)
         self._gated = torch.compile(gated)
 
