@@ -16,6 +16,8 @@ from .integer import IntLinear
 
 M = TypeVar("M", bound=nn.Module)
 INPUT_BITS = 5  # the networks' inputs -127..127 count 1/32
+STREAM_BITS = 3  # residual streams are so much finer than the finest activation
+LOGIT_BITS = 6  # logits of categories count 1/64
 
 
 def straight_through(exact: Tensor, smooth: Tensor) -> Tensor:

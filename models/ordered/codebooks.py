@@ -222,7 +222,7 @@ def choose_layers(features: Tensor, strides: Sequence[tuple[int, int]], codeword
     known = torch.zeros_like(features)
     order: list[tuple[int, int]] = []
     channels, layers = features.shape[-1], sum(count for _, count in strides)
-    before = errors(known, torch.zeros(known.shape[:3])).log().mean()
+    before = (errors(known, torch.zeros(known.shape[:3])) + 1).log().mean()
     for stride, count in strides:
         views = [photo_view(stride, channel, channels) for channel in range(channels_at(stride, channels))]
         for _ in range(count):
@@ -237,7 +237,7 @@ def choose_layers(features: Tensor, strides: Sequence[tuple[int, int]], codeword
                 lengths = _lengths(counts)
                 chosen = _cheapest(values, vectors, price * lengths)
                 after = known + views[channel].synthesise(vectors[chosen].view_as(seen[channel]), *features.shape[1:3])
-                error = errors(after, share).log().mean()
+                error = (errors(after, share) + 1).log().mean()
                 slope = float((before - error) / lengths[chosen].sum())
                 if best is None or slope > best[0]:
                     best = (slope, channel, after, error)

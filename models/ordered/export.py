@@ -5,10 +5,10 @@ from torch import Tensor
 
 from .. import frequencies
 from ..integer import IntLinear
-from ..quantisation import input_integers, integer_layer
+from ..quantisation import LOGIT_BITS, input_integers, integer_layer
 from ..tensors import layer_tensors, settings_tensor, small_tensors
 from .network import Ordered
-from .prior import FARTHEST, LOGIT_BITS, SCORE_BITS, WEIGHT, Transformer
+from .prior import FARTHEST, SCORE_BITS, WEIGHT, Transformer
 
 
 def ordered_tensors(network: Ordered) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ codes and then with `cuts` (appendix E.2); for photographs the `decoder` alone, 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,8 +32,8 @@ STAGES = ("autoencoder", "decoder", "prior")
 PLACE = 8  # pixels along the side of a place of the feature map
 TYPICAL = 0.75  # the quality whose scales a decoder of `latent` brings along
 SAMPLE = 192  # pictures from which codebooks start
-ROOT_GROWTH = 1.57  # the root of the error falls by exp(-ROOT_GROWTH) from no codes to all, more or less
 TRIED = 32  # those of them on which the order of layers is tried
+ROOT_GROWTH = 1.57  # the root of the error falls by exp(-ROOT_GROWTH) from no codes to all, more or less
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,6 @@ class Transforms(nn.Module):
         decoded: Tensor = self.decoder(x.permute(0, 3, 1, 2).to(dtype))
         return decoded.float()
 
-    def patches(self, layer: int, height: int, width: int) -> int:
-        """Codes of a layer in a map of height x width places."""
-        side = self.views[layer].side
-        return (height // side) * (width // side)
-
 
 class Ordered(Transforms, Trainable):
     """Float network; `forward` gives what training makes small."""
@@ -213,11 +209,7 @@ class Ordered(Transforms, Trainable):
         pixels = crops(SAMPLE)
         features = torch.cat([self.encode(part, working_dtype(part.device)) for part in pixels.split(16)])
         if c.design == "residual" and not c.layers:
-            few = pixels[:TRIED].permute(0, 3, 1, 2).float()
-
-            def errors(known: Tensor, share: Tensor) -> Tensor:
-                return (((self.decode(known, share, working_dtype(known.device)) + 1) * 127.5 - few).square() + 1).mean((1, 2, 3))
-
+            errors = partial(self._errors, pixels=pixels[:TRIED])
             self.chosen.copy_(torch.tensor(codes.choose_layers(features[:TRIED], c.strides, c.entries, c.prices(), errors)))
             self._views = []
         if c.shared:
@@ -263,48 +255,40 @@ class Ordered(Transforms, Trainable):
 
     def reconstruct(self, pixels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
         """Squared errors in grey levels (B) of uint8 pixels when `cuts` (B) layers are kept, and the commitment's squares (B)."""
-        dtype = working_dtype(pixels.device)
-        features = self.encode(pixels, dtype)
+        features = self.encode(pixels, working_dtype(pixels.device))
         height, width = features.shape[1:3]
-        if self._at_once(features):
-            return self._reconstruct_at_once(features, pixels, cuts)
         rest, share = features, torch.zeros(features.shape[:3], device=features.device)
         commitment = torch.zeros(len(pixels), device=features.device)
-        for layer, view in enumerate(self.views):
-            keep = self.kept(layer, cuts, self.patches(layer, height, width))
-            if not bool(keep.any()):
-                break
-            values = view.analyse(rest)
-            with torch.no_grad():
-                chosen = self.codebooks.choose(layer, values)
-                vectors = self.codebooks.look_up(layer, chosen)
-                if self.training and self.config.stage == "autoencoder":
-                    self.codebooks.ema_update(range(layer, layer + 1), values, chosen, keep)
-            square = (values - vectors).square().sum(-1) * keep
-            commitment = commitment + square.sum(1)
-            given = straight_through(vectors, values) * keep.unsqueeze(-1)
-            rest = rest - view.synthesise(given, height, width)
-            share = share + spread_out(keep.float(), view.side, height, width)
-        return self._errors(features - rest, share / self.config.count, commitment, pixels)
+        if self._at_once(features):
+            keep = torch.arange(self.config.count, device=cuts.device) < cuts.unsqueeze(1)
+            given, commitment = self._quantised(range(self.config.count), features.flatten(1, 2).transpose(1, 2), keep)
+            known, share = given.transpose(1, 2).reshape(features.shape), share + keep.sum(1)[:, None, None]
+        else:
+            for layer, view in enumerate(self.views):
+                keep = self.kept(layer, cuts, (height // view.side) * (width // view.side))
+                if not bool(keep.any()):
+                    break
+                given, squares = self._quantised(range(layer, layer + 1), view.analyse(rest), keep)
+                commitment = commitment + squares
+                rest = rest - view.synthesise(given, height, width)
+                share = share + spread_out(keep.float(), view.side, height, width)
+            known = features - rest
+        return self._errors(known, share / self.config.count, pixels), commitment * (127.5**2 / pixels[0].numel())
 
-    def _reconstruct_at_once(self, features: Tensor, pixels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
-        values = features.flatten(1, 2).transpose(1, 2)  # (B, layers, D)
-        keep = torch.arange(self.config.count, device=cuts.device) < cuts.unsqueeze(1)
+    def _quantised(self, layers: range, values: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """What stands for values (B, n, D) in layers of one book, 0 where `keep` (B, n) is not true; and the commitment's squares (B)."""
         with torch.no_grad():
-            chosen = self.codebooks.choose(0, values)
-            vectors = self.codebooks.look_up(0, chosen)
-            if self.training:
-                self.codebooks.ema_update(range(self.config.count), values, chosen, keep)
-        commitment = ((values - vectors).square().sum(-1) * keep).sum(1)
-        given = straight_through(vectors, values) * keep.unsqueeze(-1)
-        share = keep.float().mean(1)[:, None, None].expand(features.shape[:3])
-        return self._errors(given.transpose(1, 2).reshape(features.shape), share, commitment, pixels)
+            chosen = self.codebooks.choose(layers.start, values)
+            vectors = self.codebooks.look_up(layers.start, chosen)
+            if self.training and self.config.stage == "autoencoder":
+                self.codebooks.ema_update(layers, values, chosen, keep)
+        squares = ((values - vectors).square().sum(-1) * keep).sum(1)
+        return straight_through(vectors, values) * keep.unsqueeze(-1), squares
 
-    def _errors(self, features: Tensor, share: Tensor, commitment: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def _errors(self, features: Tensor, share: Tensor, pixels: Tensor) -> Tensor:
+        """Squared errors in grey levels (B) of uint8 pixels, decoded from a dequantised map; see `decode`."""
         decoded = self.decode(features, share, working_dtype(features.device))
-        target = pixels.permute(0, 3, 1, 2).float()
-        error = ((decoded + 1) * 127.5 - target).square().mean((1, 2, 3))
-        return error, commitment * (127.5**2 / target[0].numel())
+        return ((decoded + 1) * 127.5 - pixels.permute(0, 3, 1, 2).float()).square().mean((1, 2, 3))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The loss of uint8 images (B, H, W, 3); (B). `prior`: bits a pixel."""
@@ -319,8 +303,7 @@ class Ordered(Transforms, Trainable):
         if self.config.root:
             return (error + 1).sqrt() * (ROOT_GROWTH * cuts / self.config.count).exp()
         if self.config.logarithm:
-            loss = (error + 1).log()
-            return loss + self.config.commitment * commitment / (error.detach() + 1)
+            return (error + 1).log() + self.config.commitment * commitment / (error.detach() + 1)
         return (error + self.config.commitment * commitment) / 127.5**2
 
     def describe(self, parts: Sequence[Tensor]) -> str:

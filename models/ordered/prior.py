@@ -17,10 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..precision import working_dtype
-from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list, rounded, rounded_inputs, straight_through
+from ..quantisation import (
+    INPUT_BITS,
+    STREAM_BITS,
+    FakeQuantiser,
+    Linear,
+    calibrate,
+    module_list,
+    rounded,
+    rounded_inputs,
+    straight_through,
+)
 
-STREAM_BITS = 3  # the residual stream is so much finer than the finest activation
-LOGIT_BITS = 6  # logits count 1/64
 SCORE_BITS = 5  # scores of attention count 1/32
 WEIGHT = 255  # the largest weight of attention
 FARTHEST = 256  # scores that are further below the largest, in their units, have the last weight of the table

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from .. import frequencies
 from ..integer import IntLinear
-from ..quantisation import input_integers, integer_layer
+from ..quantisation import LOGIT_BITS, input_integers, integer_layer
 from ..tensors import context_tables, half_tensors, layer_tensors, mixture_tables, settings_tensor
-from .network import GATE_BITS, GATE_LEVELS, LOGIT_BITS, PixelCNN
+from .network import GATE_BITS, GATE_LEVELS, PixelCNN
 
 
 def pixelcnn_tensors(network: PixelCNN) -> dict[str, Tensor]:

@@ -11,8 +11,9 @@ usual kernel, whose receptive field grows with the depth.
 In the last part of training (`quantise`) weights, activations and gates are held on the grids of `quantisation.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,16 +21,23 @@ from torch import Tensor, nn
 
 from .. import context, logistic
 from ..precision import working_dtype
-from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list, rounded, rounded_inputs, straight_through
+from ..quantisation import (
+    INPUT_BITS,
+    STREAM_BITS,
+    FakeQuantiser,
+    Linear,
+    calibrate,
+    module_list,
+    rounded,
+    rounded_inputs,
+    straight_through,
+)
 from ..training.trainable import Trainable
 from . import learned as forecast
 
 Taps = Sequence[tuple[int, int]]
-STREAM_BITS = 3  # the residual streams are so much finer than the finest activation
 GATE_BITS, GATE_LEVELS = 4, 8  # a gate's argument counts 1/16, its value 1/256
-LOGIT_BITS = 6  # logits of categorical outputs count 1/64
 CONDITION, KNOTS = 16, 9  # numbers that say what the quality is, at so many qualities; linear between these
-FORECAST_SAMPLES = 48  # pixels whose forecasts are in the loss of a step
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,8 @@ class PixelCNN(Trainable):
         self.up_grids = module_list([FakeQuantiser(signed=True) for _ in range(c.blocks + 1)])
         self.left_grids = module_list([FakeQuantiser(signed=True) for _ in range(c.blocks + 1)])
         self.head_grids = module_list([FakeQuantiser() for _ in range(c.channels)])
-        self.forecasters = nn.ModuleDict({kind.replace("+", "_"): self._forecaster(kind) for kind in c.forecasters})
+        modules = nn.ModuleDict({kind.replace("+", "_"): self._forecaster(kind) for kind in c.forecasters})
+        self.forecasters = cast("Mapping[str, forecast.Forecaster]", modules)
         self.register_buffer("quantised", torch.tensor(False))
         self.register_buffer("stream_bits", torch.tensor(0, dtype=torch.int32))
         self.tables = context.Tables.make()
@@ -211,10 +220,6 @@ class PixelCNN(Trainable):
             out.calibrate((c.head, int(grid.bits)))
         self.quantised.fill_(True)
 
-    def embedded(self) -> Tensor:
-        """The embedding tables (channels, levels, numbers), on their grid when quantised."""
-        return rounded_inputs(self.embedding) if self.quantised else self.embedding
-
     def conditions(self, quality: Tensor) -> Tensor:
         """The numbers that say what qualities (B) in 0..1 are, on their grid when quantised; (B, CONDITION)."""
         smooth = between_knots(self.condition, quality)
@@ -224,7 +229,7 @@ class PixelCNN(Trainable):
         """Of symbols (B, H, W, C): own inputs, seen inputs, hints (B, H, W, C, hints), centres in grey levels (B, H, W, C)."""
         dtype = working_dtype(symbols.device)
         if self.config.context == "embedded":
-            tables = self.embedded().to(dtype)
+            tables = (rounded_inputs(self.embedding) if self.quantised else self.embedding).to(dtype)
             hints = torch.stack([tables[i][symbols[..., i].long()] for i in range(self.config.channels)], dim=-2)
             own = None
             if self.config.qualities:
@@ -275,41 +280,12 @@ class PixelCNN(Trainable):
         if centres is None:
             target = symbols.permute(first).long()
             return F.cross_entropy(outputs.flatten(0, 3), target.flatten(), reduction="none").view(target.shape)
-        coded = symbols[..., [1, 0, 2]] if self.config.context == "relative" else symbols
-        values = (coded * self.config.step).float()
+        values = (self.coded(symbols) * self.config.step).float()
         return self._nats(outputs, values.permute(first).contiguous(), centres.permute(first).contiguous(), self.config.step)
 
-    def forecast_loss(self, symbols: Tensor, y: Tensor, seen: Tensor, outputs: Tensor, centres: Tensor | None) -> Tensor:
-        """KL(ARM || forecast) in nats a symbol at random pixels, summed over the forecasters; the ARM's side is detached."""
-        c, (images, height, width) = self.config, symbols.shape[:3]
-        image, p, q = forecast.sample_targets((images, height, width), c.forecast_steps, FORECAST_SAMPLES, symbols.device)
-        steps = torch.arange(c.forecast_steps, device=symbols.device)
-        window = (p.unsqueeze(1) + steps).clamp(max=height * width - 1)  # (n, T)
-        chosen = image.unsqueeze(1) * height * width + window
-        parameters = outputs.detach().flatten(1, 3)[:, chosen]  # (C, n, T, outputs)
-        about = None if centres is None else centres.permute(3, 0, 1, 2).flatten(1)[:, chosen]
-        order = [1, 0, 2] if c.context == "relative" else list(range(c.channels))
-        truth = symbols[..., order].flatten(0, 2)[chosen].permute(2, 0, 1).long()  # (C, n, T)
-        with torch.no_grad():
-            target = forecast.table(parameters, about, c.step)
-        at = (torch.arange(len(p), device=p.device), q - p)
-        above = self.above(symbols)[image, q // width, q % width][:, order].float() if centres is not None else None
-        total = torch.zeros((), device=symbols.device)
-        for module in self.forecasters.values():
-            assert isinstance(module, forecast.Forecaster)
-            near = _near(seen if module.kind == "x" else y, image, p // width, p % width)
-            noise = None
-            if module.kind == "h+quantile":
-                noise = forecast.quantile_feature(forecast.posterior_quantiles(target, truth)).permute(1, 2, 0).unsqueeze(-1)
-            elif module.kind == "h+gumbel":
-                noise = forecast.posterior_gumbel(target, truth).permute(1, 2, 0, 3)
-            predicted = forecast.table(module(near, noise)[at], above, c.step)  # (n, C, levels)
-            total = total + forecast.divergence(target[:, *at].transpose(0, 1), predicted).mean()
-        return total
-
-    def above(self, symbols: Tensor) -> Tensor:
-        """Grey levels of the pixel above, 128 in the first row; (B, H, W, C)."""
-        return F.pad(symbols[:, :-1] * self.config.step, (0, 0, 0, 0, 1, 0), value=128)
+    def coded(self, symbols: Tensor) -> Tensor:
+        """Symbols (B, H, W, C) with their channels in coding order."""
+        return symbols[..., [1, 0, 2]] if self.config.context == "relative" else symbols
 
     def distributions(self, symbols: Tensor, quality: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """What `nats` wants beside the symbols: parameters (C, B, H, W, outputs) and centres (B, H, W, C)."""
@@ -326,7 +302,8 @@ class PixelCNN(Trainable):
         outputs = self.outputs(y, hints)
         nats = self.nats(outputs, symbols, centres)
         if self.training and self.forecasters:
-            nats = nats + self.config.forecast_weight * self.forecast_loss(symbols, y, seen, outputs, centres)
+            modules, coded = list(self.forecasters.values()), self.coded(symbols)
+            nats = nats + self.config.forecast_weight * forecast.loss(modules, coded, seen, y, outputs, centres, self.config.step)
         return nats
 
 
@@ -351,9 +328,3 @@ def _numbers(config: Config) -> Tensor:
     shapes = [torch.tanh(z * 0.7), z.sign() * size * 0.8, size * 0.8, (z / 4).clamp(-4, 4)]
     first = torch.stack([shapes[i % len(shapes)] for i in range(config.embedding)], 1)
     return first.repeat(config.channels, 1, 1)
-
-
-def _near(x: Tensor, image: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """The vectors of (B, H, W, C) at forecast.TAPS of some pixels, zero outside; (n, taps * C)."""
-    padded = F.pad(x, (0, 0, 1, 1, 1, 0))
-    return torch.cat([padded[image, row + 1 + dy, column + 1 + dx] for dy, dx in forecast.TAPS], 1)
