@@ -171,6 +171,8 @@ class Latent(Trainable):
     def restart_dead_codes(self, pixels: Tensor) -> None:
         """Make each category that pixels (B, H, W, 3) hardly choose a copy, nearly, of a busy one, as k-means splits clusters."""
         c, t = self.config, self.transforms
+        if c.quantiser == "steps":
+            return
         chosen = t.encode(pixels, working_dtype(pixels.device)).argmax(-1).flatten(0, 2)  # (n, channels)
         logits, inputs = list(t.encoder.children())[-1], next(t.decoder.children())
         assert isinstance(logits, autoencoder.Convolution)

@@ -178,8 +178,9 @@ class Ordered(Transforms, Trainable):
         return symbols
 
     def _at_once(self, features: Tensor) -> bool:
-        """Whether the layers of a map (B, h, w, channels) need not wait for one another: each has its channel of the only patch."""
-        return self.config.design == "leaky" and self.config.shared and features.shape[1] == features.shape[2] == self.config.patch
+        """Whether layers of a map (B, h, w, channels) need not wait for one another: each has its channel of the only patch."""
+        c = self.config
+        return c.design == "leaky" and c.shared and not c.last_price and features.shape[1] == features.shape[2] == c.patch
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the transforms of a `latent` weights file, at their TYPICAL quality."""

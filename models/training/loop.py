@@ -161,13 +161,8 @@ class Trainer:
             return
         self.out.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
-        state = {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "average": self.average,
-            "step": self.step,
-        }
-        torch.save(state, partial)
+        state = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average}
+        torch.save(state | {"step": self.step}, partial)
         os.replace(partial, self.checkpoint)
 
     def load(self, path: Path) -> None:
@@ -175,8 +170,7 @@ class Trainer:
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.average = state["average"]
-        self.step = state["step"]
+        self.average, self.step = state["average"], state["step"]
 
     def evaluate(self) -> str:
         """What the averaged network does to the held-out crops, in words."""
@@ -187,36 +181,22 @@ class Trainer:
 
     def train(self, log: Callable[[str], None]) -> None:
         """Run to the last step; `log` takes lines of text."""
-        config = self.config
-        parallel: nn.Module = self.network
-        if dist.is_initialized():
-            parallel = nn.parallel.DistributedDataParallel(self.network)
-        processes = dist.get_world_size() if dist.is_initialized() else 1
+        config, distributed = self.config, dist.is_initialized()
+        parallel = nn.parallel.DistributedDataParallel(self.network) if distributed else self.network
         random = np.random.default_rng((config.seed, self.rank, self.step))
-        first = self.step
-        started, pixels, total, count = time.monotonic(), 0, torch.zeros((), device=self.device), 0
+        first, started, pixels = self.step, time.monotonic(), 0
+        total, count = torch.zeros((), device=self.device), 0  # of the losses since the last report
         while self.step < config.steps:
             if self.step >= config.quantised_step and not self.network.is_quantised:
                 for name, value in self.network.named_parameters():  # the averaged weights are the better starting point
                     value.data.copy_(self.average[name])
                 self.network.quantise(self._crops(4, random))
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(config, self.step)
             batch = self._crops(config.batch, random)
             if config.revive_every and self.step % config.revive_every == 0 and self.step < config.steps // 2:
                 self.network.restart_dead_codes(batch)
-            loss: Tensor = parallel(batch).mean()
-            self.optimiser.zero_grad()
-            loss.backward()
-            if config.clip:
-                nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
-            self.optimiser.step()
-            self.step += 1
-            decay = min(config.ema, 1 - 1 / (self.step + 1))
-            torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.network.parameters()], 1 - decay)
-            total += loss.detach()
+            total += self._update(parallel, batch)
             count += 1
-            pixels += batch.shape[0] * batch.shape[1] * batch.shape[2] * processes
+            pixels += batch[..., 0].numel() * (dist.get_world_size() if distributed else 1)
             if self.step % config.save_every == 0 or self.step == config.steps:
                 self.save()
                 if not self.rank:
@@ -230,6 +210,21 @@ class Trainer:
                 )
                 total.zero_()
                 count = 0
+
+    def _update(self, parallel: nn.Module, batch: Tensor) -> Tensor:
+        """One step of the optimiser and of the averaged weights; the loss of the batch."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, self.step)
+        loss: Tensor = parallel(batch).mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        self.optimiser.step()
+        self.step += 1
+        decay = min(self.config.ema, 1 - 1 / (self.step + 1))
+        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.network.parameters()], 1 - decay)
+        return loss.detach()
 
 
 def run(path: Path, overrides: Sequence[str], out: Path, resume: bool, device: str, log: Callable[[str], None]) -> Path:
