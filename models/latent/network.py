@@ -45,7 +45,7 @@ class Config:
     fine_width: int = 128  # of the layers at a quarter of the side; `steps` only
     fine_blocks: int = 2
     blocks: int = 4
-    low: float = 0.0005  # bits a pixel that a unit of mean squared error, in grey levels, is worth at quality 0
+    low: float = 0.0005  # rate-distortion multiplier at quality 0: bits a pixel that a unit of mean squared error, in grey levels, is worth
     high: float = 0.06  # at the best quality
     usage: float = 0.0  # `categories`: what a nat that the categories tell is worth, so that none is dead
     beta: float = 1.0  # `categories`: of a bit an image dimension, beside 100 times the squared error, in the stage `joint`
@@ -69,7 +69,7 @@ class Config:
         return pixelcnn.Config(**(own | dict(self.prior)))
 
     def weight_of(self, quality: Tensor) -> Tensor:
-        """Bits a pixel that a unit of squared error is worth, at qualities 0..1."""
+        """The rate-distortion multiplier at qualities 0..1: bits a pixel that a unit of squared error is worth."""
         return self.low * (self.high / self.low) ** quality
 
 
@@ -94,8 +94,7 @@ class Transforms(nn.Module):
 
     def encode(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """What is quantised, of uint8 pixels (B, H, W, 3): (B, h, w, channels), or logits (B, h, w, channels, levels)."""
-        x = pixels.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1
-        features: Tensor = self.encoder(x).permute(0, 2, 3, 1).float()
+        features: Tensor = self.encoder(autoencoder.network_input(pixels, dtype)).permute(0, 2, 3, 1).float()
         return features.unflatten(-1, (self.config.channels, -1)) if self.config.quantiser == "categories" else features
 
     def scaled(self, features: Tensor, quality: Tensor) -> Tensor:
@@ -214,9 +213,7 @@ class Latent(Trainable):
             nats, decoded = self._by_steps(pixels, quality)
         count = pixels.shape[1] * pixels.shape[2]
         bits = nats.sum((0, 2, 3)) / (count * math.log(2))
-        target = pixels.permute(0, 3, 1, 2).float()
-        error = ((decoded + 1) * 127.5 - target).square().mean((1, 2, 3))
-        return bits, error, entropy
+        return bits, autoencoder.squared_errors(decoded, pixels), entropy
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The loss of uint8 images (B, H, W, 3), at random qualities; (B).
@@ -239,6 +236,5 @@ class Latent(Trainable):
         for quality in qualities:
             pairs = [self.rate_and_error(part, torch.full((len(part),), quality, device=part.device))[:2] for part in parts]
             bits, error = (torch.cat(values) for values in zip(*pairs, strict=True))
-            psnr = (10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()
-            points.append(f"{float(bits.mean()):.3f} bpp {float(psnr):.2f} dB ({float(error.mean()) / 127.5**2:.5f})")
+            points.append(f"{float(bits.mean()):.3f} bpp {autoencoder.mean_psnr(error):.2f} dB ({float(error.mean()) / 127.5**2:.5f})")
         return "; ".join(points)

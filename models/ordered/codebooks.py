@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..autoencoder import cosines
+from ..autoencoder import cosines, picture
 
 Layers = Sequence[tuple[int, int]]
 """(stride in pixels, channel at that stride) of every layer."""
@@ -75,17 +76,12 @@ def photo_view(stride: int, channel: int, channels: int) -> View:
 
 def _quarters(channels: int) -> Tensor:
     """Orthonormal rows (4 for each of FINE, channels): cosines of the 4 x 4 quarters of a place, as far as the map holds them."""
-    phase = (torch.arange(4) + 0.5) * math.pi / 4
-    waves = torch.stack([torch.cos(phase * k) * (0.5**0.5 if k else 0.5) for k in range(4)])
-    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
-    colours = colours / colours.norm(dim=1, keepdim=True)
-    basis, pictures = cosines(channels), []
+    basis, quarters = cosines(channels), []
     for colour, u, v in FINE[: channels_at(4, channels)]:
         for y, x in ((0, 0), (0, 4), (4, 0), (4, 4)):
-            picture = torch.zeros(3, 8, 8)
-            picture[:, y : y + 4, x : x + 4] = colours[colour][:, None, None] * waves[v][:, None] * waves[u]
-            pictures.append((basis * picture).sum((1, 2, 3)))
-    q, r = torch.linalg.qr(torch.stack(pictures).t().double())
+            pixels = F.pad(picture(colour, u, v, 4), (x, 4 - x, y, 4 - y))
+            quarters.append((basis * pixels).sum((1, 2, 3)))
+    q, r = torch.linalg.qr(torch.stack(quarters).t().double())
     rows: Tensor = (q * r.diagonal().sign()).t().float()
     return rows.contiguous()
 

@@ -139,8 +139,7 @@ class Transforms(nn.Module):
 
     def encode(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """The feature map (B, h, w, channels) of uint8 pixels (B, H, W, 3), H and W whole patches; float32."""
-        x = pixels.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1
-        features: Tensor = self.encoder(x).permute(0, 2, 3, 1).float()
+        features: Tensor = self.encoder(autoencoder.network_input(pixels, dtype)).permute(0, 2, 3, 1).float()
         return features.contiguous()
 
     def decode(self, features: Tensor, share: Tensor, dtype: torch.dtype) -> Tensor:
@@ -288,8 +287,7 @@ class Ordered(Transforms, Trainable):
 
     def _errors(self, features: Tensor, share: Tensor, pixels: Tensor) -> Tensor:
         """Squared errors in grey levels (B) of uint8 pixels, decoded from a dequantised map; see `decode`."""
-        decoded = self.decode(features, share, working_dtype(features.device))
-        return ((decoded + 1) * 127.5 - pixels.permute(0, 3, 1, 2).float()).square().mean((1, 2, 3))
+        return autoencoder.squared_errors(self.decode(features, share, working_dtype(features.device)), pixels)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The loss of uint8 images (B, H, W, 3); (B). `prior`: bits a pixel."""
@@ -315,7 +313,7 @@ class Ordered(Transforms, Trainable):
         for share in (0.1, 0.2, 0.4, 0.6, 0.8, 1.0):
             cut = round(share * self.config.count)
             error = torch.cat([self.reconstruct(part, torch.full((len(part),), cut, device=part.device))[0] for part in parts])
-            decibels.append(f"{share:.0%} {float((10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()):.2f}")
+            decibels.append(f"{share:.0%} {autoencoder.mean_psnr(error):.2f}")
         return f"dB at a share of the layers: {', '.join(decibels)}; {plain:.4f} bpp by frequencies"
 
     def _plain_bits(self, parts: Sequence[Tensor]) -> float:
