@@ -25,7 +25,7 @@ def straight_through(exact: Tensor, smooth: Tensor) -> Tensor:
     return smooth + (exact - smooth).detach()
 
 
-def rounded(x: Tensor, unit: Tensor | float) -> Tensor:
+def round_to(x: Tensor, unit: Tensor | float) -> Tensor:
     """The nearest multiple of 1 / unit, halves upwards, with the gradient of x."""
     return straight_through((x * unit + 0.5).floor() / unit, x)
 
@@ -35,7 +35,7 @@ def input_integers(values: Tensor) -> Tensor:
     return (values * 2.0**INPUT_BITS).round().clamp(-127, 127)
 
 
-def rounded_inputs(values: Tensor) -> Tensor:
+def round_inputs(values: Tensor) -> Tensor:
     """Inputs of a network on their int8 grid, with the gradient of `values`."""
     return straight_through(input_integers(values) / 2.0**INPUT_BITS, values)
 
@@ -124,7 +124,7 @@ class FakeQuantiser(nn.Module):
             return x
         unit = torch.exp2(self.bits.float())
         largest = float(127 / unit)
-        return rounded(x.clamp(-largest if self.signed else 0.0, largest), unit)
+        return round_to(x.clamp(-largest if self.signed else 0.0, largest), unit)
 
 
 def calibrate(network: nn.Module, *sample: Any) -> None:

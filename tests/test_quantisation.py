@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from presage.models.quantisation import FakeQuantiser, Linear, calibrate, integer_layer, rounded
+from presage.models.quantisation import FakeQuantiser, Linear, calibrate, integer_layer, round_to
 from presage.models.training.loop import MODELS
 from presage.models.training.trainable import Trainable
 
@@ -59,7 +59,7 @@ def test_exported_layers_are_the_quantised_ones(network: Small) -> None:
 
 def test_gradients_pass_the_rounding(network: Small) -> None:
     x = torch.tensor([0.2, 0.5, -0.5, 1.7], requires_grad=True)
-    y = rounded(x, 1.0)
+    y = round_to(x, 1.0)
     assert y.tolist() == [0.0, 1.0, 0.0, 2.0]
     y.sum().backward()
     assert x.grad is not None

@@ -166,6 +166,23 @@ class Latent(Trainable):
             nats = nats + (pull - pull.detach())
         return nats, decoded, entropy
 
+    def _by_steps(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, float]:
+        """The same at qualities (B); steps tell nothing."""
+        dtype = working_dtype(pixels.device)
+        scaled = self.transforms.scaled(self.transforms.encode(pixels, dtype), quality)
+        hard = scaled.detach().round()
+        decoded = self.transforms.decode_steps(straight_through(hard, scaled), quality, dtype)
+        symbols = hard + ZERO
+        outputs, centres = self.prior.distributions(symbols.to(torch.uint8), quality)
+        nats = self.prior.nats(outputs, symbols, centres)
+        if not torch.is_grad_enabled():
+            return nats, decoded, 0.0
+        floor = (scaled.detach().floor()).clamp(max=self.config.levels - 2 - ZERO)
+        with torch.no_grad():
+            slope = self.prior.nats(outputs, floor + 1 + ZERO, centres) - self.prior.nats(outputs, floor + ZERO, centres)
+        pull = scaled.permute(3, 0, 1, 2) * slope
+        return nats + (pull - pull.detach()), decoded, 0.0
+
     @torch.no_grad()
     def restart_dead_codes(self, pixels: Tensor) -> None:
         """Make each category that pixels (B, H, W, 3) hardly choose a copy, nearly, of a busy one, as k-means splits clusters."""
@@ -185,34 +202,14 @@ class Latent(Trainable):
                 copies = rows[i * c.levels + donors]
                 rows[i * c.levels + dead] = copies + 0.1 * copies.std() * torch.randn_like(copies)
 
-    def _by_steps(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = working_dtype(pixels.device)
-        scaled = self.transforms.scaled(self.transforms.encode(pixels, dtype), quality)
-        hard = scaled.detach().round()
-        decoded = self.transforms.decode_steps(straight_through(hard, scaled), quality, dtype)
-        symbols = hard + ZERO
-        outputs, centres = self.prior.distributions(symbols.to(torch.uint8), quality)
-        nats = self.prior.nats(outputs, symbols, centres)
-        if not torch.is_grad_enabled():
-            return nats, decoded
-        floor = (scaled.detach().floor()).clamp(max=self.config.levels - 2 - ZERO)
-        with torch.no_grad():
-            slope = self.prior.nats(outputs, floor + 1 + ZERO, centres) - self.prior.nats(outputs, floor + ZERO, centres)
-        pull = scaled.permute(3, 0, 1, 2) * slope
-        return nats + (pull - pull.detach()), decoded
-
     def rate_and_error(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
         """Bits a pixel and mean squared error in grey levels of uint8 images (B, H, W, 3) at qualities (B); (B) each.
 
         And what `categories` tell of the features, in nats a latent: the entropy of all minus that of each.
         """
-        entropy: Tensor | float = 0.0
-        if self.config.quantiser == "categories":
-            nats, decoded, entropy = self._by_categories(pixels)
-        else:
-            nats, decoded = self._by_steps(pixels, quality)
-        count = pixels.shape[1] * pixels.shape[2]
-        bits = nats.sum((0, 2, 3)) / (count * math.log(2))
+        categories = self.config.quantiser == "categories"
+        nats, decoded, entropy = self._by_categories(pixels) if categories else self._by_steps(pixels, quality)
+        bits = nats.sum((0, 2, 3)) / (pixels.shape[1] * pixels.shape[2] * math.log(2))
         return bits, autoencoder.squared_errors(decoded, pixels), entropy
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -17,17 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..precision import working_dtype
-from ..quantisation import (
-    INPUT_BITS,
-    STREAM_BITS,
-    FakeQuantiser,
-    Linear,
-    calibrate,
-    module_list,
-    rounded,
-    rounded_inputs,
-    straight_through,
-)
+from ..quantisation import INPUT_BITS, STREAM_BITS, FakeQuantiser, Linear, calibrate, module_list, round_inputs, round_to, straight_through
 
 SCORE_BITS = 5  # scores of attention count 1/32
 WEIGHT = 255  # the largest weight of attention
@@ -114,7 +104,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, first: int, quantised:
     count, seen = scores.shape[-2:]
     hidden = torch.ones(count, seen, dtype=torch.bool, device=scores.device).triu(first + 1)
     if quantised:
-        scores = rounded(scores, 2.0**SCORE_BITS)
+        scores = round_to(scores, 2.0**SCORE_BITS)
     scores = scores.masked_fill(hidden, -1e9)
     shares = scores.softmax(-1)
     if not quantised:
@@ -123,7 +113,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, first: int, quantised:
         depth = (scores.amax(-1, keepdim=True) - scores).clamp(max=FARTHEST / 2**SCORE_BITS)
         weights = (torch.exp(-depth) * WEIGHT).round().masked_fill(hidden, 0.0)
         exact = weights / weights.sum(-1, keepdim=True)
-    return rounded(straight_through(exact, shares) @ values.float(), torch.exp2(value_bits.float()))
+    return round_to(straight_through(exact, shares) @ values.float(), torch.exp2(value_bits.float()))
 
 
 class Transformer(nn.Module):
@@ -172,11 +162,11 @@ class Transformer(nn.Module):
     def embedded(self, layer: int, chosen: Tensor) -> Tensor:
         """The embedding of codes of a layer, on its grid when quantised; (..., embedding)."""
         table = self.embedding[0 if self.config.shared else layer]
-        table = rounded_inputs(table) if self.quantised else table
+        table = round_inputs(table) if self.quantised else table
         return table.to(working_dtype(table.device))[chosen]
 
     def _stream(self, x: Tensor) -> Tensor:
-        return rounded(x.float(), torch.exp2(self.stream_bits.float())) if self.quantised else x.float()
+        return round_to(x.float(), torch.exp2(self.stream_bits.float())) if self.quantised else x.float()
 
     def _tokens(self, segment: int, chosen: Sequence[Tensor], height: int, width: int) -> Tensor:
         """The first stream (B, T, h, w, width) of a segment's tokens."""

@@ -21,17 +21,7 @@ from torch import Tensor, nn
 
 from .. import context, logistic
 from ..precision import working_dtype
-from ..quantisation import (
-    INPUT_BITS,
-    STREAM_BITS,
-    FakeQuantiser,
-    Linear,
-    calibrate,
-    module_list,
-    rounded,
-    rounded_inputs,
-    straight_through,
-)
+from ..quantisation import INPUT_BITS, STREAM_BITS, FakeQuantiser, Linear, calibrate, module_list, round_inputs, round_to, straight_through
 from ..training.trainable import Trainable
 from . import learned as forecast
 
@@ -147,11 +137,11 @@ def gated(sums: Tensor, stream_bits: Tensor, quantised: bool) -> Tensor:
     if not quantised:
         return a * torch.sigmoid(b)
     unit = torch.exp2(stream_bits.float())
-    a = rounded(a, unit)
+    a = round_to(a, unit)
     argument = (b * 2**GATE_BITS + 0.5).floor().clamp(-128, 127) / 2**GATE_BITS
     steps = 2**GATE_LEVELS
     gate = straight_through((torch.sigmoid(argument) * steps).round() / steps, torch.sigmoid(b))
-    return rounded(a * gate, unit)
+    return round_to(a * gate, unit)
 
 
 class PixelCNN(Trainable):
@@ -223,13 +213,13 @@ class PixelCNN(Trainable):
     def conditions(self, quality: Tensor) -> Tensor:
         """The numbers that say what qualities (B) in 0..1 are, on their grid when quantised; (B, CONDITION)."""
         smooth = between_knots(self.condition, quality)
-        return rounded_inputs(smooth) if self.quantised else smooth
+        return round_inputs(smooth) if self.quantised else smooth
 
     def inputs(self, symbols: Tensor, quality: Tensor | None = None) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
         """Of symbols (B, H, W, C): own inputs, seen inputs, hints (B, H, W, C, hints), centres in grey levels (B, H, W, C)."""
         dtype = working_dtype(symbols.device)
         if self.config.context == "embedded":
-            tables = (rounded_inputs(self.embedding) if self.quantised else self.embedding).to(dtype)
+            tables = (round_inputs(self.embedding) if self.quantised else self.embedding).to(dtype)
             hints = torch.stack([tables[i][symbols[..., i].long()] for i in range(self.config.channels)], dim=-2)
             own = None
             if self.config.qualities:
@@ -262,7 +252,7 @@ class PixelCNN(Trainable):
 
     def _stream(self, x: Tensor, quantised: bool) -> Tensor:
         """The start of a residual stream."""
-        return rounded(x.float(), torch.exp2(self.stream_bits.float())) if quantised else x.float()
+        return round_to(x.float(), torch.exp2(self.stream_bits.float())) if quantised else x.float()
 
     def outputs(self, y: Tensor, hints: Tensor) -> Tensor:
         """Parameters of all distributions, float32 (C, B, H, W, outputs)."""

@@ -141,14 +141,10 @@ def tiles(mosaic: Pixels, side: int) -> list[Pixels]:
     return [mosaic[side * r : side * (r + 1), side * c : side * (c + 1)] for r in range(rows) for c in range(columns)]
 
 
-def write_validation(pictures: Pictures, folder: Path) -> None:
-    """Write the held-out pictures as PNG files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, pixels in enumerate(pictures.validation):
-        Image.fromarray(pixels).save(folder / f"held-out-{i:03}.png")
-
-
 if __name__ == "__main__":
     from .loop import read_run
 
-    write_validation(Pictures(DataConfig(**read_run(Path(sys.argv[1]), sys.argv[3:]).data)), Path(sys.argv[2]))
+    folder = Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, pixels in enumerate(Pictures(DataConfig(**read_run(Path(sys.argv[1]), sys.argv[3:]).data)).validation):
+        Image.fromarray(pixels).save(folder / f"held-out-{i:03}.png")
