@@ -56,11 +56,11 @@ class Tables:
     def of_signed(self, values: Tensor) -> Tensor:
         """Compand plane differences; int8 of the same shape."""
         place = (values + SIGNED_LIMIT).clamp_(0, 2 * SIGNED_LIMIT).int()
-        return self.signed.index_select(0, place.flatten()).view(values.shape)
+        return self.signed.to(values.device).index_select(0, place.flatten()).view(values.shape)
 
     def of_error(self, errors: Tensor) -> Tensor:
         """Compand sums of absolute errors; int8 of the same shape."""
-        return self.error.index_select(0, errors.int().flatten()).view(errors.shape)
+        return self.error.to(errors.device).index_select(0, errors.int().flatten()).view(errors.shape)
 
 
 def planes(pixels: Tensor) -> Tensor:

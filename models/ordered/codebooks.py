@@ -39,6 +39,9 @@ class View:
     side: int
     matrix: Tensor
 
+    def to(self, device: torch.device) -> "View":
+        return View(self.side, self.matrix.to(device))
+
     def analyse(self, features: Tensor) -> Tensor:
         """(B, h, w, C) -> (B, patches, D), patches row by row."""
         b, h, w, c = features.shape
@@ -193,8 +196,8 @@ def train_book(values: Tensor, codewords: int, price: float) -> tuple[Tensor, Te
     """
     vectors = values[torch.randint(len(values), (codewords,))].clone()
     vectors[0] = 0
-    lengths = torch.full((codewords,), 0.5 * math.log2(codewords))
-    counts = torch.ones(codewords)
+    lengths = values.new_full((codewords,), 0.5 * math.log2(codewords))
+    counts = values.new_ones(codewords)
     for _ in range(ROUNDS):
         chosen = _cheapest(values, vectors, price * lengths)
         counts = torch.bincount(chosen, minlength=codewords).float()
@@ -218,12 +221,12 @@ def choose_layers(features: Tensor, strides: Sequence[tuple[int, int]], codeword
     known = torch.zeros_like(features)
     order: list[tuple[int, int]] = []
     channels, layers = features.shape[-1], sum(count for _, count in strides)
-    before = (errors(known, torch.zeros(known.shape[:3])) + 1).log().mean()
+    before = (errors(known, known.new_zeros(known.shape[:3])) + 1).log().mean()
     for stride, count in strides:
-        views = [photo_view(stride, channel, channels) for channel in range(channels_at(stride, channels))]
+        views = [photo_view(stride, channel, channels).to(known.device) for channel in range(channels_at(stride, channels))]
         for _ in range(count):
             price = float(prices[len(order)])
-            share = torch.full(known.shape[:3], (len(order) + 1) / layers)
+            share = known.new_full(known.shape[:3], (len(order) + 1) / layers)
             seen = [view.analyse(features - known) for view in views]
             energy = torch.stack([(v.square().sum(-1) - 5 * price).clamp(min=0).mean() for v in seen])
             best: tuple[float, int, Tensor, Tensor] | None = None

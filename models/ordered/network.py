@@ -133,8 +133,7 @@ class Transforms(nn.Module):
     @property
     def views(self) -> list[codes.View]:
         if not self._views:
-            device = self.chosen.device
-            self._views = [codes.View(view.side, view.matrix.to(device)) for view in self.settled.views()]
+            self._views = [view.to(self.chosen.device) for view in self.settled.views()]
         return self._views
 
     def encode(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
@@ -186,7 +185,7 @@ class Ordered(Transforms, Trainable):
         parts = {k.removeprefix("transforms."): v.float() for k, v in tensors.items() if k.startswith("transforms.")}
         self.encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in parts.items() if k.startswith("encoder.")})
         self.decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in parts.items() if k.startswith("decoder.")})
-        quality = torch.tensor([TYPICAL])
+        quality = parts["gain"].new_tensor([TYPICAL])
         scale = (between_knots(parts["gain"], quality) + between_knots(parts["inverse_gain"], quality))[0].exp()
         decoder = self.decoder
         assert isinstance(decoder, autoencoder.ResidualDecoder)

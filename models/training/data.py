@@ -144,7 +144,7 @@ def tiles(mosaic: Pixels, side: int) -> list[Pixels]:
 if __name__ == "__main__":
     from .loop import read_run
 
-    folder = Path(sys.argv[2])
+    pictures, folder = Pictures(DataConfig(**read_run(Path(sys.argv[1]), sys.argv[3:]).data)), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    for i, pixels in enumerate(Pictures(DataConfig(**read_run(Path(sys.argv[1]), sys.argv[3:]).data)).validation):
+    for i, pixels in enumerate(pictures.validation):
         Image.fromarray(pixels).save(folder / f"held-out-{i:03}.png")

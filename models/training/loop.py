@@ -138,7 +138,7 @@ class Trainer:
         start, random = self.config.start, np.random.default_rng(self.config.seed)
         from_weights = start.endswith(".safetensors")
         if from_weights:
-            self.network.start_from(load_file(start))
+            self.network.start_from(load_file(start, device=str(self.device)))
         elif start:
             other = torch.load(start, map_location=self.device, weights_only=True)
             first, own = {**other["network"], **other["average"]}, self.network.state_dict()
