@@ -12,12 +12,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+COLOURS = F.normalize(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]]))  # grey and two opponent colours
 
-def reach(residual: bool, fine_blocks: int, coarse_blocks: int) -> int:
-    """Latents beyond a window that its pixels depend on, or whose pixels it depends on, are at most so many."""
-    if residual:  # a coarse layer reaches one latent, two fine layers another
+
+def receptive_field(residual: bool, fine_blocks: int, coarse_blocks: int) -> int:
+    """Its radius in latents: how far beyond a window are latents that its pixels depend on, or pixels that its latents depend on."""
+    if residual:  # a coarse layer adds one latent, two fine layers another
         return 1 + coarse_blocks + -(-(fine_blocks + 2) // 2)
     return 7  # four 3 x 3 layers at a quarter of the side, two of 4 x 4, two of 3 x 3 on pixels
+
+
+def network_input(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 pixels (B, H, W, 3) in -1..1, (B, 3, H, W)."""
+    return pixels.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1
+
+
+def squared_errors(decoded: Tensor, pixels: Tensor) -> Tensor:
+    """Mean squared errors in grey levels (B) of what is decoded in -1..1 (B, 3, H, W) for uint8 pixels (B, H, W, 3)."""
+    return ((decoded + 1) * 127.5 - pixels.permute(0, 3, 1, 2).float()).square().mean((1, 2, 3))
+
+
+def mean_psnr(errors: Tensor) -> float:
+    """In dB, of squared errors in grey levels (B)."""
+    return float((10 * torch.log10(255**2 / errors.clamp(min=1e-3))).mean())
 
 
 class Convolution(nn.Module):
@@ -55,8 +72,8 @@ class BasicBlock(nn.Module):
         self.first, self.second = Convolution(width, width), Convolution(width, width, gain=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = F.relu(x + self.second(F.relu(self.first(x))))
-        return found
+        result: Tensor = F.relu(x + self.second(F.relu(self.first(x))))
+        return result
 
 
 class Bottleneck(nn.Module):
@@ -68,8 +85,8 @@ class Bottleneck(nn.Module):
         self.last = Convolution(width // 2, width, 1, gain=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = x + self.last(F.relu(self.middle(F.relu(self.first(x)))))
-        return found
+        result: Tensor = x + self.last(F.relu(self.middle(F.relu(self.first(x)))))
+        return result
 
 
 def strided_encoder(width: int, outputs: int) -> nn.Sequential:
@@ -92,23 +109,26 @@ def strided_decoder(width: int, inputs: int) -> nn.Sequential:
     )  # fmt: skip
 
 
+def waves(count: int) -> Tensor:
+    """The orthonormal discrete cosines of so many pixels, (frequencies, pixels)."""
+    phase = (torch.arange(count) + 0.5) * math.pi / count
+    return torch.stack([torch.cos(phase * k) * ((2 if k else 1) / count) ** 0.5 for k in range(count)])
+
+
+def picture(colour: int, u: int, v: int, side: int) -> Tensor:
+    """The basis picture (3, side, side) of a colour, a horizontal and a vertical frequency."""
+    return COLOURS[colour][:, None, None] * waves(side)[v][:, None] * waves(side)[u]
+
+
 def cosines(count: int) -> Tensor:
     """The first of the orthonormal basis pictures of 8 x 8 pixels, smooth ones first, (count, 3, 8, 8).
 
     Of every eight, six are grey and one each of two opponent colours.
     """
-    place = (torch.arange(8) + 0.5) * math.pi / 8
-    waves = torch.stack([torch.cos(place * k) * (0.5 if k else 0.125**0.5) for k in range(8)])
     by_frequency = sorted(((u, v) for u in range(8) for v in range(8)), key=lambda p: (p[0] ** 2 + p[1] ** 2, p))
-    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
-    colours = colours / colours.norm(dim=1, keepdim=True)
-    used, basis = [0, 0, 0], []
-    for i in range(count):
-        colour = {1: 1, 2: 2}.get(i % 8, 0)
-        u, v = by_frequency[used[colour]]
-        used[colour] += 1
-        basis.append(colours[colour][:, None, None] * waves[v][:, None] * waves[u])
-    return torch.stack(basis)
+    frequencies = [iter(by_frequency) for _ in range(3)]
+    in_turn = [{1: 1, 2: 2}.get(i % 8, 0) for i in range(count)]
+    return torch.stack([picture(colour, *next(frequencies[colour]), 8) for colour in in_turn])
 
 
 class ResidualEncoder(nn.Module):

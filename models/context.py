@@ -26,6 +26,7 @@ SIGNED_LIMIT, ERROR_LIMIT = 640, 255 * 6
 HINT_LIMIT = 511  # of a residual that later channels are told of
 NEIGHBOURS, REMEMBERED = PIXEL_BLOCK[0] * PIXEL_BLOCK[1], ERROR_BLOCK[0] * ERROR_BLOCK[1]
 INPUTS = CHANNELS * (NEIGHBOURS + PREDICTIONS + REMEMBERED)
+HINTS = 2  # numbers that tell of an earlier channel's residual
 
 
 def offsets(block: tuple[int, int]) -> list[tuple[int, int]]:
@@ -57,11 +58,11 @@ class Tables:
     def of_signed(self, values: Tensor) -> Tensor:
         """Compand plane differences; int8 of the same shape."""
         place = (values + SIGNED_LIMIT).clamp_(0, 2 * SIGNED_LIMIT).int()
-        return self.signed.index_select(0, place.flatten()).view(values.shape)
+        return self.signed.to(values.device).index_select(0, place.flatten()).view(values.shape)
 
     def of_error(self, errors: Tensor) -> Tensor:
         """Compand sums of absolute errors; int8 of the same shape."""
-        return self.error.index_select(0, errors.int().flatten()).view(errors.shape)
+        return self.error.to(errors.device).index_select(0, errors.int().flatten()).view(errors.shape)
 
 
 def planes(pixels: Tensor) -> Tensor:
@@ -147,6 +148,11 @@ def features(pixels: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
     residuals = values - middle(combined)
     remembered = shifted(tables.of_signed(residuals), ERROR_BLOCK)
     return network_input(near, errors, remembered, combined, tables), combined, residuals
+
+
+def hints(residuals: Tensor, tables: Tables) -> Tensor:
+    """What later channels are told of residuals (...): companded, and times 8 while they are small; int8 (..., HINTS)."""
+    return torch.stack([tables.of_signed(residuals), (residuals * 8).clamp(-127, 127).to(torch.int8)], dim=-1)
 
 
 def centres(combined: Tensor, green: Tensor) -> Tensor:

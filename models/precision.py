@@ -17,9 +17,9 @@ def working_dtype(device: torch.device) -> torch.dtype:
 def _seconds(dtype: torch.dtype, device: torch.device) -> float:
     """How long the product of two square matrices takes, at best."""
     x = torch.ones((SIDE, SIDE), dtype=dtype, device=device)
-    found = []
+    seconds = []
     for _ in range(1 + ROUNDS):
         started = time.perf_counter()
         (x @ x).cpu()  # waits for a GPU
-        found.append(time.perf_counter() - started)
-    return min(found[1:])
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])

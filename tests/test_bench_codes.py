@@ -28,7 +28,7 @@ def pictures(count: int) -> codes.Pixels:
 def ordered() -> Ordered:
     torch.manual_seed(0)
     network = Ordered(Config("leaky", channels=6, width=8, entries=20, shared=True, last_price=0.0, first_price=0.0, prior=PRIOR))
-    network.begin(torch.from_numpy(pictures(64)), fresh=True)
+    network.begin(lambda count: torch.from_numpy(pictures(count)), fresh=True)
     return network.eval().requires_grad_(False)
 
 

@@ -74,7 +74,7 @@ def test_no_gradient_from_later_pixels() -> None:
 def test_float_network_is_the_integer_one() -> None:
     """Trained form (masked slices, bfloat16) against exact form: nearly the same bits."""
     from presage.models.photo.exact import ExactPhoto
-    from presage.models.training import export
+    from presage.models.photo.export import photo_tensors
 
     torch.manual_seed(3)
     trained = photo.Photo(photo.Config(hidden=16, width=32, blocks=2, head=16, mixtures=3))
@@ -85,7 +85,7 @@ def test_float_network_is_the_integer_one() -> None:
     trained.quantise(sample)
     with torch.no_grad():
         expected = float(trained(sample).mean()) / np.log(2)
-    exact = ExactPhoto(export.photo_tensors(trained))
+    exact = ExactPhoto(photo_tensors(trained))
     bits = ideal_bits(exact, pixels)
     assert abs(bits - expected) < 0.005 * expected
 

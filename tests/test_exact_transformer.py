@@ -21,7 +21,7 @@ from presage.models.model import Turn
 from presage.models.ordered import exact_prior as exact_transformer
 from presage.models.ordered import prior as transformer
 from presage.models.ordered.exact_prior import ExactTransformer, order, walk
-from presage.models.training import export
+from presage.models.ordered.export import transformer_tensors
 
 MODELS = ("tiny-ordered", "tiny-codes")
 SIZE = (8, 12)  # of the map, in places
@@ -223,7 +223,7 @@ def made(design: str) -> tuple[transformer.Transformer, ExactTransformer]:
     for layer in network.outs:
         layer.weight.data *= 4
     network.quantise([torch.from_numpy(layer) for layer in some_codes(network, SIZE, 4)], *SIZE)
-    return network, ExactTransformer(export.transformer_tensors(network))
+    return network, ExactTransformer(transformer_tensors(network))
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -249,7 +249,7 @@ def test_the_page_s_network_is_the_integer_one(design: str) -> None:
     """Section 10 of FORMAT.md for other numbers of entries, heads, blocks and sides than the golden files have."""
     network, exact = made(design)
     codes = some_codes(network, SIZE, 1)
-    tensors = {name: tensor.numpy().astype(np.int64) for name, tensor in export.transformer_tensors(network).items()}
+    tensors = {name: tensor.numpy().astype(np.int64) for name, tensor in transformer_tensors(network).items()}
     page = Prior(tensors, 8 * SIZE[0], 8 * SIZE[1])
     for layer, (weights, own) in enumerate(zip(weights_of(exact, codes, SIZE), codes, strict=True)):
         h, w = page.size(layer)

@@ -20,7 +20,7 @@ from presage.models import catalogue
 from presage.models.pixelcnn import network as pixelcnn
 from presage.models.pixelcnn.evaluator import Evaluator
 from presage.models.pixelcnn.exact import ExactPixelCNN
-from presage.models.training import export
+from presage.models.pixelcnn.export import pixelcnn_tensors
 
 NAMES = ("ancestral", "wavefront", "fixed-point", "zeros", "last", "argmax", "forecast")
 
@@ -144,7 +144,7 @@ def random_network(seed: int, channels: int, levels: int, slope: int, blocks: in
     for out in trained.outs:
         out.weight.data *= 8  # opinions strong enough to matter
     trained.quantise(torch.randint(levels, (4, 8, 8, channels), dtype=torch.uint8))
-    return ExactPixelCNN(export.pixelcnn_tensors(trained))
+    return ExactPixelCNN(pixelcnn_tensors(trained))
 
 
 def record(network: ExactPixelCNN, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -235,7 +235,7 @@ def test_float_network_is_the_integer_one(context: str, slope: int) -> None:
     trained.quantise(torch.from_numpy(pixels))
     with torch.no_grad():
         expected = float(trained(torch.from_numpy(pixels)).mean()) / np.log(2)
-    network = ExactPixelCNN(export.pixelcnn_tensors(trained))
+    network = ExactPixelCNN(pixelcnn_tensors(trained))
     coded = pixels[..., [1, 0, 2]] if context == "relative" else pixels
     _, size = record(network, np.ascontiguousarray(coded))
     assert abs((16 - np.log2(size)).mean() - expected) < 0.005 * expected

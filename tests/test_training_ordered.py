@@ -197,23 +197,23 @@ def test_views_are_projections(stride: int, channel: int) -> None:
     assert float(back.abs().max()) < 1e-5
 
 
-def test_idle_entries_are_revived() -> None:
+def test_dead_codes_are_restarted() -> None:
     torch.manual_seed(0)
     books = codes.Codebooks(3, 16, 4, False)
     books.counts.fill_(10.0)
     before = books.vectors.clone()
-    books.revive()
-    assert torch.equal(books.vectors, before)  # none is idle
+    books.restart_dead_codes()
+    assert torch.equal(books.vectors, before)  # none is dead
     books.counts[1, [2, 7]] = 0.01
     books.counts[1, 5] = 1000.0
-    books.revive()
+    books.restart_dead_codes()
     moved = (books.vectors != before).any(-1)
     assert moved.nonzero().tolist() == [[1, 2], [1, 7]]
     nearest = torch.cdist(books.vectors[1, [2, 7]], before[1]).min(1)
     assert 5 in nearest.indices.tolist()
     assert float(nearest.values.max()) < 0.5
     assert torch.allclose(books.sums[1, [2, 7]], books.vectors[1, [2, 7]] * books.counts[1, [2, 7]].unsqueeze(1))
-    assert float(books.counts[1].min()) > codes.IDLE * float(books.counts[1].mean())
+    assert float(books.counts[1].min()) > codes.DEAD * float(books.counts[1].mean())
 
 
 def test_codebooks_stay_as_they_are_while_the_prior_is_trained() -> None:
@@ -221,7 +221,7 @@ def test_codebooks_stay_as_they_are_while_the_prior_is_trained() -> None:
         network = leaky(stage=stage)
         network.codebooks.counts[0, 3] = 0.0
         before = network.codebooks.vectors.clone()
-        network.revive(torch.zeros(1, 32, 32, 3))
+        network.restart_dead_codes(torch.zeros(1, 32, 32, 3))
         assert torch.equal(network.codebooks.vectors, before) != moves
 
 
@@ -233,13 +233,9 @@ def test_codebooks_follow_what_chooses_them(shared: bool) -> None:
     books.vectors.copy_(centres + 0.5)
     books.sums.copy_(books.vectors)
     for _ in range(1500):
-        values = centres[torch.randint(4, (64,))] + 0.1 * torch.randn(64, 2)
-        if shared:
-            both = values.view(32, 2, 2)
-            books.follow_all(both, books.choose(0, both), torch.ones(32, 2, dtype=torch.bool))
-        else:
-            for layer in range(2):
-                books.follow(layer, values, books.choose(layer, values))
+        values = centres[torch.randint(4, (32, 2))] + 0.1 * torch.randn(32, 2, 2)
+        for several in [range(2)] if shared else [range(1), range(1, 2)]:
+            books.ema_update(several, values, books.choose(several.start, values), torch.ones(32, 2, dtype=torch.bool))
     assert float((books.vectors - centres).abs().max()) < 0.1
 
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ...models.autoencoder import leaky_decoder, leaky_encoder
 from ...models.ordered import codebooks as codes
 from ...models.ordered.network import Ordered
-from ...models.photo.network import straight_through
 from ...models.precision import working_dtype
+from ...models.quantisation import straight_through
 from ...models.training import loop as train
 from ...models.training.data import DataConfig, Pictures, Pixels
 
@@ -151,8 +151,7 @@ class Spatial(Ablation):
         with torch.no_grad():
             values = self.analyse(pixels).flatten(0, 1)
         vectors, counts = codes.train_book(values, self.codebooks.vectors.shape[1], 0.0)
-        self.codebooks.vectors[0], self.codebooks.counts[0] = vectors, counts.clamp(min=1e-3) / 64
-        self.codebooks.sums[0] = vectors * self.codebooks.counts[0].unsqueeze(1)
+        self.codebooks.start(0, vectors, counts)
 
     def forward(self, pixels: Tensor) -> Tensor:
         keep = self.kept(len(pixels))
@@ -160,7 +159,7 @@ class Spatial(Ablation):
         with torch.no_grad():
             chosen = self.codebooks.choose(0, values)
             vectors = self.codebooks.look_up(0, chosen)
-            self.codebooks.follow(0, values[keep], chosen[keep])
+            self.codebooks.ema_update(range(1), values, chosen, keep)
         square = ((values - vectors).square().sum(-1) * keep).sum(1)
         decoded = self.synthesise(straight_through(vectors, values) * keep.unsqueeze(-1))
         target = network_input(pixels).float()
@@ -250,7 +249,7 @@ def fit(network: Ablation, pictures: Pictures, steps: int, batch: int, rate: flo
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         if isinstance(network, Spatial) and step % 50 == 0 and step < steps // 2:
-            network.codebooks.revive()
+            network.codebooks.restart_dead_codes()
         total += float(loss.detach())
         if (step + 1) % 200 == 0:
             log(f"step {step + 1}/{steps}: loss {total / 200:.4f}, {time.perf_counter() - started:.0f} s")

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..autoencoder import reach
+from ..autoencoder import receptive_field
 from ..frequencies import Mixtures
 from ..model import Code, Known, Pixels, Size, Span, Symbols, Turn, Way
 from ..pixelcnn.evaluator import Evaluator
@@ -56,7 +56,7 @@ class ExactLatent:
         self.qualities = QUALITIES if self.config.quantiser == "steps" else 1  # categories have one
         walkable = self.prior.config.slope and self.prior.config.output == "mixture"
         self.coding: Way = "tiles" if walkable else "groups"
-        self.margin = reach(self.config.quantiser == "steps", self.config.fine_blocks, self.config.blocks)
+        self.margin = receptive_field(self.config.quantiser == "steps", self.config.fine_blocks, self.config.blocks)
 
     def predictor(self, quality: int) -> ExactPixelCNN:
         """The prior of the latents at a quality 0 ... qualities - 1."""

@@ -1,7 +1,7 @@
 """The `latent` networks: a discrete-latent autoencoder and a PixelCNN prior over its latents, as they are trained.
 
 Pixels -> encoder -> integers (the latents) -> decoder -> pixels. The latents are symbols of the prior, which is the
-`pixelcnn` of `pixelcnn.py`, exact in its integer form; encoder and decoder stay floating point.
+`pixelcnn` of `pixelcnn/network.py`, exact in its integer form; encoder and decoder stay floating point.
 
 Two kinds of latents (`quantiser`):
 
@@ -16,7 +16,7 @@ slope of the expected code length if a value were rounded to either of them with
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import autoencoder
-from ..photo.network import straight_through
 from ..pixelcnn import network as pixelcnn
 from ..pixelcnn.network import KNOTS, between_knots
 from ..precision import working_dtype
+from ..quantisation import straight_through
+from ..training.trainable import Trainable
 
-QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the place between the knots of gains and conditions
+QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the position between the knots of gains and conditions
 ZERO = 120  # the symbol of the integer 0; in the middle of the symbols that share its high nibble
 STAGES = ("joint", "autoencoder", "prior")
 
@@ -44,9 +45,9 @@ class Config:
     fine_width: int = 128  # of the layers at a quarter of the side; `steps` only
     fine_blocks: int = 2
     blocks: int = 4
-    low: float = 0.0005  # bits a pixel that a unit of mean squared error, in grey levels, is worth at quality 0
+    low: float = 0.0005  # rate-distortion multiplier at quality 0: bits a pixel that a unit of mean squared error, in grey levels, is worth
     high: float = 0.06  # at the best quality
-    usage: float = 0.0  # `categories`: what a nat that the categories tell is worth, so that none lies idle
+    usage: float = 0.0  # `categories`: what a nat that the categories tell is worth, so that none is dead
     beta: float = 1.0  # `categories`: of a bit an image dimension, beside 100 times the squared error, in the stage `joint`
     stage: str = "joint"  # what is trained
     prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `pixelcnn.Config`
@@ -68,7 +69,7 @@ class Config:
         return pixelcnn.Config(**(own | dict(self.prior)))
 
     def weight_of(self, quality: Tensor) -> Tensor:
-        """Bits a pixel that a unit of squared error is worth, at qualities 0..1."""
+        """The rate-distortion multiplier at qualities 0..1: bits a pixel that a unit of squared error is worth."""
         return self.low * (self.high / self.low) ** quality
 
 
@@ -91,10 +92,9 @@ class Transforms(nn.Module):
         self.gain = nn.Parameter(first)  # natural logarithms
         self.inverse_gain = nn.Parameter(-first)
 
-    def encode(self, pixels: Tensor, kind: torch.dtype) -> Tensor:
+    def encode(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """What is quantised, of uint8 pixels (B, H, W, 3): (B, h, w, channels), or logits (B, h, w, channels, levels)."""
-        x = pixels.permute(0, 3, 1, 2).to(kind) / 127.5 - 1
-        features: Tensor = self.encoder(x).permute(0, 2, 3, 1).float()
+        features: Tensor = self.encoder(autoencoder.network_input(pixels, dtype)).permute(0, 2, 3, 1).float()
         return features.unflatten(-1, (self.config.channels, -1)) if self.config.quantiser == "categories" else features
 
     def scaled(self, features: Tensor, quality: Tensor) -> Tensor:
@@ -102,23 +102,23 @@ class Transforms(nn.Module):
         gain = between_knots(self.gain, quality).exp()[:, None, None]
         return (features * gain).clamp(-ZERO, self.config.levels - 1 - ZERO)
 
-    def decode_steps(self, values: Tensor, quality: Tensor, kind: torch.dtype) -> Tensor:
+    def decode_steps(self, values: Tensor, quality: Tensor, dtype: torch.dtype) -> Tensor:
         """Integers (B, h, w, channels) at qualities (B) -> pixels in -1..1, float32 (B, 3, H, W)."""
         values = values * between_knots(self.inverse_gain, quality).exp()[:, None, None]
         plane = quality[:, None, None, None].expand(*values.shape[:3], 1)
-        x: Tensor = self.decoder(torch.cat([values, plane], -1).permute(0, 3, 1, 2).to(kind))
+        x: Tensor = self.decoder(torch.cat([values, plane], -1).permute(0, 3, 1, 2).to(dtype))
         return x.float()
 
-    def decode_categories(self, chosen: Tensor, kind: torch.dtype) -> Tensor:
+    def decode_categories(self, chosen: Tensor, dtype: torch.dtype) -> Tensor:
         """One-hot categories (B, h, w, channels, levels) -> pixels in -1..1, float32 (B, 3, H, W)."""
-        x: Tensor = self.decoder(chosen.flatten(3).permute(0, 3, 1, 2).to(kind))
+        x: Tensor = self.decoder(chosen.flatten(3).permute(0, 3, 1, 2).to(dtype))
         return x.float()
 
 
-class Latent(nn.Module):
+class Latent(Trainable):
     """Float network; `forward` gives what training makes small."""
 
-    unit = 1.0
+    unit, unit_name = 1.0, "loss"
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -129,12 +129,7 @@ class Latent(nn.Module):
         if frozen is not None:
             frozen.requires_grad_(False)
 
-    @property
-    def quantised(self) -> Tensor:
-        return self.prior.quantised
-
     def compile_loss(self) -> None:
-        """See `PixelCNN.compile_loss`."""
         self.prior.compile_loss()
 
     def quantise(self, sample: Tensor) -> None:
@@ -152,13 +147,13 @@ class Latent(nn.Module):
 
     def _by_categories(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Nats (C, B, h, w) of the latents, the decoded pixels, and what the categories tell in nats a latent."""
-        kind, stage = working_dtype(pixels.device), self.config.stage
+        dtype, stage = working_dtype(pixels.device), self.config.stage
         with torch.set_grad_enabled(self.training and stage != "prior"):
-            logits = self.transforms.encode(pixels, kind)
+            logits = self.transforms.encode(pixels, dtype)
             symbols = logits.argmax(-1)
             hard = F.one_hot(symbols, self.config.levels).to(logits.dtype)
             chances = logits.softmax(-1)
-            decoded = self.transforms.decode_categories(straight_through(hard, chances), kind)
+            decoded = self.transforms.decode_categories(straight_through(hard, chances), dtype)
             shares = chances.mean((0, 1, 2)).clamp(min=1e-8)
             entropy = (chances * logits.log_softmax(-1)).sum(-1).mean() - (shares * shares.log()).sum(-1).mean()
         if stage == "autoencoder":
@@ -171,54 +166,51 @@ class Latent(nn.Module):
             nats = nats + (pull - pull.detach())
         return nats, decoded, entropy
 
+    def _by_steps(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, float]:
+        """The same at qualities (B); steps tell nothing."""
+        dtype = working_dtype(pixels.device)
+        scaled = self.transforms.scaled(self.transforms.encode(pixels, dtype), quality)
+        hard = scaled.detach().round()
+        decoded = self.transforms.decode_steps(straight_through(hard, scaled), quality, dtype)
+        symbols = hard + ZERO
+        outputs, centres = self.prior.distributions(symbols.to(torch.uint8), quality)
+        nats = self.prior.nats(outputs, symbols, centres)
+        if not torch.is_grad_enabled():
+            return nats, decoded, 0.0
+        floor = (scaled.detach().floor()).clamp(max=self.config.levels - 2 - ZERO)
+        with torch.no_grad():
+            slope = self.prior.nats(outputs, floor + 1 + ZERO, centres) - self.prior.nats(outputs, floor + ZERO, centres)
+        pull = scaled.permute(3, 0, 1, 2) * slope
+        return nats + (pull - pull.detach()), decoded, 0.0
+
     @torch.no_grad()
-    def revive(self, pixels: Tensor) -> None:
-        """Make each category that lies idle on pixels (B, H, W, 3) a copy, nearly, of a busy one, as k-means splits clusters."""
+    def restart_dead_codes(self, pixels: Tensor) -> None:
+        """Make each category that pixels (B, H, W, 3) hardly choose a copy, nearly, of a busy one, as k-means splits clusters."""
         c, t = self.config, self.transforms
+        if c.quantiser == "steps":
+            return
         chosen = t.encode(pixels, working_dtype(pixels.device)).argmax(-1).flatten(0, 2)  # (n, channels)
         logits, inputs = list(t.encoder.children())[-1], next(t.decoder.children())
         assert isinstance(logits, autoencoder.Convolution)
         assert isinstance(inputs, autoencoder.Convolution)
         for i in range(c.channels):
             uses = torch.bincount(chosen[:, i], minlength=c.levels).float()
-            idle = torch.nonzero(uses < 0.1 * uses.mean()).flatten()
-            donors = torch.multinomial(uses, len(idle), replacement=True) if len(idle) else idle
+            dead = torch.nonzero(uses < 0.1 * uses.mean()).flatten()
+            donors = torch.multinomial(uses, len(dead), replacement=True) if len(dead) else dead
             for table, dim in ((logits.weight, 0), (logits.bias, 0), (inputs.weight, 1)):
                 rows = table.transpose(0, dim)
                 copies = rows[i * c.levels + donors]
-                rows[i * c.levels + idle] = copies + 0.1 * copies.std() * torch.randn_like(copies)
-
-    def _by_steps(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-        kind = working_dtype(pixels.device)
-        scaled = self.transforms.scaled(self.transforms.encode(pixels, kind), quality)
-        hard = scaled.detach().round()
-        decoded = self.transforms.decode_steps(straight_through(hard, scaled), quality, kind)
-        symbols = hard + ZERO
-        outputs, centres = self.prior.distributions(symbols.to(torch.uint8), quality)
-        nats = self.prior.nats(outputs, symbols, centres)
-        if not torch.is_grad_enabled():
-            return nats, decoded
-        floor = (scaled.detach().floor()).clamp(max=self.config.levels - 2 - ZERO)
-        with torch.no_grad():
-            slope = self.prior.nats(outputs, floor + 1 + ZERO, centres) - self.prior.nats(outputs, floor + ZERO, centres)
-        pull = scaled.permute(3, 0, 1, 2) * slope
-        return nats + (pull - pull.detach()), decoded
+                rows[i * c.levels + dead] = copies + 0.1 * copies.std() * torch.randn_like(copies)
 
     def rate_and_error(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
         """Bits a pixel and mean squared error in grey levels of uint8 images (B, H, W, 3) at qualities (B); (B) each.
 
         And what `categories` tell of the features, in nats a latent: the entropy of all minus that of each.
         """
-        entropy: Tensor | float = 0.0
-        if self.config.quantiser == "categories":
-            nats, decoded, entropy = self._by_categories(pixels)
-        else:
-            nats, decoded = self._by_steps(pixels, quality)
-        count = pixels.shape[1] * pixels.shape[2]
-        bits = nats.sum((0, 2, 3)) / (count * math.log(2))
-        target = pixels.permute(0, 3, 1, 2).float()
-        error = ((decoded + 1) * 127.5 - target).square().mean((1, 2, 3))
-        return bits, error, entropy
+        categories = self.config.quantiser == "categories"
+        nats, decoded, entropy = self._by_categories(pixels) if categories else self._by_steps(pixels, quality)
+        bits = nats.sum((0, 2, 3)) / (pixels.shape[1] * pixels.shape[2] * math.log(2))
+        return bits, autoencoder.squared_errors(decoded, pixels), entropy
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The loss of uint8 images (B, H, W, 3), at random qualities; (B).
@@ -235,13 +227,11 @@ class Latent(nn.Module):
         error = error * (100 / 127.5**2) - c.usage * entropy
         return {"autoencoder": error, "prior": bits / 3, "joint": c.beta * bits / 3 + error}[c.stage]
 
-    def describe(self, crops: Tensor) -> str:
-        """What the network does to uint8 images (B, H, W, 3), in words."""
-        places = torch.linspace(0, 1, 5).tolist() if self.config.quantiser == "steps" else [0.0]
-        found = []
-        for place in places:
-            pairs = [self.rate_and_error(part, torch.full((len(part),), place, device=crops.device)) for part in crops.split(16)]
-            bits, error = (torch.cat(values) for values in zip(*((b, e) for b, e, _ in pairs), strict=True))
-            psnr = (10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()
-            found.append(f"{float(bits.mean()):.3f} bpp {float(psnr):.2f} dB ({float(error.mean()) / 127.5**2:.5f})")
-        return "; ".join(found)
+    def describe(self, parts: Sequence[Tensor]) -> str:
+        qualities = torch.linspace(0, 1, 5).tolist() if self.config.quantiser == "steps" else [0.0]
+        points = []
+        for quality in qualities:
+            pairs = [self.rate_and_error(part, torch.full((len(part),), quality, device=part.device))[:2] for part in parts]
+            bits, error = (torch.cat(values) for values in zip(*pairs, strict=True))
+            points.append(f"{float(bits.mean()):.3f} bpp {autoencoder.mean_psnr(error):.2f} dB ({float(error.mean()) / 127.5**2:.5f})")
+        return "; ".join(points)

@@ -6,8 +6,9 @@ another, each quantises what the earlier ones have left of the map. For photogra
 pixels what the means of 2 x 2 places of the map have in common and how they differ, at 8 the channels of the map as they are, at 4
 the four quarters of a place. A patch is 2 x 2 at each stride, so that D = 4; all views are rows of orthonormal matrices.
 
-Quantising minimises squared error + price x code length, with the code lengths that the entries' frequencies give
-(entropy-constrained vector quantisation, Chou et al. 1989); price 0 is the nearest entry, the paper's rule.
+Quantising minimises squared error + price x code length, with the code lengths that the codewords' frequencies give
+(entropy-constrained vector quantisation, Chou et al. 1989). The price is the rate-distortion multiplier, the squared error that
+a bit is worth; price 0 is the nearest codeword, the paper's rule.
 """
 
 import math
@@ -15,9 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..autoencoder import cosines
+from ..autoencoder import cosines, picture
 
 Layers = Sequence[tuple[int, int]]
 """(stride in pixels, channel at that stride) of every layer."""
@@ -25,7 +27,7 @@ SIDES = {16: 4, 8: 2, 4: 1}  # stride -> places of the map along a patch, for ph
 FINE = ((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (2, 0, 0), (0, 1, 1), (0, 0, 2), (0, 2, 0))
 """(colour, horizontal, vertical frequency) of the channels at stride 4: cosines of 4 x 4 pixels."""
 DECAY = 0.99  # of the moving averages
-IDLE = 0.03  # entries with less than this share of the mean frequency are revived
+DEAD = 0.03  # codewords with less than this share of the mean frequency are dead, and restarted
 GREEDY = 6  # layers that are tried at every place in the order
 ROUNDS = 10  # of Lloyd's algorithm
 
@@ -36,6 +38,9 @@ class View:
 
     side: int
     matrix: Tensor
+
+    def to(self, device: torch.device) -> "View":
+        return View(self.side, self.matrix.to(device))
 
     def analyse(self, features: Tensor) -> Tensor:
         """(B, h, w, C) -> (B, patches, D), patches row by row."""
@@ -74,17 +79,12 @@ def photo_view(stride: int, channel: int, channels: int) -> View:
 
 def _quarters(channels: int) -> Tensor:
     """Orthonormal rows (4 for each of FINE, channels): cosines of the 4 x 4 quarters of a place, as far as the map holds them."""
-    place = (torch.arange(4) + 0.5) * math.pi / 4
-    waves = torch.stack([torch.cos(place * k) * (0.5**0.5 if k else 0.5) for k in range(4)])
-    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
-    colours = colours / colours.norm(dim=1, keepdim=True)
-    basis, pictures = cosines(channels), []
+    basis, quarters = cosines(channels), []
     for colour, u, v in FINE[: channels_at(4, channels)]:
         for y, x in ((0, 0), (0, 4), (4, 0), (4, 4)):
-            picture = torch.zeros(3, 8, 8)
-            picture[:, y : y + 4, x : x + 4] = colours[colour][:, None, None] * waves[v][:, None] * waves[u]
-            pictures.append((basis * picture).sum((1, 2, 3)))
-    q, r = torch.linalg.qr(torch.stack(pictures).t().double())
+            pixels = F.pad(picture(colour, u, v, 4), (x, 4 - x, y, 4 - y))
+            quarters.append((basis * pixels).sum((1, 2, 3)))
+    q, r = torch.linalg.qr(torch.stack(quarters).t().double())
     rows: Tensor = (q * r.diagonal().sign()).t().float()
     return rows.contiguous()
 
@@ -97,10 +97,10 @@ def patch_view(side: int, channel: int, channels: int) -> View:
 
 
 class Codebooks(nn.Module):
-    """Codebooks (books, entries, D), one for every layer or one for all, that follow the vectors they stand for.
+    """Codebooks (books, codewords, D), one for every layer or one for all, that follow the vectors they stand for.
 
     The codebook's term of the loss (Eq. 5, the second) is minimised by moving averages instead of a gradient, as in van den Oord et
-    al. 2017, appendix A.1: an entry is the mean of what chose it lately.
+    al. 2017, appendix A.1: a codeword is the mean of what chose it lately.
     """
 
     vectors: Tensor
@@ -109,98 +109,98 @@ class Codebooks(nn.Module):
     uses: Tensor
     prices: Tensor
 
-    def __init__(self, layers: int, entries: int, size: int, shared: bool) -> None:
+    def __init__(self, layers: int, codewords: int, size: int, shared: bool) -> None:
         super().__init__()
         books = 1 if shared else layers
         self.shared = shared
-        first = torch.randn(books, entries, size)
+        first = torch.randn(books, codewords, size)
         self.register_buffer("vectors", first)
-        self.register_buffer("sums", first.clone())
-        self.register_buffer("counts", torch.ones(books, entries))  # of the entries, moving averages
-        self.register_buffer("uses", torch.ones(layers, entries))  # the same for every layer
-        self.register_buffer("prices", torch.zeros(layers))  # squared error that a bit is worth
+        self.register_buffer("sums", first.clone())  # of the values that chose a codeword, moving averages
+        self.register_buffer("counts", torch.ones(books, codewords))  # and their number
+        self.register_buffer("uses", torch.ones(layers, codewords))  # the same for every layer
+        self.register_buffer("prices", torch.zeros(layers))  # rate-distortion multipliers: squared error that a bit is worth
 
     def book(self, layer: int) -> int:
         return 0 if self.shared else layer
 
     def lengths(self, layer: int) -> Tensor:
-        """Code lengths of the entries of a layer by their frequencies, in bits (entries)."""
+        """Code lengths of a layer's codewords by their frequencies, in bits (codewords)."""
         uses = self.uses[layer] + 1e-3 * self.uses[layer].mean()
         return (uses.sum() / uses).log2()
 
     def choose(self, layer: int, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The entries (...) for values (..., D). lengths: code lengths in bits (..., entries) or (entries)."""
+        """The codewords (...), as numbers, for values (..., D). lengths: code lengths in bits (..., codewords) or (codewords)."""
         vectors, price = self.vectors[self.book(layer)], self.prices[layer]
         if not bool(price):
             return _cheapest(values, vectors)
         return _cheapest(values, vectors, price * (self.lengths(layer) if lengths is None else lengths))
 
     def look_up(self, layer: int, chosen: Tensor) -> Tensor:
-        """The vectors (..., D) of entries (...)."""
-        found: Tensor = self.vectors[self.book(layer)][chosen]
-        return found
+        """The vectors (..., D) of codewords (...)."""
+        vectors: Tensor = self.vectors[self.book(layer)][chosen]
+        return vectors
+
+    def start(self, book: int, vectors: Tensor, counts: Tensor) -> None:
+        """First codewords (codewords, D) of a book, which have been chosen so often (codewords)."""
+        self.vectors[book] = vectors
+        self.counts[book] = counts.clamp(min=1e-3) / 64
+        self.sums[book] = vectors * self.counts[book].unsqueeze(1)
 
     @torch.no_grad()
-    def follow(self, layer: int, values: Tensor, chosen: Tensor) -> None:
-        """Move towards values (n, D) that have chosen entries (n)."""
-        book, entries = self.book(layer), self.vectors.shape[1]
-        count = torch.bincount(chosen, minlength=entries).float()
-        self.uses[layer].lerp_(count, 1 - DECAY)
-        self.counts[book].lerp_(count, (1 - DECAY) / (len(self.uses) if self.shared else 1))
-        total = torch.zeros_like(self.sums[book]).index_add_(0, chosen, values.float())
-        self.sums[book].lerp_(total, (1 - DECAY) / (len(self.uses) if self.shared else 1))
-        self.vectors[book] = torch.where(
-            self.counts[book].unsqueeze(1) > 1e-3, self.sums[book] / self.counts[book].clamp(min=1e-3).unsqueeze(1), self.vectors[book]
-        )
+    def ema_update(self, layers: range, values: Tensor, chosen: Tensor, keep: Tensor) -> None:
+        """Move codewords (...) towards the values (..., D) that have chosen them, where `keep` (...) is true.
+
+        layers: of one book. If they are several, they are the last dimension of `chosen` and `keep`.
+        """
+        book, count, codewords = self.book(layers.start), len(layers), self.vectors.shape[1]
+        numbers = (chosen + codewords * torch.arange(count, device=chosen.device))[keep]
+        uses = torch.bincount(numbers, minlength=count * codewords).float().view(count, codewords)
+        total = torch.zeros_like(self.sums[book]).index_add_(0, chosen[keep], values[keep].float())
+        self.uses[layers.start : layers.stop].lerp_(uses, 1 - DECAY)
+        weight = (1 - DECAY) * (count / len(self.uses) if self.shared else 1)
+        self.counts[book].lerp_(uses.mean(0), weight)
+        self.sums[book].lerp_(total / count, weight)
+        counts = self.counts[book].unsqueeze(1)
+        self.vectors[book] = torch.where(counts > 1e-3, self.sums[book] / counts.clamp(min=1e-3), self.vectors[book])
 
     @torch.no_grad()
-    def follow_all(self, values: Tensor, chosen: Tensor, keep: Tensor) -> None:
-        """`follow` for all layers of a shared codebook at once: values (B, layers, D) where `keep` (B, layers) is true."""
-        layers, entries = self.uses.shape
-        places = (chosen + entries * torch.arange(layers, device=chosen.device))[keep]
-        uses = torch.bincount(places, minlength=self.uses.numel()).float().view(layers, entries)
-        self.uses.lerp_(uses, 1 - DECAY)
-        total = torch.zeros_like(self.sums[0]).index_add_(0, chosen[keep], values[keep].float())
-        self.counts[0].lerp_(uses.mean(0), 1 - DECAY)
-        self.sums[0].lerp_(total / layers, 1 - DECAY)
-        counts = self.counts[0].unsqueeze(1)
-        self.vectors[0] = torch.where(counts > 1e-3, self.sums[0] / counts.clamp(min=1e-3), self.vectors[0])
-
-    @torch.no_grad()
-    def revive(self) -> None:
-        """Make each entry that lies idle a copy, nearly, of a busy one, as k-means splits clusters."""
+    def restart_dead_codes(self) -> None:
+        """Make each codeword that is hardly ever chosen a copy, nearly, of a busy one, as k-means splits clusters."""
         for book, counts in enumerate(self.counts):
-            idle = torch.nonzero(counts < IDLE * counts.mean()).flatten()
-            if not len(idle):
+            dead = torch.nonzero(counts < DEAD * counts.mean()).flatten()
+            if not len(dead):
                 continue
-            donors = torch.multinomial(counts, len(idle), replacement=True)
+            donors = torch.multinomial(counts, len(dead), replacement=True)
             vectors = self.vectors[book]
             spread = 0.05 * vectors.std(0)
-            vectors[idle] = vectors[donors] + spread * torch.randn_like(vectors[donors])
+            vectors[dead] = vectors[donors] + spread * torch.randn_like(vectors[donors])
             half = counts[donors] / 2
-            counts[idle] = half
-            self.sums[book][idle] = vectors[idle] * half.unsqueeze(1)
+            counts[dead] = half
+            self.sums[book][dead] = vectors[dead] * half.unsqueeze(1)
 
 
 def _cheapest(values: Tensor, vectors: Tensor, costs: Tensor | float = 0.0) -> Tensor:
-    """The entries (...) whose squared distance from values (..., D), with their costs, is least."""
+    """The codewords (...) whose squared distance from values (..., D), with their costs, is least."""
     return (vectors.square().sum(1) - 2 * (values @ vectors.t()) + costs).argmin(-1)
 
 
 def _lengths(counts: Tensor) -> Tensor:
-    """Code lengths in bits of entries that were chosen so often."""
+    """Code lengths in bits of codewords that were chosen so often."""
     return ((counts + 0.1).sum() / (counts + 0.1)).log2()
 
 
-def train_book(values: Tensor, entries: int, price: float) -> tuple[Tensor, Tensor]:
-    """Lloyd's algorithm with code lengths on values (n, D): vectors (entries, D), and how often each was chosen (entries)."""
-    vectors = values[torch.randint(len(values), (entries,))].clone()
+def train_book(values: Tensor, codewords: int, price: float) -> tuple[Tensor, Tensor]:
+    """Lloyd's algorithm with code lengths on values (n, D): vectors (codewords, D), and how often each was chosen (codewords).
+
+    price: the rate-distortion multiplier, squared error that a bit is worth.
+    """
+    vectors = values[torch.randint(len(values), (codewords,))].clone()
     vectors[0] = 0
-    lengths = torch.full((entries,), 0.5 * math.log2(entries))
-    counts = torch.ones(entries)
+    lengths = values.new_full((codewords,), 0.5 * math.log2(codewords))
+    counts = values.new_ones(codewords)
     for _ in range(ROUNDS):
         chosen = _cheapest(values, vectors, price * lengths)
-        counts = torch.bincount(chosen, minlength=entries).float()
+        counts = torch.bincount(chosen, minlength=codewords).float()
         sums = torch.zeros_like(vectors).index_add_(0, chosen, values)
         vectors = torch.where(counts.unsqueeze(1) > 0, sums / counts.clamp(min=1).unsqueeze(1), vectors)
         lengths = _lengths(counts)
@@ -211,35 +211,36 @@ Errors = Callable[[Tensor, Tensor], Tensor]
 """(dequantised map, share of the layers that are there) -> mean squared errors of the pictures (B)."""
 
 
-def choose_layers(features: Tensor, strides: Sequence[tuple[int, int]], entries: int, prices: Tensor, errors: Errors) -> Layers:
+def choose_layers(features: Tensor, strides: Sequence[tuple[int, int]], codewords: int, prices: Tensor, errors: Errors) -> Layers:
     """An order of layers for photographs, found greedily on sample features (B, h, w, C).
 
-    strides: (stride, number of layers), coarse ones first. At every place the layers with the most energy above the price are tried, and
-    the one is taken that lowers the logarithm of the decoder's error most for its bits. errors: what the decoder makes of a map.
+    strides: (stride, number of layers), coarse ones first. prices: see `Codebooks`, of every layer. At every place in the order the
+    layers with the most energy above the price are tried, and the one is taken that lowers the logarithm of the decoder's error most
+    for its bits. errors: what the decoder makes of a map.
     """
     known = torch.zeros_like(features)
-    found: list[tuple[int, int]] = []
+    order: list[tuple[int, int]] = []
     channels, layers = features.shape[-1], sum(count for _, count in strides)
-    before = errors(known, torch.zeros(known.shape[:3])).log().mean()
+    before = (errors(known, known.new_zeros(known.shape[:3])) + 1).log().mean()
     for stride, count in strides:
-        views = [photo_view(stride, channel, channels) for channel in range(channels_at(stride, channels))]
+        views = [photo_view(stride, channel, channels).to(known.device) for channel in range(channels_at(stride, channels))]
         for _ in range(count):
-            price = float(prices[len(found)])
-            share = torch.full(known.shape[:3], (len(found) + 1) / layers)
+            price = float(prices[len(order)])
+            share = known.new_full(known.shape[:3], (len(order) + 1) / layers)
             seen = [view.analyse(features - known) for view in views]
             energy = torch.stack([(v.square().sum(-1) - 5 * price).clamp(min=0).mean() for v in seen])
             best: tuple[float, int, Tensor, Tensor] | None = None
             for channel in energy.topk(min(GREEDY, len(views))).indices.tolist():
                 values = seen[channel].flatten(0, 1)
-                vectors, counts = train_book(values[torch.randint(len(values), (8192,))], entries, price)
+                vectors, counts = train_book(values[torch.randint(len(values), (8192,))], codewords, price)
                 lengths = _lengths(counts)
                 chosen = _cheapest(values, vectors, price * lengths)
                 after = known + views[channel].synthesise(vectors[chosen].view_as(seen[channel]), *features.shape[1:3])
-                error = errors(after, share).log().mean()
+                error = (errors(after, share) + 1).log().mean()
                 slope = float((before - error) / lengths[chosen].sum())
                 if best is None or slope > best[0]:
                     best = (slope, channel, after, error)
             assert best is not None
             known, before = best[2], best[3]
-            found.append((stride, best[1]))
-    return found
+            order.append((stride, best[1]))
+    return order

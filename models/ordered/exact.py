@@ -47,7 +47,7 @@ class ExactOrdered:
         self.transforms.codebooks.vectors.copy_(tensors["codebooks"].float())
         self.transforms.codebooks.prices.copy_(tensors["prices"])
         self.transforms.requires_grad_(False).to(self.device)
-        self.margin = autoencoder.reach(c.design == "residual", c.fine_blocks, c.blocks)
+        self.margin = autoencoder.receptive_field(c.design == "residual", c.fine_blocks, c.blocks)
         self.sides: Sequence[int] = [side * PLACE for side in c.sides()]
         self._orders: dict[tuple[int, int, int], Tensor] = {}
 
@@ -137,7 +137,7 @@ class Chooser:
 
 
 def _large_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `export.small_tensors`: everything as float32."""
+    """The inverse of `tensors.small_tensors`: everything as float32."""
     found = {}
     for name, value in tensors.items():
         if not name.endswith(".scale"):

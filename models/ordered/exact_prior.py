@@ -18,8 +18,8 @@ from .. import integer
 from ..frequencies import CATEGORY_BITS, DEEPEST, category_weights
 from ..integer import LARGEST, SUM_BITS, Prepared
 from ..model import Code, Turn
-from ..photo.network import INPUT_BITS
 from ..pixelcnn.exact import STREAM_LIMIT
+from ..quantisation import INPUT_BITS
 from .prior import FARTHEST, QUARTERS, WEIGHT, Config
 
 CHUNK = 2048  # rows that are worked on together, more or less

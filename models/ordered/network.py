@@ -1,8 +1,8 @@
 """The `ordered` networks: VQ-VAEs whose codes are ordered by importance, and a Transformer prior over the codes (Xu et al. 2021).
 
-Pixels -> encoder -> feature map -> codes, layer after layer (`codes.py`) -> dequantised map -> decoder -> pixels. The codes may be cut
+Pixels -> encoder -> feature map -> codes, layer after layer (`codebooks.py`) -> dequantised map -> decoder -> pixels. The codes may be cut
 off anywhere: what is missing counts as zeros, and training draws the place of the cut at random (Eq. 6), so that early codes learn to
-matter most. The prior is the `Transformer` of `transformer.py`, exact in its integer form; encoder and decoder stay floating point.
+matter most. The prior is the `Transformer` of `prior.py`, exact in its integer form; encoder and decoder stay floating point.
 
 Two designs: `residual`, the transforms of `latent` for photographs, with layers at strides of 16, 8 and 4 pixels; `leaky`, the paper's
 convolutions, whose feature map is one patch for a picture of 32 x 32 pixels. Training goes in stages: `autoencoder`, first with full
@@ -10,17 +10,19 @@ codes and then with `cuts` (appendix E.2); for photographs the `decoder` alone, 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .. import autoencoder
-from ..photo.network import straight_through
 from ..pixelcnn.network import between_knots
 from ..precision import working_dtype
+from ..quantisation import straight_through
+from ..training.trainable import Trainable
 from . import codebooks as codes
 from . import prior as transformer
 
@@ -30,8 +32,8 @@ STAGES = ("autoencoder", "decoder", "prior")
 PLACE = 8  # pixels along the side of a place of the feature map
 TYPICAL = 0.75  # the quality whose scales a decoder of `latent` brings along
 SAMPLE = 192  # pictures from which codebooks start
-ROOT_GROWTH = 1.57  # the root of the error falls by exp(-ROOT_GROWTH) from no codes to all, more or less
 TRIED = 32  # those of them on which the order of layers is tried
+ROOT_GROWTH = 1.57  # the root of the error falls by exp(-ROOT_GROWTH) from no codes to all, more or less
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,17 @@ class Config:
     strides: Sequence[tuple[int, int]] = ((16, 10), (8, 48), (4, 6))  # `residual`: stride, number of layers
     layers: codes.Layers = ()  # (stride, channel) of every layer; found at the start of training if it is empty
     patch: int = 4  # `leaky`: places of the map along a patch
-    entries: int = 128  # of a codebook
+    entries: int = 128  # codewords of a codebook
     shared: bool = False  # one codebook for all layers, as in the paper
-    first_price: float = 0.6  # squared error of the map that a bit is worth, in the first layer
-    last_price: float = 0.0018  # and in the last, evenly in the logarithm between; 0: none anywhere, the nearest entry is taken
+    first_price: float = 0.6  # rate-distortion multiplier of the first layer: squared error of the map that a bit is worth
+    last_price: float = 0.0018  # and of the last, evenly in the logarithm between; 0: none anywhere, the nearest codeword is taken
     commitment: float = 0.25  # beta of Eq. 5
     cuts: str = "uniform"  # where training cuts the codes; `none`: nowhere, which is the unordered VQ-VAE and the pre-training
     geometric: float = 0.03  # parameter of the geometric distribution (appendix C.3)
     root: bool = False  # the error's root is made small instead, so weighted that all cuts count alike: hard pictures count more
     logarithm: bool = True  # the error's logarithm is made small, which is the mean of PSNR; otherwise the error, as in the paper
     stage: str = "autoencoder"
-    prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `transformer.Config`
+    prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `prior.Config`
 
     def __post_init__(self) -> None:
         if self.design not in DESIGNS or self.cuts not in CUTS or self.stage not in STAGES:
@@ -91,7 +93,7 @@ class Config:
         return [codes.SIDES[stride] for stride, _ in self.layers or [(s, 0) for s, n in self.strides for _ in range(n)]]
 
     def prices(self) -> Tensor:
-        """Squared error that a bit is worth in every layer, float32 (layers)."""
+        """The rate-distortion multiplier of every layer: squared error that a bit is worth, float32 (layers)."""
         if not self.last_price:
             return torch.zeros(self.count)
         return torch.logspace(math.log10(self.first_price), math.log10(self.last_price), self.count)
@@ -131,35 +133,28 @@ class Transforms(nn.Module):
     @property
     def views(self) -> list[codes.View]:
         if not self._views:
-            device = self.chosen.device
-            self._views = [codes.View(view.side, view.matrix.to(device)) for view in self.settled.views()]
+            self._views = [view.to(self.chosen.device) for view in self.settled.views()]
         return self._views
 
-    def encode(self, pixels: Tensor, kind: torch.dtype) -> Tensor:
+    def encode(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """The feature map (B, h, w, channels) of uint8 pixels (B, H, W, 3), H and W whole patches; float32."""
-        x = pixels.permute(0, 3, 1, 2).to(kind) / 127.5 - 1
-        features: Tensor = self.encoder(x).permute(0, 2, 3, 1).float()
+        features: Tensor = self.encoder(autoencoder.network_input(pixels, dtype)).permute(0, 2, 3, 1).float()
         return features.contiguous()
 
-    def decode(self, features: Tensor, share: Tensor, kind: torch.dtype) -> Tensor:
+    def decode(self, features: Tensor, share: Tensor, dtype: torch.dtype) -> Tensor:
         """A dequantised map (B, h, w, channels) -> pixels in -1..1, float32 (B, 3, H, W).
 
         share: (B, h, w), how many of the layers are there, 0..1.
         """
         x = torch.cat([features, share.unsqueeze(-1)], -1) if self.config.design == "residual" else features
-        found: Tensor = self.decoder(x.permute(0, 3, 1, 2).to(kind))
-        return found.float()
-
-    def patches(self, layer: int, height: int, width: int) -> int:
-        """Codes of a layer in a map of height x width places."""
-        side = self.views[layer].side
-        return (height // side) * (width // side)
+        decoded: Tensor = self.decoder(x.permute(0, 3, 1, 2).to(dtype))
+        return decoded.float()
 
 
-class Ordered(Transforms):
+class Ordered(Transforms, Trainable):
     """Float network; `forward` gives what training makes small."""
 
-    unit = 1.0
+    unit, unit_name = 1.0, "loss"
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -167,37 +162,31 @@ class Ordered(Transforms):
         for stages, module in ((STAGES[:1], self.encoder), (STAGES[:2], self.decoder), (STAGES[2:], self.prior)):
             module.requires_grad_(config.stage in stages)
 
-    @property
-    def quantised(self) -> Tensor:
-        return self.prior.quantised
-
-    def compile_loss(self) -> None:
-        """Nothing to fuse here."""
-
     def symbols(self, pixels: Tensor) -> list[Tensor]:
         """The codes of pixels (B, H, W, 3): int64 (B, patches) of every layer."""
-        rest = self.encode(pixels, working_dtype(pixels.device))
+        rest = self.encode(pixels, working_dtype(pixels.device))  # of the map, what earlier layers leave
         if self._at_once(rest):
             return list(self.codebooks.choose(0, rest.flatten(1, 2).transpose(1, 2)).unsqueeze(-1).unbind(1))
-        found = []
+        symbols = []
         for layer, view in enumerate(self.views):
             values = view.analyse(rest)
             chosen = self.codebooks.choose(layer, values)
             rest = rest - view.synthesise(self.codebooks.look_up(layer, chosen), *rest.shape[1:3])
-            found.append(chosen)
-        return found
+            symbols.append(chosen)
+        return symbols
 
     def _at_once(self, features: Tensor) -> bool:
-        """Whether the layers of a map (B, h, w, channels) need not wait for one another: each has its channel of the only patch."""
-        return self.config.design == "leaky" and self.config.shared and features.shape[1] == features.shape[2] == self.config.patch
+        """Whether layers of a map (B, h, w, channels) need not wait for one another: each has its channel of the only patch."""
+        c = self.config
+        return c.design == "leaky" and c.shared and not c.last_price and features.shape[1] == features.shape[2] == c.patch
 
-    def start_from_latent(self, tensors: Mapping[str, Tensor]) -> None:
+    def start_from(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the transforms of a `latent` weights file, at their TYPICAL quality."""
         parts = {k.removeprefix("transforms."): v.float() for k, v in tensors.items() if k.startswith("transforms.")}
         self.encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in parts.items() if k.startswith("encoder.")})
         self.decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in parts.items() if k.startswith("decoder.")})
-        place = torch.tensor([TYPICAL])
-        scale = (between_knots(parts["gain"], place) + between_knots(parts["inverse_gain"], place))[0].exp()
+        quality = parts["gain"].new_tensor([TYPICAL])
+        scale = (between_knots(parts["gain"], quality) + between_knots(parts["inverse_gain"], quality))[0].exp()
         decoder = self.decoder
         assert isinstance(decoder, autoencoder.ResidualDecoder)
         first = next(decoder.network.children())
@@ -209,48 +198,37 @@ class Ordered(Transforms):
             first.weight[:, -1].mul_(0.7)
 
     @torch.no_grad()
-    def begin(self, pixels: Tensor, fresh: bool) -> None:
-        """Choose the order of the layers, where it is not given, and first codebooks, from sample pixels (B, H, W, 3).
-
-        fresh: nothing of the codes is known yet; otherwise only the prior starts, from the codebooks.
-        """
+    def begin(self, crops: Callable[[int], Tensor], fresh: bool) -> None:
+        """Choose the order of the layers, where it is not given, and first codebooks; if not fresh, only the prior starts, from these."""
         c = self.config
         if c.stage == "prior":
             self.prior.start_embedding(self.codebooks.vectors)
         if not fresh:
             return
+        pixels = crops(SAMPLE)
         features = torch.cat([self.encode(part, working_dtype(part.device)) for part in pixels.split(16)])
         if c.design == "residual" and not c.layers:
-            few = pixels[:TRIED].permute(0, 3, 1, 2).float()
-
-            def errors(known: Tensor, share: Tensor) -> Tensor:
-                return (((self.decode(known, share, working_dtype(known.device)) + 1) * 127.5 - few).square() + 1).mean((1, 2, 3))
-
+            errors = partial(self._errors, pixels=pixels[:TRIED])
             self.chosen.copy_(torch.tensor(codes.choose_layers(features[:TRIED], c.strides, c.entries, c.prices(), errors)))
             self._views = []
         if c.shared:
             every = torch.cat([view.analyse(features).flatten(0, 1) for view in self.views])
             vectors, counts = codes.train_book(every[torch.randint(len(every), (20 * c.entries,))], c.entries, 0.0)
-            self._set_book(0, vectors, counts)
+            self.codebooks.start(0, vectors, counts)
             return
         rest = features
         for layer, view in enumerate(self.views):
             values = view.analyse(rest)
             sample = values.flatten(0, 1)
             vectors, counts = codes.train_book(sample[torch.randint(len(sample), (32768,))], c.entries, float(self.codebooks.prices[layer]))
-            self._set_book(layer, vectors, counts)
+            self.codebooks.start(layer, vectors, counts)
             self.codebooks.uses[layer] = counts
             rest = rest - view.synthesise(self.codebooks.look_up(layer, self.codebooks.choose(layer, values)), *rest.shape[1:3])
 
-    def _set_book(self, book: int, vectors: Tensor, counts: Tensor) -> None:
-        self.codebooks.vectors[book] = vectors
-        self.codebooks.counts[book] = counts.clamp(min=1e-3) / 64
-        self.codebooks.sums[book] = vectors * self.codebooks.counts[book].unsqueeze(1)
-
-    def revive(self, pixels: Tensor) -> None:
-        """Give idle entries of the codebooks work, as long as they are trained."""
+    def restart_dead_codes(self, pixels: Tensor) -> None:
+        """Restart the codebooks' dead codewords, as long as the codebooks are trained."""
         if self.config.stage == "autoencoder":
-            self.codebooks.revive()
+            self.codebooks.restart_dead_codes()
 
     def quantise(self, sample: Tensor) -> None:
         """From now on the prior is on its grids; they are chosen from uint8 sample pixels (B, H, W, 3)."""
@@ -271,53 +249,44 @@ class Ordered(Transforms):
 
     def kept(self, layer: int, cuts: Tensor, patches: int) -> Tensor:
         """Which codes of a layer are there if `cuts` (B) layers are; bool (B, patches), the first rows of the last layer."""
-        place = (torch.arange(patches, device=cuts.device) + 0.5) / patches
-        return place < (cuts - layer).unsqueeze(1)
+        depth = (torch.arange(patches, device=cuts.device) + 0.5) / patches  # in the layer
+        return depth < (cuts - layer).unsqueeze(1)
 
     def reconstruct(self, pixels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
         """Squared errors in grey levels (B) of uint8 pixels when `cuts` (B) layers are kept, and the commitment's squares (B)."""
-        kind = working_dtype(pixels.device)
-        features = self.encode(pixels, kind)
+        features = self.encode(pixels, working_dtype(pixels.device))
         height, width = features.shape[1:3]
-        if self._at_once(features):
-            return self._reconstruct_at_once(features, pixels, cuts)
         rest, share = features, torch.zeros(features.shape[:3], device=features.device)
         commitment = torch.zeros(len(pixels), device=features.device)
-        for layer, view in enumerate(self.views):
-            keep = self.kept(layer, cuts, self.patches(layer, height, width))
-            if not bool(keep.any()):
-                break
-            values = view.analyse(rest)
-            with torch.no_grad():
-                chosen = self.codebooks.choose(layer, values)
-                vectors = self.codebooks.look_up(layer, chosen)
-                if self.training and self.config.stage == "autoencoder":
-                    self.codebooks.follow(layer, values[keep], chosen[keep])
-            square = (values - vectors).square().sum(-1) * keep
-            commitment = commitment + square.sum(1)
-            given = straight_through(vectors, values) * keep.unsqueeze(-1)
-            rest = rest - view.synthesise(given, height, width)
-            share = share + spread_out(keep.float(), view.side, height, width)
-        return self._errors(features - rest, share / self.config.count, commitment, pixels)
+        if self._at_once(features):
+            keep = torch.arange(self.config.count, device=cuts.device) < cuts.unsqueeze(1)
+            given, commitment = self._quantised(range(self.config.count), features.flatten(1, 2).transpose(1, 2), keep)
+            known, share = given.transpose(1, 2).reshape(features.shape), share + keep.sum(1)[:, None, None]
+        else:
+            for layer, view in enumerate(self.views):
+                keep = self.kept(layer, cuts, (height // view.side) * (width // view.side))
+                if not bool(keep.any()):
+                    break
+                given, squares = self._quantised(range(layer, layer + 1), view.analyse(rest), keep)
+                commitment = commitment + squares
+                rest = rest - view.synthesise(given, height, width)
+                share = share + spread_out(keep.float(), view.side, height, width)
+            known = features - rest
+        return self._errors(known, share / self.config.count, pixels), commitment * (127.5**2 / pixels[0].numel())
 
-    def _reconstruct_at_once(self, features: Tensor, pixels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
-        values = features.flatten(1, 2).transpose(1, 2)  # (B, layers, D)
-        keep = torch.arange(self.config.count, device=cuts.device) < cuts.unsqueeze(1)
+    def _quantised(self, layers: range, values: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """What stands for values (B, n, D) in layers of one book, 0 where `keep` (B, n) is not true; and the commitment's squares (B)."""
         with torch.no_grad():
-            chosen = self.codebooks.choose(0, values)
-            vectors = self.codebooks.look_up(0, chosen)
-            if self.training:
-                self.codebooks.follow_all(values, chosen, keep)
-        commitment = ((values - vectors).square().sum(-1) * keep).sum(1)
-        given = straight_through(vectors, values) * keep.unsqueeze(-1)
-        share = keep.float().mean(1)[:, None, None].expand(features.shape[:3])
-        return self._errors(given.transpose(1, 2).reshape(features.shape), share, commitment, pixels)
+            chosen = self.codebooks.choose(layers.start, values)
+            vectors = self.codebooks.look_up(layers.start, chosen)
+            if self.training and self.config.stage == "autoencoder":
+                self.codebooks.ema_update(layers, values, chosen, keep)
+        squares = ((values - vectors).square().sum(-1) * keep).sum(1)
+        return straight_through(vectors, values) * keep.unsqueeze(-1), squares
 
-    def _errors(self, features: Tensor, share: Tensor, commitment: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        decoded = self.decode(features, share, working_dtype(features.device))
-        target = pixels.permute(0, 3, 1, 2).float()
-        error = ((decoded + 1) * 127.5 - target).square().mean((1, 2, 3))
-        return error, commitment * (127.5**2 / target[0].numel())
+    def _errors(self, features: Tensor, share: Tensor, pixels: Tensor) -> Tensor:
+        """Squared errors in grey levels (B) of uint8 pixels, decoded from a dequantised map; see `decode`."""
+        return autoencoder.squared_errors(self.decode(features, share, working_dtype(features.device)), pixels)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The loss of uint8 images (B, H, W, 3); (B). `prior`: bits a pixel."""
@@ -332,31 +301,25 @@ class Ordered(Transforms):
         if self.config.root:
             return (error + 1).sqrt() * (ROOT_GROWTH * cuts / self.config.count).exp()
         if self.config.logarithm:
-            loss = (error + 1).log()
-            return loss + self.config.commitment * commitment / (error.detach() + 1)
+            return (error + 1).log() + self.config.commitment * commitment / (error.detach() + 1)
         return (error + self.config.commitment * commitment) / 127.5**2
 
-    @torch.no_grad()
-    def describe(self, crops: Tensor) -> str:
-        """What the network does to uint8 images (B, H, W, 3), in words."""
-        pixels = crops.shape[1] * crops.shape[2]
+    def describe(self, parts: Sequence[Tensor]) -> str:
+        plain = self._plain_bits(parts)
         if self.config.stage == "prior":
-            bits = torch.cat([self(part) for part in crops.split(8)]).mean()
-            return f"{float(bits):.4f} bpp, by the codes' own frequencies {self._plain_bits(crops) / pixels:.4f}"
-        found = []
+            return f"{float(torch.cat([self(part) for part in parts]).mean()):.4f} bpp, by the codes' own frequencies {plain:.4f}"
+        decibels = []
         for share in (0.1, 0.2, 0.4, 0.6, 0.8, 1.0):
-            cut = torch.full((len(crops),), round(share * self.config.count), device=crops.device)
-            error = torch.cat([self.reconstruct(part, cut[: len(part)])[0] for part in crops.split(16)])
-            found.append(f"{share:.0%} {float((10 * torch.log10(255**2 / error.clamp(min=1e-3))).mean()):.2f}")
-        return f"dB at a share of the layers: {', '.join(found)}; {self._plain_bits(crops) / pixels:.4f} bpp by frequencies"
+            cut = round(share * self.config.count)
+            error = torch.cat([self.reconstruct(part, torch.full((len(part),), cut, device=part.device))[0] for part in parts])
+            decibels.append(f"{share:.0%} {autoencoder.mean_psnr(error):.2f}")
+        return f"dB at a share of the layers: {', '.join(decibels)}; {plain:.4f} bpp by frequencies"
 
-    def _plain_bits(self, crops: Tensor) -> float:
-        """Bits a picture that the codes would take with the frequencies of each layer alone."""
-        total = 0.0
-        for part in crops.split(16):
-            for layer, chosen in enumerate(self.symbols(part)):
-                total += float(self.codebooks.lengths(layer)[chosen].sum())
-        return total / len(crops)
+    def _plain_bits(self, parts: Sequence[Tensor]) -> float:
+        """Bits a pixel that the codes would take with the frequencies of each layer alone."""
+        symbols = (pair for part in parts for pair in enumerate(self.symbols(part)))
+        total = sum(float(self.codebooks.lengths(layer)[chosen].sum()) for layer, chosen in symbols)
+        return total / sum(part[..., 0].numel() for part in parts)
 
 
 def spread_out(values: Tensor, side: int, height: int, width: int) -> Tensor:

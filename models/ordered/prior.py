@@ -1,11 +1,11 @@
-"""The Transformer prior of the `ordered` networks in floating point, as it is trained; `exact_transformer.py` is its integer form.
+"""The Transformer prior of the `ordered` networks in floating point, as it is trained; `exact_prior.py` is its integer form.
 
 A *token* (patch, layer) predicts the code of a layer in a patch. It starts from the code before it, there and in the eight patches
 around, attends to all earlier tokens of its patch and of the coarser patches that hold it (Vaswani et al. 2017, masked), and sees in
 every block the tokens of the same layer around it. So all codes of a layer are predicted in one call, given all earlier layers.
 
 There is no normalisation: a residual stream on a fine grid, read through activations in 8 bits. 1 / sqrt(d) is in the query's
-weights. In the last part of training (`quantise`) everything is on the grids that `export.py` writes as integers.
+weights. In the last part of training (`quantise`) everything is on the grids of `quantisation.py`.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..photo.network import INPUT_BITS, Grid, Linear, choose_grids, module_list, multiplications, straight_through
 from ..precision import working_dtype
+from ..quantisation import INPUT_BITS, STREAM_BITS, FakeQuantiser, Linear, calibrate, module_list, round_inputs, round_to, straight_through
 
-STREAM_BITS = 3  # the residual stream is so much finer than the finest activation
-LOGIT_BITS = 6  # logits count 1/64
 SCORE_BITS = 5  # scores of attention count 1/32
 WEIGHT = 255  # the largest weight of attention
 FARTHEST = 256  # scores that are further below the largest, in their units, have the last weight of the table
@@ -30,7 +28,7 @@ QUARTERS = 4  # inputs that say which quarter of the coarser patch a patch is
 @dataclass(frozen=True)
 class Config:
     sides: Sequence[int] = (4,)  # places along a patch, of every layer; never growing
-    entries: int = 128
+    entries: int = 128  # codewords of a codebook
     shared: bool = False  # one embedding and one output matrix for all layers
     neighbours: bool = True  # whether patches see those around them
     width: int = 96
@@ -47,12 +45,12 @@ class Config:
 
     def segments(self) -> list[tuple[int, range]]:
         """Runs of layers with patches of one size: (side, layers)."""
-        found, first = [], 0
+        segments, first = [], 0
         for side, run in groupby(self.sides):
             count = len(list(run))
-            found.append((side, range(first, first + count)))
+            segments.append((side, range(first, first + count)))
             first += count
-        return found
+        return segments
 
 
 def around(x: Tensor, taps: int) -> Tensor:
@@ -76,10 +74,10 @@ class TapLinear(Linear):
         if self.side == 1:
             dense: Tensor = self(x, quantised=quantised)
             return dense
-        weight = (self.on_grid() if quantised else self.weight).to(x.dtype)
+        weight = self.weights(quantised).to(x.dtype)
         kernel = weight.view(len(weight), self.side, self.side, -1).permute(0, 3, 1, 2)
-        found = F.conv2d(x.flatten(0, 1).permute(0, 3, 1, 2), kernel, self.bias.to(x.dtype), padding=self.side // 2)
-        result: Tensor = found.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+        convolved = F.conv2d(x.flatten(0, 1).permute(0, 3, 1, 2), kernel, self.bias.to(x.dtype), padding=self.side // 2)
+        result: Tensor = convolved.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
         return result
 
 
@@ -96,8 +94,8 @@ class Block(nn.Module):
         self.out = Linear(inner, c.width, gain=0.5)
         self.mix = TapLinear(c.taps, c.width, c.hidden)
         self.back = Linear(c.hidden, c.width, gain=0.5)
-        self.first_grid, self.second_grid, self.hidden_grid = Grid(signed=True), Grid(signed=True), Grid()
-        self.grids = module_list([Grid(signed=True) for _ in range(3)])  # of queries, keys and values
+        self.first_grid, self.second_grid, self.hidden_grid = FakeQuantiser(signed=True), FakeQuantiser(signed=True), FakeQuantiser()
+        self.grids = module_list([FakeQuantiser(signed=True) for _ in range(3)])  # of queries, keys and values
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, first: int, quantised: bool, value_bits: Tensor) -> Tensor:
@@ -106,8 +104,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, first: int, quantised:
     count, seen = scores.shape[-2:]
     hidden = torch.ones(count, seen, dtype=torch.bool, device=scores.device).triu(first + 1)
     if quantised:
-        unit = 2.0**SCORE_BITS
-        scores = straight_through((scores * unit + 0.5).floor() / unit, scores)
+        scores = round_to(scores, 2.0**SCORE_BITS)
     scores = scores.masked_fill(hidden, -1e9)
     shares = scores.softmax(-1)
     if not quantised:
@@ -116,9 +113,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, first: int, quantised:
         depth = (scores.amax(-1, keepdim=True) - scores).clamp(max=FARTHEST / 2**SCORE_BITS)
         weights = (torch.exp(-depth) * WEIGHT).round().masked_fill(hidden, 0.0)
         exact = weights / weights.sum(-1, keepdim=True)
-    found = straight_through(exact, shares) @ values.float()
-    unit2 = torch.exp2(value_bits.float())
-    return straight_through((found * unit2 + 0.5).floor() / unit2, found)
+    return round_to(straight_through(exact, shares) @ values.float(), torch.exp2(value_bits.float()))
 
 
 class Transformer(nn.Module):
@@ -135,12 +130,12 @@ class Transformer(nn.Module):
         self.ins = module_list([Linear(c.taps * c.embedding + QUARTERS, c.width, gain=0.7) for _ in range(layers)])
         self.blocks = module_list([Block(c) for _ in range(c.blocks)])
         self.outs = module_list([Linear(c.width, c.entries, gain=0.1) for _ in range(1 if c.shared else layers)])
-        self.last_grid = Grid(signed=True)
+        self.last_grid = FakeQuantiser(signed=True)
         self.register_buffer("quantised", torch.tensor(False))
         self.register_buffer("stream_bits", torch.tensor(0, dtype=torch.int32))
 
     def start_embedding(self, vectors: Tensor) -> None:
-        """First embeddings from codebooks (books, entries, D): the vectors, companded, and their magnitudes."""
+        """First embeddings from codebooks (books, codewords, D): the vectors, companded, and their magnitudes."""
         scale = vectors.square().mean((1, 2), keepdim=True).sqrt()
         small = vectors.sign() * torch.log1p(vectors.abs() / scale * 2)
         both = torch.cat([small, small.abs()], -1)[..., : self.config.embedding]
@@ -148,39 +143,30 @@ class Transformer(nn.Module):
 
     def quantise(self, chosen: Sequence[Tensor], height: int, width: int) -> None:
         """From now on everything is on its grid; the grids are chosen from sample codes (B, patches) of every layer."""
-        choose_grids(self, chosen, height, width)
+        calibrate(self, chosen, height, width)
         c = self.config
         streams = [int(grid.bits) for block in self.blocks for grid in (block.first_grid, block.second_grid)]
         self.stream_bits.fill_(max(*streams, int(self.last_grid.bits)) + STREAM_BITS)
         for layer in self.ins:
-            layer.choose((c.taps * c.embedding + QUARTERS, INPUT_BITS))
+            layer.calibrate((c.taps * c.embedding + QUARTERS, INPUT_BITS))
         for block in self.blocks:
             for part in (block.query, block.key, block.value):
-                part.choose((c.width, int(block.first_grid.bits)))
-            block.out.choose((c.heads * c.head, int(block.grids[2].bits)))
-            block.mix.choose((c.taps * c.width, int(block.second_grid.bits)))
-            block.back.choose((c.hidden, int(block.hidden_grid.bits)))
+                part.calibrate((c.width, int(block.first_grid.bits)))
+            block.out.calibrate((c.heads * c.head, int(block.grids[2].bits)))
+            block.mix.calibrate((c.taps * c.width, int(block.second_grid.bits)))
+            block.back.calibrate((c.hidden, int(block.hidden_grid.bits)))
         for layer in self.outs:
-            layer.choose((c.width, int(self.last_grid.bits)))
+            layer.calibrate((c.width, int(self.last_grid.bits)))
         self.quantised.fill_(True)
-
-    def macs(self) -> int:
-        """Multiplications a code, without attention's own."""
-        own = multiplications(self)
-        return own - sum(m.weight.numel() for m in self.ins[1:]) - sum(m.weight.numel() for m in self.outs[1:])
 
     def embedded(self, layer: int, chosen: Tensor) -> Tensor:
         """The embedding of codes of a layer, on its grid when quantised; (..., embedding)."""
         table = self.embedding[0 if self.config.shared else layer]
-        if self.quantised:
-            unit = 2.0**INPUT_BITS
-            table = straight_through((table * unit).round().clamp(-127, 127) / unit, table)
+        table = round_inputs(table) if self.quantised else table
         return table.to(working_dtype(table.device))[chosen]
 
     def _stream(self, x: Tensor) -> Tensor:
-        x = x.float()
-        unit = torch.exp2(self.stream_bits.float())
-        return straight_through((x * unit + 0.5).floor() / unit, x) if self.quantised else x
+        return round_to(x.float(), torch.exp2(self.stream_bits.float())) if self.quantised else x.float()
 
     def _tokens(self, segment: int, chosen: Sequence[Tensor], height: int, width: int) -> Tensor:
         """The first stream (B, T, h, w, width) of a segment's tokens."""
@@ -206,20 +192,20 @@ class Transformer(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, T, h, w, heads * d) -> (B, h, w, heads, T, d)."""
-        found: Tensor = x.unflatten(-1, (self.config.heads, -1)).permute(0, 2, 3, 4, 1, 5)
-        return found
+        heads: Tensor = x.unflatten(-1, (self.config.heads, -1)).permute(0, 2, 3, 4, 1, 5)
+        return heads
 
     def logits(self, chosen: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
-        """Logits (B, patches, entries) of every layer, given its codes (B, patches); a map of height x width places."""
-        c, q, kind = self.config, bool(self.quantised), working_dtype(chosen[0].device)
-        found: list[Tensor] = []
+        """Logits (B, patches, codewords) of every layer, given its codes (B, patches); a map of height x width places."""
+        c, q, dtype = self.config, bool(self.quantised), working_dtype(chosen[0].device)
+        logits: list[Tensor] = []
         known: list[tuple[Tensor, Tensor] | None] = [None] * c.blocks  # keys and values of the coarser tokens
         for segment, (_, layers) in enumerate(c.segments()):
             stream = self._tokens(segment, chosen, height, width)
             for i, block in enumerate(self.blocks):
-                x = block.first_grid(stream, q).to(kind)
+                x = block.first_grid(stream, q).to(dtype)
                 queries, keys, values = (
-                    self._heads(grid(part(x, quantised=q), q).to(kind))
+                    self._heads(grid(part(x, quantised=q), q).to(dtype))
                     for part, grid in zip((block.query, block.key, block.value), block.grids, strict=True)
                 )
                 past = known[i]
@@ -232,18 +218,18 @@ class Transformer(nn.Module):
                 shape = queries.shape
                 flat = [t.flatten(0, 2) for t in (queries, keys, values)]
                 seen = attend(flat[0], flat[1], flat[2], first, q, block.grids[2].bits)
-                seen = seen.unflatten(0, shape[:3]).permute(0, 4, 1, 2, 3, 5).flatten(-2).to(kind)
+                seen = seen.unflatten(0, shape[:3]).permute(0, 4, 1, 2, 3, 5).flatten(-2).to(dtype)
                 stream = stream + self._stream(block.out(seen, quantised=q))
-                x = block.second_grid(stream, q).to(kind)
-                y = block.hidden_grid(block.mix.convolve(x, q), q).to(kind)
+                x = block.second_grid(stream, q).to(dtype)
+                y = block.hidden_grid(block.mix.convolve(x, q), q).to(dtype)
                 stream = stream + self._stream(block.back(y, quantised=q))
-            y = self.last_grid(stream, q).to(kind)
+            y = self.last_grid(stream, q).to(dtype)
             if c.shared:
-                found.extend(self.outs[0](y, quantised=q).flatten(2, 3).float().unbind(1))
+                logits.extend(self.outs[0](y, quantised=q).flatten(2, 3).float().unbind(1))
                 continue
             for layer, part in zip(layers, y.unbind(1), strict=True):
-                found.append(self.outs[layer](part, quantised=q).flatten(1, 2).float())
-        return found
+                logits.append(self.outs[layer](part, quantised=q).flatten(1, 2).float())
+        return logits
 
     def forward(self, chosen: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
         """Nats (B, patches) of the codes of every layer."""

@@ -57,7 +57,7 @@ class ExactPhoto(Lossless):
         """What a residual of each earlier channel adds to a head's sums; int32 (2 HINT_LIMIT + 1, head) each."""
         residual = torch.arange(-HINT_LIMIT, HINT_LIMIT + 1, device=self.device)
         hint = torch.stack([self.tables.of_signed(residual), (residual * 8).clamp(-127, 127)], dim=1).int()
-        parts = weight.int().unflatten(1, (-1, 1, photo.HINTS)).unbind(1)
+        parts = weight.int().unflatten(1, (-1, 1, context.HINTS)).unbind(1)
         return [(hint.unsqueeze(1) * part.squeeze(1)).sum(2, dtype=torch.int32) for part in parts]
 
     def sums(self, x: Tensor, layer: Prepared) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .. import context
 from ..frequencies import PLACE, Quantiles
-from ..photo.network import INPUT_BITS
+from ..quantisation import INPUT_BITS
 
 if TYPE_CHECKING:
     from .exact import ExactPixelCNN

@@ -16,6 +16,7 @@ from .. import logistic
 TAPS = ((-1, -1), (-1, 0), (-1, 1), (0, -1))  # a strictly triangular 3 x 3 window
 KINDS = ("h", "x", "h+quantile", "h+gumbel")
 SMALLEST = 1e-9
+SAMPLES = 48  # pixels whose forecasts are in the loss of a step
 
 
 class Forecaster(nn.Module):
@@ -42,7 +43,7 @@ class Forecaster(nn.Module):
 
 
 def quantile_feature(quantiles: Tensor) -> Tensor:
-    """What a forecaster is told of quantiles in (0, 1): their place under a normal distribution."""
+    """What a forecaster is told of quantiles in (0, 1): the number that is as rare under a normal distribution."""
     feature: Tensor = torch.special.ndtri(quantiles.clamp(1e-4, 1 - 1e-4))
     return feature
 
@@ -65,11 +66,11 @@ def posterior_gumbel(probabilities: Tensor, symbols: Tensor) -> Tensor:
     The largest perturbed logit is Gumbel whatever the symbol; the others are Gumbel cut off at it.
     """
     logits = probabilities.clamp(min=SMALLEST).log()
-    place = symbols.unsqueeze(-1)
-    top = gumbel(logits.gather(-1, place))  # the maximum of all perturbed logits, which sum to probability 1
+    index = symbols.unsqueeze(-1)
+    top = gumbel(logits.gather(-1, index))  # the maximum of all perturbed logits, which sum to probability 1
     others = gumbel(logits) + logits
     cut = -torch.log(torch.exp(-top) + torch.exp(-others))
-    return cut.scatter(-1, place, top) - logits
+    return cut.scatter(-1, index, top) - logits
 
 
 def divergence(target: Tensor, forecast: Tensor) -> Tensor:
@@ -83,9 +84,35 @@ def table(parameters: Tensor, centres: Tensor | None, step: int) -> Tensor:
     return parameters.softmax(-1) if centres is None else logistic.probabilities(parameters, centres, step)
 
 
-def sample_places(shape: Sequence[int], steps: int, count: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Random pixels p and steps t with p + t inside the picture: image, p and p + t as raster indices, (count) each."""
-    images, height, width = shape
-    t = torch.randint(steps, (count,), device=device)
-    p = (torch.rand(count, device=device) * (height * width - t)).long()
-    return torch.randint(images, (count,), device=device), p, p + t
+def loss(
+    modules: Sequence[Forecaster], symbols: Tensor, seen: Tensor, y: Tensor, outputs: Tensor, centres: Tensor | None, step: int
+) -> Tensor:
+    """KL(ARM || forecast) in nats a symbol at random pixels, summed over the modules; the ARM's side is detached.
+
+    symbols: (B, H, W, C), channels in coding order, `step` grey levels apart. seen, y: what modules see, (B, H, W, inputs).
+    outputs, centres: the ARM's distributions, (C, B, H, W, outputs) and (B, H, W, C).
+    """
+    (images, height, width, _), device, forecast_steps = symbols.shape, symbols.device, modules[0].shape[0]
+    t = torch.randint(forecast_steps, (SAMPLES,), device=device)  # pixel p + t is forecast at pixel p
+    p = (torch.rand(SAMPLES, device=device) * (height * width - t)).long()
+    image = torch.randint(images, (SAMPLES,), device=device)
+    window = (p.unsqueeze(1) + torch.arange(forecast_steps, device=device)).clamp(max=height * width - 1)  # (n, T)
+    chosen = image.unsqueeze(1) * height * width + window
+    truth = symbols.flatten(0, 2)[chosen].permute(2, 0, 1).long()  # (C, n, T)
+    with torch.no_grad():
+        about = None if centres is None else centres.permute(3, 0, 1, 2).flatten(1)[:, chosen]
+        target = table(outputs.flatten(1, 3)[:, chosen], about, step)  # (C, n, T, K)
+    above = None if centres is None else F.pad(symbols[:, :-1] * step, (0, 0, 0, 0, 1, 0), value=128).flatten(1, 2)[image, p + t].float()
+    at = (torch.arange(SAMPLES, device=device), t)
+    total = torch.zeros((), device=device)
+    for module in modules:
+        padded = F.pad(seen if module.kind == "x" else y, (0, 0, 1, 1, 1, 0))
+        near = torch.cat([padded[image, p // width + 1 + dy, p % width + 1 + dx] for dy, dx in TAPS], 1)
+        noise = None
+        if module.kind == "h+quantile":
+            noise = quantile_feature(posterior_quantiles(target, truth)).permute(1, 2, 0).unsqueeze(-1)
+        elif module.kind == "h+gumbel":
+            noise = posterior_gumbel(target, truth).permute(1, 2, 0, 3)
+        forecast = table(module(near, noise)[at], above, step)  # (n, C, K)
+        total = total + divergence(target[:, *at].transpose(0, 1), forecast).mean()
+    return total

@@ -1,35 +1,33 @@
-"""The `pixelcnn` network in floating point, as it is trained; `exact_pixelcnn.py` is its integer form.
+"""The `pixelcnn` network in floating point, as it is trained; `exact.py` is its integer form.
 
 A PixelCNN with two stacks of gated residual blocks: the vertical ("up") stack sees the rows above, the horizontal
 ("up-left") stack also the pixels to the left (van den Oord et al. 2016; Wiggers and Hoogeboom 2020, appendix A.1). The
 channels of a pixel come in turn: the head of a channel sees the values of the channels before it.
 
-`slope` bounds the reach to the right: with slope s a pixel sees at most s k - 1 columns to the right in the k-th row
+`slope` bounds the receptive field to the right: with slope s a pixel sees at most s k - 1 columns to the right in the k-th row
 above, however many blocks there are, so that the pixels x + s y = constant do not depend on one another. Slope 0 is the
-usual kernel, whose reach grows with the depth.
+usual kernel, whose receptive field grows with the depth.
 
-In the last part of training (`quantise`) weights, activations and gates are held on the grids that `export.py` writes as
-integers.
+In the last part of training (`quantise`) weights, activations and gates are held on the grids of `quantisation.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import context, logistic
-from ..photo.network import HINTS, INPUT_BITS, Grid, Linear, choose_grids, module_list, multiplications, straight_through
 from ..precision import working_dtype
+from ..quantisation import INPUT_BITS, STREAM_BITS, FakeQuantiser, Linear, calibrate, module_list, round_inputs, round_to, straight_through
+from ..training.trainable import Trainable
 from . import learned as forecast
 
 Taps = Sequence[tuple[int, int]]
-STREAM_BITS = 3  # the residual streams are so much finer than the finest activation
 GATE_BITS, GATE_LEVELS = 4, 8  # a gate's argument counts 1/16, its value 1/256
-LOGIT_BITS = 6  # logits of categorical outputs count 1/64
 CONDITION, KNOTS = 16, 9  # numbers that say what the quality is, at so many qualities; linear between these
-FORECAST_SAMPLES = 48  # pixels whose forecasts are in the loss of a step
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Config:
     latents: bool = False  # the symbols are latents of an autoencoder, not grey levels
     zero: int = 0  # the symbol in the middle, where symbols are numbers and not names: mixtures with embedded contexts
     qualities: int = 0  # values of a condition that the distributions depend on; 0: none
-    forecasters: Sequence[str] = ()  # kinds of learned forecasting modules, see forecast.py
+    forecasters: Sequence[str] = ()  # kinds of learned forecasting modules, see `learned.py`
     forecast_steps: int = 20  # pixels
     forecast_filters: int = 64
     forecast_weight: float = 0.01  # of their loss beside the ARM's
@@ -81,7 +79,7 @@ class Config:
     @property
     def hints(self) -> int:
         """Inputs that later channels get of a channel."""
-        return HINTS if self.context == "relative" else self.embedding
+        return context.HINTS if self.context == "relative" else self.embedding
 
     @property
     def outputs(self) -> int:
@@ -104,8 +102,8 @@ class Config:
         """Pixels whose inputs the first layers of the two stacks see, as (dy, dx)."""
         if self.context == "relative":
             return [(-1, -1), (-1, 0), (-1, 1)], [(0, -1)]
-        reach = {k: self.slope * k - 1 if self.slope else 2 for k in (1, 2)}
-        return [(-k, dx) for k in (2, 1) for dx in range(-2, min(2, reach[k]) + 1)], [(0, -3), (0, -2), (0, -1)]
+        right = {k: self.slope * k - 1 if self.slope else 2 for k in (1, 2)}
+        return [(-k, dx) for k in (2, 1) for dx in range(-2, min(2, right[k]) + 1)], [(0, -3), (0, -2), (0, -1)]
 
     def block_taps(self) -> tuple[Taps, Taps]:
         """Pixels whose features a block of the up stack and of the up-left stack sees."""
@@ -125,7 +123,7 @@ class TapLinear(Linear):
 
     def convolve(self, x: Tensor, quantised: bool) -> Tensor:
         """x (B, H, W, inputs) -> (B, H, W, outputs)."""
-        weight = (self.on_grid() if quantised else self.weight).to(x.dtype)
+        weight = self.weights(quantised).to(x.dtype)
         kernel = weight.new_zeros(weight.shape[0], x.shape[3], self.top + 1, self.left + self.right + 1)
         rows, columns = [self.top + dy for dy, _ in self.taps], [self.left + dx for _, dx in self.taps]
         kernel[:, :, rows, columns] = weight.unflatten(1, (len(self.taps), -1)).transpose(1, 2)
@@ -139,15 +137,14 @@ def gated(sums: Tensor, stream_bits: Tensor, quantised: bool) -> Tensor:
     if not quantised:
         return a * torch.sigmoid(b)
     unit = torch.exp2(stream_bits.float())
-    a = straight_through((a * unit + 0.5).floor() / unit, a)
-    place = (b * 2**GATE_BITS + 0.5).floor().clamp(-128, 127) / 2**GATE_BITS
+    a = round_to(a, unit)
+    argument = (b * 2**GATE_BITS + 0.5).floor().clamp(-128, 127) / 2**GATE_BITS
     steps = 2**GATE_LEVELS
-    gate = straight_through((torch.sigmoid(place) * steps).round() / steps, torch.sigmoid(b))
-    product = a * gate
-    return straight_through((product * unit + 0.5).floor() / unit, product)
+    gate = straight_through((torch.sigmoid(argument) * steps).round() / steps, torch.sigmoid(b))
+    return round_to(a * gate, unit)
 
 
-class PixelCNN(nn.Module):
+class PixelCNN(Trainable):
     """Float network; `forward` gives nats per symbol for whole images."""
 
     quantised: Tensor
@@ -172,10 +169,11 @@ class PixelCNN(nn.Module):
         if c.output == "mixture":
             for out in self.outs:
                 out.bias.data.copy_(logistic.initial_bias(c.mixtures))
-        self.up_grids = module_list([Grid(signed=True) for _ in range(c.blocks + 1)])
-        self.left_grids = module_list([Grid(signed=True) for _ in range(c.blocks + 1)])
-        self.head_grids = module_list([Grid() for _ in range(c.channels)])
-        self.forecasters = nn.ModuleDict({kind.replace("+", "_"): self._forecaster(kind) for kind in c.forecasters})
+        self.up_grids = module_list([FakeQuantiser(signed=True) for _ in range(c.blocks + 1)])
+        self.left_grids = module_list([FakeQuantiser(signed=True) for _ in range(c.blocks + 1)])
+        self.head_grids = module_list([FakeQuantiser() for _ in range(c.channels)])
+        modules = nn.ModuleDict({kind.replace("+", "_"): self._forecaster(kind) for kind in c.forecasters})
+        self.forecasters = cast("Mapping[str, forecast.Forecaster]", modules)
         self.register_buffer("quantised", torch.tensor(False))
         self.register_buffer("stream_bits", torch.tensor(0, dtype=torch.int32))
         self.tables = context.Tables.make()
@@ -188,95 +186,73 @@ class PixelCNN(nn.Module):
         return forecast.Forecaster(kind, inputs, c.forecast_steps, c.channels, c.levels, c.outputs, c.forecast_filters)
 
     def compile_loss(self) -> None:
-        """Fuse the loss and the gates; needs a C++ compiler or a GPU."""
         self._nats = torch.compile(logistic.nats)
         self._gated = torch.compile(gated)
 
     def quantise(self, sample: Tensor, quality: Tensor | None = None) -> None:
         """From now on everything is on its grid; the grids are chosen from uint8 sample symbols (B, H, W, C)."""
-        choose_grids(self, sample, quality)
+        calibrate(self, sample, quality)
         c = self.config
         ups, lefts = [int(g.bits) for g in self.up_grids], [int(g.bits) for g in self.left_grids]
         self.stream_bits.fill_(max(ups + lefts) + STREAM_BITS)
         bits = INPUT_BITS
         for layer in (self.first_up, self.first_left):
-            layer.choose((len(layer.taps) * c.seen, bits))
-        self.first_own.choose((c.own, bits), (c.width, ups[0]))
+            layer.calibrate((len(layer.taps) * c.seen, bits))
+        self.first_own.calibrate((c.own, bits), (c.width, ups[0]))
         for i in range(c.blocks):
-            self.up[i].choose((len(self.up[i].taps) * c.width, ups[i]))
-            self.left[i].choose((len(self.left[i].taps) * c.width, lefts[i]))
-            self.link[i].choose((c.width, ups[i + 1]))
-            # the two products of a horizontal block are added before the shift: one exponent for both
-            common = torch.minimum(self.left[i].exponent, self.link[i].exponent)
-            self.left[i].exponent.copy_(common)
-            self.link[i].exponent.copy_(common)
-        common = torch.minimum(self.first_left.exponent, self.first_own.exponent)
-        self.first_left.exponent.copy_(common)
-        self.first_own.exponent.copy_(common)
+            self.up[i].calibrate((len(self.up[i].taps) * c.width, ups[i]))
+            self.left[i].calibrate((len(self.left[i].taps) * c.width, lefts[i]))
+            self.link[i].calibrate((c.width, ups[i + 1]))
+            _share_exponents(self.left[i], self.link[i])
+        _share_exponents(self.first_left, self.first_own)
         for i, (head, grid, out) in enumerate(zip(self.heads, self.head_grids, self.outs, strict=True)):
-            head.choose((c.width, lefts[-1]), (c.hints * i, bits))
-            out.choose((c.head, int(grid.bits)))
+            head.calibrate((c.width, lefts[-1]), (c.hints * i, bits))
+            out.calibrate((c.head, int(grid.bits)))
         self.quantised.fill_(True)
-
-    def macs(self) -> int:
-        """Multiplications a pixel."""
-        return multiplications(self)
-
-    def embedded(self) -> Tensor:
-        """The embedding tables (channels, levels, numbers), on their grid when quantised."""
-        return self._on_grid(self.embedding) if self.quantised else self.embedding
-
-    @staticmethod
-    def _on_grid(inputs: Tensor) -> Tensor:
-        unit = 2.0**INPUT_BITS
-        return straight_through((inputs * unit).round().clamp(-127, 127) / unit, inputs)
 
     def conditions(self, quality: Tensor) -> Tensor:
         """The numbers that say what qualities (B) in 0..1 are, on their grid when quantised; (B, CONDITION)."""
         smooth = between_knots(self.condition, quality)
-        return self._on_grid(smooth) if self.quantised else smooth
+        return round_inputs(smooth) if self.quantised else smooth
 
     def inputs(self, symbols: Tensor, quality: Tensor | None = None) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
         """Of symbols (B, H, W, C): own inputs, seen inputs, hints (B, H, W, C, hints), centres in grey levels (B, H, W, C)."""
-        kind = working_dtype(symbols.device)
+        dtype = working_dtype(symbols.device)
         if self.config.context == "embedded":
-            tables = self.embedded().to(kind)
+            tables = (round_inputs(self.embedding) if self.quantised else self.embedding).to(dtype)
             hints = torch.stack([tables[i][symbols[..., i].long()] for i in range(self.config.channels)], dim=-2)
             own = None
             if self.config.qualities:
                 assert quality is not None
-                own = self.conditions(quality).to(kind)[:, None, None].expand(*symbols.shape[:3], -1)
+                own = self.conditions(quality).to(dtype)[:, None, None].expand(*symbols.shape[:3], -1)
             centres = torch.full(symbols.shape, float(self.config.zero), device=symbols.device) if self.config.output == "mixture" else None
             return own, hints.flatten(-2), hints, centres
         with torch.no_grad():
             pixels = symbols * self.config.step
             own, combined, residuals = context.features(pixels, self.tables)
             unit = 2.0**-INPUT_BITS
-            companded = self.tables.of_signed(residuals).to(kind) * unit
-            fine = (residuals * 8).clamp(-127, 127).to(kind) * unit
-            own = own.to(kind) * unit
-            return own, torch.cat([own, companded], -1), torch.stack([companded, fine], dim=-1), context.centres(combined, pixels[..., 1:2])
+            hints = context.hints(residuals, self.tables).to(dtype) * unit
+            own = own.to(dtype) * unit
+            return own, torch.cat([own, hints[..., 0]], -1), hints, context.centres(combined, pixels[..., 1:2])
 
     def features(self, own: Tensor | None, seen: Tensor) -> Tensor:
         """The shared representation h: activations of the last up-left block (B, H, W, width), in the type of `seen`."""
-        q, kind = bool(self.quantised), seen.dtype
+        q, dtype = bool(self.quantised), seen.dtype
         v = self._stream(self.first_up.convolve(seen, q), q)
-        x = self.up_grids[0](v, q).to(kind)
+        x = self.up_grids[0](v, q).to(dtype)
         own_parts = [x] if own is None else [own, x]
         h = self._stream(self.first_left.convolve(seen, q) + self.first_own(*own_parts, quantised=q), q)
-        y: Tensor = self.left_grids[0](h, q).to(kind)
+        y: Tensor = self.left_grids[0](h, q).to(dtype)
         for i in range(self.config.blocks):
             v = v + self._gated(self.up[i].convolve(x, q), self.stream_bits, q)
-            x = self.up_grids[i + 1](v, q).to(kind)
+            x = self.up_grids[i + 1](v, q).to(dtype)
             h = h + self._gated(self.left[i].convolve(y, q) + self.link[i](x, quantised=q), self.stream_bits, q)
-            y = self.left_grids[i + 1](h, q).to(kind)
+            y = self.left_grids[i + 1](h, q).to(dtype)
         return y
 
     def _stream(self, x: Tensor, quantised: bool) -> Tensor:
         """The start of a residual stream."""
-        x = x.float()
-        unit = torch.exp2(self.stream_bits.float())
-        return straight_through((x * unit + 0.5).floor() / unit, x) if quantised else x
+        return round_to(x.float(), torch.exp2(self.stream_bits.float())) if quantised else x.float()
 
     def outputs(self, y: Tensor, hints: Tensor) -> Tensor:
         """Parameters of all distributions, float32 (C, B, H, W, outputs)."""
@@ -294,41 +270,12 @@ class PixelCNN(nn.Module):
         if centres is None:
             target = symbols.permute(first).long()
             return F.cross_entropy(outputs.flatten(0, 3), target.flatten(), reduction="none").view(target.shape)
-        coded = symbols[..., [1, 0, 2]] if self.config.context == "relative" else symbols
-        values = (coded * self.config.step).float()
+        values = (self.coded(symbols) * self.config.step).float()
         return self._nats(outputs, values.permute(first).contiguous(), centres.permute(first).contiguous(), self.config.step)
 
-    def forecast_loss(self, symbols: Tensor, y: Tensor, seen: Tensor, outputs: Tensor, centres: Tensor | None) -> Tensor:
-        """KL(ARM || forecast) in nats a symbol at random places, summed over the forecasters; the ARM's side is detached."""
-        c, (images, height, width) = self.config, symbols.shape[:3]
-        image, p, q = forecast.sample_places((images, height, width), c.forecast_steps, FORECAST_SAMPLES, symbols.device)
-        steps = torch.arange(c.forecast_steps, device=symbols.device)
-        window = (p.unsqueeze(1) + steps).clamp(max=height * width - 1)  # (n, T)
-        chosen = image.unsqueeze(1) * height * width + window
-        parameters = outputs.detach().flatten(1, 3)[:, chosen]  # (C, n, T, outputs)
-        about = None if centres is None else centres.permute(3, 0, 1, 2).flatten(1)[:, chosen]
-        order = [1, 0, 2] if c.context == "relative" else list(range(c.channels))
-        truth = symbols[..., order].flatten(0, 2)[chosen].permute(2, 0, 1).long()  # (C, n, T)
-        with torch.no_grad():
-            target = forecast.table(parameters, about, c.step)
-        at = (torch.arange(len(p), device=p.device), q - p)
-        above = self.above(symbols)[image, q // width, q % width][:, order].float() if centres is not None else None
-        total = torch.zeros((), device=symbols.device)
-        for module in self.forecasters.values():
-            assert isinstance(module, forecast.Forecaster)
-            near = _near(seen if module.kind == "x" else y, image, p // width, p % width)
-            noise = None
-            if module.kind == "h+quantile":
-                noise = forecast.quantile_feature(forecast.posterior_quantiles(target, truth)).permute(1, 2, 0).unsqueeze(-1)
-            elif module.kind == "h+gumbel":
-                noise = forecast.posterior_gumbel(target, truth).permute(1, 2, 0, 3)
-            predicted = forecast.table(module(near, noise)[at], above, c.step)  # (n, C, levels)
-            total = total + forecast.divergence(target[:, *at].transpose(0, 1), predicted).mean()
-        return total
-
-    def above(self, symbols: Tensor) -> Tensor:
-        """Grey levels of the pixel above, 128 in the first row; (B, H, W, C)."""
-        return F.pad(symbols[:, :-1] * self.config.step, (0, 0, 0, 0, 1, 0), value=128)
+    def coded(self, symbols: Tensor) -> Tensor:
+        """Symbols (B, H, W, C) with their channels in coding order."""
+        return symbols[..., [1, 0, 2]] if self.config.context == "relative" else symbols
 
     def distributions(self, symbols: Tensor, quality: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """What `nats` wants beside the symbols: parameters (C, B, H, W, outputs) and centres (B, H, W, C)."""
@@ -345,15 +292,23 @@ class PixelCNN(nn.Module):
         outputs = self.outputs(y, hints)
         nats = self.nats(outputs, symbols, centres)
         if self.training and self.forecasters:
-            nats = nats + self.config.forecast_weight * self.forecast_loss(symbols, y, seen, outputs, centres)
+            modules, coded = list(self.forecasters.values()), self.coded(symbols)
+            nats = nats + self.config.forecast_weight * forecast.loss(modules, coded, seen, y, outputs, centres, self.config.step)
         return nats
+
+
+def _share_exponents(a: Linear, b: Linear) -> None:
+    """The products of two layers are added before the shift: one exponent for both."""
+    common = torch.minimum(a.exponent, b.exponent)
+    a.exponent.copy_(common)
+    b.exponent.copy_(common)
 
 
 def between_knots(table: Tensor, quality: Tensor) -> Tensor:
     """Rows of a table (KNOTS, n) at qualities (B) in 0..1, linear in between; (B, n)."""
-    place = quality * (len(table) - 1)
-    low = place.floor().clamp(max=len(table) - 2)
-    return torch.lerp(table[low.long()], table[low.long() + 1], (place - low).unsqueeze(1))
+    position = quality * (len(table) - 1)
+    low = position.floor().clamp(max=len(table) - 2)
+    return torch.lerp(table[low.long()], table[low.long() + 1], (position - low).unsqueeze(1))
 
 
 def _numbers(config: Config) -> Tensor:
@@ -363,9 +318,3 @@ def _numbers(config: Config) -> Tensor:
     shapes = [torch.tanh(z * 0.7), z.sign() * size * 0.8, size * 0.8, (z / 4).clamp(-4, 4)]
     first = torch.stack([shapes[i % len(shapes)] for i in range(config.embedding)], 1)
     return first.repeat(config.channels, 1, 1)
-
-
-def _near(x: Tensor, image: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """The vectors of (B, H, W, C) at forecast.TAPS of some pixels, zero outside; (n, taps * C)."""
-    padded = F.pad(x, (0, 0, 1, 1, 1, 0))
-    return torch.cat([padded[image, row + 1 + dy, column + 1 + dx] for dy, dx in forecast.TAPS], 1)

@@ -1,6 +1,6 @@
 """Training pictures: any folder of images, cut into random augmented crops.
 
-`python -m presage.models.data RUN.toml FOLDER [KEY=VALUE...]` writes the held-out pictures of a run as PNG files, for the bench.
+`python -m presage.models.training.data RUN.toml FOLDER [KEY=VALUE...]` writes the held-out pictures of a run as PNG files, for the bench.
 """
 
 import sys
@@ -112,12 +112,12 @@ def _from_torchvision(name: str, root: Path) -> list[Pixels]:
         datasets: Any = import_module("torchvision.datasets")
     except ImportError:
         raise ValueError(f"the data set {name} is read with torchvision: pip install presage[train]") from None
-    kind = getattr(datasets, name, None)
-    if kind is None:
+    dataset = getattr(datasets, name, None)
+    if dataset is None:
         raise ValueError(f"torchvision has no data set called {name!r}")
-    split: dict[str, Any] = {"split": "train"} if "split" in signature(kind).parameters else {"train": True}
+    split: dict[str, Any] = {"split": "train"} if "split" in signature(dataset).parameters else {"train": True}
     try:
-        return [np.asarray(image.convert("RGB")) for image, _ in kind(str(root), **split)]
+        return [np.asarray(image.convert("RGB")) for image, _ in dataset(str(root), **split)]
     except RuntimeError as error:
         raise FileNotFoundError(f"{root}: {error}") from None
 
@@ -141,14 +141,10 @@ def tiles(mosaic: Pixels, side: int) -> list[Pixels]:
     return [mosaic[side * r : side * (r + 1), side * c : side * (c + 1)] for r in range(rows) for c in range(columns)]
 
 
-def write_validation(pictures: Pictures, folder: Path) -> None:
-    """Write the held-out pictures as PNG files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, pixels in enumerate(pictures.validation):
-        Image.fromarray(pixels).save(folder / f"held-out-{i:03}.png")
-
-
 if __name__ == "__main__":
     from .loop import read_run
 
-    write_validation(Pictures(DataConfig(**read_run(Path(sys.argv[1]), sys.argv[3:]).data)), Path(sys.argv[2]))
+    pictures, folder = Pictures(DataConfig(**read_run(Path(sys.argv[1]), sys.argv[3:]).data)), Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, pixels in enumerate(pictures.validation):
+        Image.fromarray(pixels).save(folder / f"held-out-{i:03}.png")

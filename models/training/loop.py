@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,29 +18,30 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..latent import network as latent
+from ..latent.export import latent_tensors
 from ..ordered import network as ordered
+from ..ordered.export import ordered_tensors
 from ..photo import network as photo
+from ..photo.export import photo_tensors
 from ..pixelcnn import network as pixelcnn
+from ..pixelcnn.export import pixelcnn_tensors
 from .data import DataConfig, Pictures
-from .export import latent_tensors, ordered_tensors, photo_tensors, pixelcnn_tensors
+from .trainable import Trainable
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of model: its settings, its network, its export, and the unit that its loss is shown in."""
+class Model(NamedTuple):
+    """What can be trained: the settings of a network, the network, and the tensors of its weights file."""
 
-    settings: Any
-    network: Any
-    tensors: Any
-    unit: float = math.log(2)
-    unit_name: str = "bits/dim"
+    config: Callable[..., Any]
+    network: Callable[[Any], Trainable]
+    tensors: Callable[[Any], dict[str, Tensor]]
 
 
 MODELS = {
-    "photo": Kind(photo.Config, photo.Photo, photo_tensors),
-    "pixelcnn": Kind(pixelcnn.Config, pixelcnn.PixelCNN, pixelcnn_tensors),
-    "latent": Kind(latent.Config, latent.Latent, latent_tensors, 1.0, "loss"),
-    "ordered": Kind(ordered.Config, ordered.Ordered, ordered_tensors, 1.0, "loss"),
+    "photo": Model(photo.Config, photo.Photo, photo_tensors),
+    "pixelcnn": Model(pixelcnn.Config, pixelcnn.PixelCNN, pixelcnn_tensors),
+    "latent": Model(latent.Config, latent.Latent, latent_tensors),
+    "ordered": Model(ordered.Config, ordered.Ordered, ordered_tensors),
 }
 
 
@@ -58,7 +59,7 @@ class RunConfig:
     quantised_rate: float = 0.1  # the learning rate there, relative to `rate`
     ema: float = 0.999
     clip: float = 0.0  # largest norm of a gradient; 0: any
-    revive_every: int = 0  # steps between revivals of idle categories, up to half of all steps; 0: never. In one process only
+    revive_every: int = 0  # steps between restarts of dead codes, up to half of all steps; 0: never. In one process only
     seed: int = 0
     about: str = ""  # a line about the model, kept in the weights file
     compile: bool = True
@@ -103,10 +104,15 @@ def learning_rate(config: RunConfig, step: int) -> float:
     return low * (config.steps - step) / max(1, config.steps - quantised)
 
 
-def averaged_network(config: RunConfig, state: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> nn.Module:
+def new_network(config: RunConfig) -> Trainable:
+    """The untrained network of a run."""
+    model = MODELS[config.model]
+    return model.network(model.config(**config.network))
+
+
+def averaged_network(config: RunConfig, state: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> Trainable:
     """The network of a run in a state, with the averaged weights for its parameters."""
-    kind = MODELS[config.model]
-    network: nn.Module = kind.network(kind.settings(**config.network)).eval()
+    network = new_network(config).eval()
     network.load_state_dict({**state, **average})
     return network
 
@@ -118,39 +124,32 @@ class Trainer:
         self.config, self.out, self.device = config, out, torch.device(device)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(config.seed)
-        self.kind = kind = MODELS[config.model]
-        self.network = kind.network(kind.settings(**config.network)).to(self.device)
+        self.network = new_network(config).to(self.device)
         trained = [p for p in self.network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(trained, lr=config.rate, betas=(0.9, 0.99))
-        if config.start and not self._from_weights:
-            other = torch.load(config.start, map_location=self.device, weights_only=True)
-            first = {**other["network"], **other["average"]}
-            own = self.network.state_dict()
-            first = {k: torch.tensor(False) if k.endswith("quantised") else v for k, v in first.items() if k in own}
-            self.network.load_state_dict(first)
         self.average = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.step = 0
         self.pictures = Pictures(DataConfig(**config.data))
         if config.compile:
             self.network.compile_loss()
 
-    @property
-    def _from_weights(self) -> bool:
-        return self.config.start.endswith(".safetensors")
-
     def begin(self) -> None:
-        """What some networks take from the pictures before their first step."""
-        if not isinstance(self.network, ordered.Ordered):
-            return
-        if self._from_weights:
-            self.network.start_from_latent(load_file(self.config.start))
-        sample = self.pictures.crops(ordered.SAMPLE, np.random.default_rng(self.config.seed))
-        self.network.begin(torch.from_numpy(sample).to(self.device), fresh=self._from_weights or self.config.again or not self.config.start)
-        self._average_from_network()
-
-    def _average_from_network(self) -> None:
+        """First weights: those of `start`, and what the network takes from the pictures."""
+        start, random = self.config.start, np.random.default_rng(self.config.seed)
+        from_weights = start.endswith(".safetensors")
+        if from_weights:
+            self.network.start_from(load_file(start, device=str(self.device)))
+        elif start:
+            other = torch.load(start, map_location=self.device, weights_only=True)
+            first, own = {**other["network"], **other["average"]}, self.network.state_dict()
+            self.network.load_state_dict({k: torch.tensor(False) if k.endswith("quantised") else v for k, v in first.items() if k in own})
+        self.network.begin(lambda count: self._crops(count, random), fresh=from_weights or self.config.again or not start)
         for name, value in self.network.named_parameters():
             self.average[name].copy_(value.detach())
+
+    def _crops(self, count: int, random: np.random.Generator) -> Tensor:
+        """Random training crops, uint8 (count, crop, crop, channels)."""
+        return torch.from_numpy(self.pictures.crops(count, random)).to(self.device)
 
     @property
     def checkpoint(self) -> Path:
@@ -162,13 +161,8 @@ class Trainer:
             return
         self.out.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
-        state = {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "average": self.average,
-            "step": self.step,
-        }
-        torch.save(state, partial)
+        state = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average}
+        torch.save(state | {"step": self.step}, partial)
         os.replace(partial, self.checkpoint)
 
     def load(self, path: Path) -> None:
@@ -176,54 +170,33 @@ class Trainer:
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.average = state["average"]
-        self.step = state["step"]
-
-    def averaged(self) -> nn.Module:
-        """The network with the averaged weights."""
-        return averaged_network(self.config, self.network.state_dict(), self.average).to(self.device)
+        self.average, self.step = state["average"], state["step"]
 
     def evaluate(self) -> str:
         """What the averaged network does to the held-out crops, in words."""
-        network = self.averaged()
+        network = averaged_network(self.config, self.network.state_dict(), self.average).to(self.device)
         crops = torch.from_numpy(self.pictures.validation_crops()).to(self.device)
         with torch.no_grad():
-            if isinstance(network, latent.Latent | ordered.Ordered):
-                return network.describe(crops)
-            means = [float(network(batch).mean()) * len(batch) for batch in crops.split(max(4, self.config.batch))]
-        return f"{sum(means) / len(crops) / self.kind.unit:.4f} {self.kind.unit_name}"
+            return network.describe(crops.split(max(4, self.config.batch)))
 
     def train(self, log: Callable[[str], None]) -> None:
         """Run to the last step; `log` takes lines of text."""
-        config = self.config
-        parallel: nn.Module = self.network
-        if dist.is_initialized():
-            parallel = nn.parallel.DistributedDataParallel(self.network)
-        processes = dist.get_world_size() if dist.is_initialized() else 1
+        config, distributed = self.config, dist.is_initialized()
+        parallel = nn.parallel.DistributedDataParallel(self.network) if distributed else self.network
         random = np.random.default_rng((config.seed, self.rank, self.step))
-        first = self.step
-        started, pixels, total, count = time.monotonic(), 0, torch.zeros((), device=self.device), 0
+        first, started, pixels = self.step, time.monotonic(), 0
+        total, count = torch.zeros((), device=self.device), 0  # of the losses since the last report
         while self.step < config.steps:
-            if self.step >= config.quantised_step and not bool(self.network.quantised):
-                self._start_from_average()
-                self.network.quantise(torch.from_numpy(self.pictures.crops(4, random)).to(self.device))
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(config, self.step)
-            batch = torch.from_numpy(self.pictures.crops(config.batch, random)).to(self.device)
+            if self.step >= config.quantised_step and not self.network.is_quantised:
+                for name, value in self.network.named_parameters():  # the averaged weights are the better starting point
+                    value.data.copy_(self.average[name])
+                self.network.quantise(self._crops(4, random))
+            batch = self._crops(config.batch, random)
             if config.revive_every and self.step % config.revive_every == 0 and self.step < config.steps // 2:
-                self.network.revive(batch)
-            loss: Tensor = parallel(batch).mean()
-            self.optimiser.zero_grad()
-            loss.backward()
-            if config.clip:
-                nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
-            self.optimiser.step()
-            self.step += 1
-            decay = min(config.ema, 1 - 1 / (self.step + 1))
-            torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.network.parameters()], 1 - decay)
-            total += loss.detach()
+                self.network.restart_dead_codes(batch)
+            total += self._update(parallel, batch)
             count += 1
-            pixels += batch.shape[0] * batch.shape[1] * batch.shape[2] * processes
+            pixels += batch[..., 0].numel() * (dist.get_world_size() if distributed else 1)
             if self.step % config.save_every == 0 or self.step == config.steps:
                 self.save()
                 if not self.rank:
@@ -232,16 +205,26 @@ class Trainer:
                 spent = time.monotonic() - started
                 left = (config.steps - self.step) * spent / (self.step - first)
                 log(
-                    f"step {self.step}/{config.steps}  {float(total) / count / self.kind.unit:.4f} {self.kind.unit_name}  "
+                    f"step {self.step}/{config.steps}  {float(total) / count / self.network.unit:.4f} {self.network.unit_name}  "
                     f"{pixels / spent / 1e3:.0f} kpixel/s  rate {learning_rate(config, self.step):.1e}  {left / 60:.0f} min left"
                 )
                 total.zero_()
                 count = 0
 
-    def _start_from_average(self) -> None:
-        """The averaged weights are the better starting point for quantised training."""
-        for name, value in self.network.named_parameters():
-            value.data.copy_(self.average[name])
+    def _update(self, parallel: nn.Module, batch: Tensor) -> Tensor:
+        """One step of the optimiser and of the averaged weights; the loss of the batch."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, self.step)
+        loss: Tensor = parallel(batch).mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        self.optimiser.step()
+        self.step += 1
+        decay = min(self.config.ema, 1 - 1 / (self.step + 1))
+        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.network.parameters()], 1 - decay)
+        return loss.detach()
 
 
 def run(path: Path, overrides: Sequence[str], out: Path, resume: bool, device: str, log: Callable[[str], None]) -> Path:
@@ -279,12 +262,12 @@ def export(path: Path, overrides: Sequence[str], out: Path) -> Path | None:
         return None
     state = torch.load(out / f"{config.name}.checkpoint", map_location="cpu", weights_only=True)
     model = averaged_network(config, state["network"], state["average"])
-    if not bool(model.quantised):
+    if not model.is_quantised:
         raise ValueError(f"the checkpoint at step {state['step']} is not on integer grids yet; train to the end first")
     weights = out / f"{config.name}.safetensors"
     metadata = {"model": config.model, "about": config.about, "steps": str(state["step"]), "side": str(config.data.get("crop", 0))}
     tensors = MODELS[config.model].tensors(model)
-    save_file(tensors, weights, metadata)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, weights, metadata)
     return weights
 
 

@@ -1,0 +1,56 @@
+"""What the weights files of all models are made of: settings, integer layers, tables, and floats that need not be exact."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import context, frequencies
+from .integer import IntLinear
+
+SMALL_FROM = 4096  # numbers in a convolution from which it is stored as int8
+
+
+def settings_tensor(config: Any) -> Tensor:
+    """Settings, a dataclass, as uint8 of their JSON."""
+    return torch.frombuffer(bytearray(json.dumps(dataclasses.asdict(config)).encode()), dtype=torch.uint8)
+
+
+def layer_tensors(layers: Mapping[str, IntLinear]) -> dict[str, Tensor]:
+    """Integer layers as NAME.weight, NAME.bias, NAME.shift and, with a skip connection, NAME.skip."""
+    parts = {f"{name}.{part}": getattr(layer, part) for name, layer in layers.items() for part in ("weight", "bias", "shift", "skip")}
+    return {name: tensor for name, tensor in parts.items() if tensor is not None}
+
+
+def context_tables() -> dict[str, Tensor]:
+    """The tables of `context.py`."""
+    tables = context.Tables.make()
+    return {"tables.signed": tables.signed, "tables.error": tables.error}
+
+
+def mixture_tables() -> dict[str, Tensor]:
+    """The tables of `frequencies.py` for mixtures of logistics."""
+    tables = frequencies.DistributionTables.make()
+    return {f"tables.{k}": getattr(tables, k) for k in ("inverse", "sigmoid", "share")}
+
+
+def half_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Everything as 16-bit floats."""
+    return {name: value.detach().cpu().half() for name, value in state.items()}
+
+
+def small_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convolutions as int8 with a scale for every output, `X.scale`, where they are large; everything else as 16-bit floats.
+
+    What is behind the entropy coder need not be exact, and files become half as large.
+    """
+    tensors = half_tensors(state)
+    for name, value in state.items():
+        if value.dim() == 4 and value.numel() >= SMALL_FROM:
+            value = value.detach().cpu()
+            scale = value.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-8) / 127
+            tensors |= {name: (value / scale).round().to(torch.int8), f"{name}.scale": scale.flatten()}
+    return tensors
