@@ -1,9 +1,5 @@
-"""Training pictures: any folder of images, cut into random augmented crops.
+"""Training pictures: any folder of images, cut into random augmented crops."""
 
-`python -m presage.models.training.data RUN.toml FOLDER [KEY=VALUE...]` writes the held-out pictures of a run as PNG files, for the bench.
-"""
-
-import sys
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import signature
@@ -139,12 +135,3 @@ def tiles(mosaic: Pixels, side: int) -> list[Pixels]:
     """The square pictures of a mosaic, row by row."""
     rows, columns = mosaic.shape[0] // side, mosaic.shape[1] // side
     return [mosaic[side * r : side * (r + 1), side * c : side * (c + 1)] for r in range(rows) for c in range(columns)]
-
-
-if __name__ == "__main__":
-    from .loop import read_run
-
-    pictures, folder = Pictures(DataConfig(**read_run(Path(sys.argv[1]), sys.argv[3:]).data)), Path(sys.argv[2])
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, pixels in enumerate(pictures.validation):
-        Image.fromarray(pixels).save(folder / f"held-out-{i:03}.png")
