@@ -275,3 +275,43 @@ def test_results_with_one_name_are_refused_before_any_work(tmp_path: Path) -> No
     assert result.returncode == 1
     assert "a.png and a.bmp" in result.stderr.decode()
     assert not out.exists()
+
+
+def test_folders_keep_their_tree(tmp_path: Path) -> None:
+    source, out = tmp_path / "photos", tmp_path / "out"
+    for name in ("a.png", "below/b.png", "below/deep/c.png"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(12, 15, len(name))).save(source / name)
+    (source / "below" / "notes.txt").write_text("no image")
+    Image.new("CMYK", (4, 4)).save(source / "below" / "print.tif")
+    done = run("encode", "-m", "tiny", source, "--out-dir", out)
+    assert done.returncode == 0, done.stderr
+    assert [path.relative_to(out).as_posix() for path in out.rglob("*.psg")] == ["a.psg"]
+    done = run("encode", "-m", "tiny", source, "--out-dir", out, "-r", "-f", "--json", "-j", 2)
+    assert done.returncode == 1  # the CMYK image is refused, and the work goes on
+    assert b"notes.txt" in done.stderr
+    assert b"skipped" in done.stderr
+    assert b"CMYK" in done.stderr
+    summary = done.stderr.decode().splitlines()[-1]
+    assert summary.startswith("3 files  ")
+    assert summary.endswith("1 failed  1 skipped")
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.psg")) == ["a.psg", "below/b.psg", "below/deep/c.psg"]
+    lines = {Path(line["file"]).name: line for line in map(json.loads, done.stdout.splitlines())}
+    assert lines["print.tif"]["exit_code"] == 1
+    assert "not an image" in lines["notes.txt"]["skipped"]
+    back = tmp_path / "back"
+    assert run("verify", out, "-r").returncode == 0
+    assert run("decode", out, "-r", "--out-dir", back).returncode == 0
+    assert np.array_equal(np.asarray(Image.open(back / "below" / "deep" / "c.png")), noise(12, 15, 16))
+
+
+def test_folders_where_they_make_no_sense(tmp_path: Path) -> None:
+    for arguments in (["encode", "-m", "tiny", "."], ["decode", "."], ["info", "."], ["verify", tmp_path]):
+        done = run(*arguments, cwd=tmp_path)
+        assert done.returncode == 1
+        assert b"Traceback" not in done.stderr
+        assert b"no " in done.stderr
+    Image.fromarray(noise(5, 5)).save(tmp_path / "a.png")
+    assert run("encode", "-m", "tiny", ".", "-o", "x.psg", cwd=tmp_path).returncode == 2
+    assert run("encode", "-m", "tiny", ".", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "a.psg").exists()

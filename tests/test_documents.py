@@ -27,7 +27,6 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 PATH = re.compile(r"`((?:codec|models|bench|tests|docs|examples|samples)/[\w./*-]+)`")
 NOT_DISTRIBUTED = ("models/checkpoints",)
-AHEAD = ("-r", "models/model.py")  # shown before they are there
 
 
 def python_blocks() -> list[tuple[str, str]]:
@@ -73,7 +72,7 @@ def test_commands_exist(page: str, line: str) -> None:
     if words[0] == "head":
         return
     command: click.Command = main
-    words = [word for word in words[1:] if word not in AHEAD]
+    words = words[1:]
     while isinstance(command, click.Group) and words:
         if words[0].isupper() or words[0].startswith("-"):
             return
@@ -108,7 +107,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, f"{target}#{anchor}"
     for name in PATH.findall(text):
-        if name not in AHEAD and not name.startswith(NOT_DISTRIBUTED):
+        if not name.startswith(NOT_DISTRIBUTED):
             assert list(ROOT.glob(name.rstrip("/"))), name
 
 

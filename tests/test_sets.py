@@ -203,3 +203,12 @@ def test_crop_and_recover_of_chains(photo: np.ndarray, monkeypatch: pytest.Monke
     assert lost
     assert mask.any()
     assert np.array_equal(np.asarray(image)[mask], pixels[mask])
+
+
+@pytest.mark.parametrize("tile", [4, 7, 1025, -1])
+def test_tiles_that_no_reader_accepts_are_refused(tile: int) -> None:
+    for encode in (presage.encode, presage.encode_lossy):
+        with pytest.raises(ImageRefused, match="side of a tile"):
+            encode(noise(9, 9), model="tiny-chain" if encode == presage.encode else "tiny-latent", tile=tile)
+    with pytest.raises(ImageRefused, match="side of a tile"):
+        presage.pack({"a.png": noise(9, 9)}, model="tiny-chain", tile=tile)

@@ -1,5 +1,6 @@
 """Weights files: names, releases, hashes."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,20 @@ def test_weights_that_are_not_exact_are_refused(change: str, tmp_path: Path) -> 
     save_file(tensors, tmp_path / "bad-1.safetensors")
     with pytest.raises(presage.WeightsError, match="bad-1"):
         presage.encode(torch.zeros(9, 9, 3, dtype=torch.uint8).numpy(), model="bad", model_path=[tmp_path])
+
+
+def test_only_the_file_that_is_asked_for_is_read_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tiny-7", "other-1"):
+        shutil.copy(FILE, tmp_path / f"{name}.safetensors")
+    (tmp_path / "tiny-9.safetensors").write_bytes(b"not weights")
+    read: list[str] = []
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.stem) or real(path))
+    for _ in range(2):
+        assert catalogue.find("tiny", [tmp_path]).name == "tiny-7"
+        assert catalogue.find_hash("tiny-7", catalogue.find("tiny-7", [tmp_path]).hash, [tmp_path]).name == "tiny-7"
+    assert set(read) == {"tiny-9", "tiny-7"}
+    assert read.count("tiny-7") == 1
+    copy = tmp_path / "tiny-7.safetensors"
+    copy.write_bytes(real(FILE.with_name("tiny-chain-1.safetensors")))
+    assert catalogue.find("tiny-7", [tmp_path]).hash == catalogue.read(FILE.with_name("tiny-chain-1.safetensors")).hash
