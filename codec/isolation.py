@@ -14,7 +14,7 @@ def isolated() -> Iterator[None]:
     torch = sys.modules.get("torch")
     with ExitStack() as stack:
         if torch is not None:
-            for kind in ("cpu", "cuda"):
-                if torch.amp.is_autocast_available(kind) and (kind == "cpu" or torch.cuda.is_available()):
-                    stack.enter_context(torch.autocast(kind, enabled=False))
+            for device in ("cpu", "cuda"):
+                if torch.amp.is_autocast_available(device) and (device == "cpu" or torch.cuda.is_available()):
+                    stack.enter_context(torch.autocast(device, enabled=False))
         yield

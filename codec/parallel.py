@@ -90,15 +90,15 @@ def _in_children(run: Callable[..., list[T]], parts: int, workers: int, report: 
 
 def _receive(pipe: Connection, pipes: list[Connection], results: dict[int, Any], report: Callable[[int, float], None]) -> None:
     try:
-        kind, part, value = pipe.recv()
+        what, part, value = pipe.recv()
     except EOFError:
         pipes.remove(pipe)
         if not pipes:
             raise MemoryError("a worker process was killed; was there enough memory?") from None
         return
-    if kind == "progress":
+    if what == "progress":
         report(part, value)
-    elif kind == "result":
+    elif what == "result":
         results[part] = value
     else:
         raise value

@@ -8,8 +8,10 @@ from a transform coder that works, and spends its time on what is better than th
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 COLOURS = F.normalize(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]]))  # grey and two opponent colours
@@ -183,3 +185,8 @@ def leaky_decoder(width: int, inputs: int) -> nn.Sequential:
         Convolution(inputs, width), nn.LeakyReLU(0.2), Transposed(width, width, 4, 2), nn.LeakyReLU(0.2),
         Transposed(width, half, 4, 2), nn.LeakyReLU(0.2), Transposed(half, 3, 4, 2),
     )  # fmt: skip
+
+
+def grey_levels(decoded: Tensor) -> NDArray[np.uint8]:
+    """What a decoder network gives, -1..1 (B, 3, H, W), as pixels, uint8 (B, H, W, 3)."""
+    return np.asarray(((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())

@@ -50,15 +50,15 @@ class Int8:
 class Float:
     """Integers riding in floats: exact while every partial sum stays below 2^24 (float32) or 2^53 (float64)."""
 
-    def __init__(self, kind: torch.dtype) -> None:
-        self.kind = kind
-        self.name = str(kind).removeprefix("torch.")
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.name = str(dtype).removeprefix("torch.")
 
     def prepare(self, weight: Tensor) -> Tensor:
-        return weight.t().contiguous().to(self.kind)
+        return weight.t().contiguous().to(self.dtype)
 
     def product(self, x: Tensor, prepared: Tensor) -> Tensor:
-        return torch.mm(x.to(self.kind), prepared).to(torch.int32)
+        return torch.mm(x.to(self.dtype), prepared).to(torch.int32)
 
 
 BACK_ENDS: dict[str, BackEnd] = {b.name: b for b in (Int8(), Float(torch.float32), Float(torch.float64))}
@@ -167,14 +167,14 @@ def seconds(back_end: BackEnd, shapes: Iterable[tuple[int, ...]], device: torch.
     torch.set_num_threads(1)
     try:
         products = [(x, back_end.prepare(weight)) for x, weight in pairs]
-        found = []
+        times = []
         for _ in range(1 + ROUNDS):  # the first one loads what there is to load
             started = time.perf_counter()
             for x, prepared in products:
                 result = back_end.product(x, prepared)
             result.cpu()  # waits for a GPU
-            found.append(time.perf_counter() - started)
-        return min(found[1:])
+            times.append(time.perf_counter() - started)
+        return min(times[1:])
     except (RuntimeError, AttributeError):
         return float("inf")
     finally:
@@ -194,7 +194,7 @@ def choose(wanted: str | None, shapes: Iterable[tuple[int, ...]], device: torch.
     raise ValueError(f"no exact matrix product on this machine (tried {', '.join(names)})")
 
 
-def batched_kind(inner: int, tokens: int, device: torch.device) -> torch.dtype:
+def batched_dtype(inner: int, tokens: int, device: torch.device) -> torch.dtype:
     """The first floating type in which batched products of small integer matrices are exact on this machine.
 
     inner: numbers of a query; tokens: the longest sum of weights and values. Raises ValueError if there is none.
@@ -206,8 +206,8 @@ def batched_kind(inner: int, tokens: int, device: torch.device) -> torch.dtype:
         (random.integers(0, 256, (8, 4, tokens)), random.integers(-LARGEST, LARGEST + 1, (8, tokens, inner))),
         (np.full((8, 1, tokens), 255), np.full((8, tokens, inner), LARGEST)),
     ]
-    for kind in (torch.float32, torch.float64):
-        products = [torch.from_numpy(a).to(device, kind) @ torch.from_numpy(b).to(device, kind) for a, b in cases]
+    for dtype in (torch.float32, torch.float64):
+        products = [torch.from_numpy(a).to(device, dtype) @ torch.from_numpy(b).to(device, dtype) for a, b in cases]
         if all(np.array_equal(p.cpu().double().numpy(), a.astype(np.float64) @ b) for p, (a, b) in zip(products, cases, strict=True)):
-            return kind
+            return dtype
     raise ValueError("no exact batched matrix product on this machine")

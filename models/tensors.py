@@ -19,6 +19,12 @@ def settings_tensor(config: Any) -> Tensor:
     return torch.frombuffer(bytearray(json.dumps(dataclasses.asdict(config)).encode()), dtype=torch.uint8)
 
 
+def read_settings(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The inverse, of the tensors of a weights file."""
+    settings: dict[str, Any] = json.loads(bytes(tensors["config"].cpu().numpy()))
+    return settings
+
+
 def layer_tensors(layers: Mapping[str, IntLinear]) -> dict[str, Tensor]:
     """Integer layers as NAME.weight, NAME.bias, NAME.shift and, with a skip connection, NAME.skip."""
     parts = {f"{name}.{part}": getattr(layer, part) for name, layer in layers.items() for part in ("weight", "bias", "shift", "skip")}
@@ -54,3 +60,16 @@ def small_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             scale = value.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-8) / 127
             tensors |= {name: (value / scale).round().to(torch.int8), f"{name}.scale": scale.flatten()}
     return tensors
+
+
+def large_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse: everything as float32."""
+    values = {name: value.float() for name, value in tensors.items() if not name.endswith(".scale")}
+    return {
+        name: value * tensors[f"{name}.scale"].view(-1, 1, 1, 1) if f"{name}.scale" in tensors else value for name, value in values.items()
+    }
+
+
+def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -16,12 +16,12 @@ from test_format_ordered import Prior
 from torch import Tensor
 
 from presage.codec.parallel import threads
-from presage.models.latent.exact import part_of
 from presage.models.model import Turn
 from presage.models.ordered import exact_prior as exact_transformer
 from presage.models.ordered import prior as transformer
 from presage.models.ordered.exact_prior import ExactTransformer, order, walk
 from presage.models.ordered.export import transformer_tensors
+from presage.models.tensors import part_of
 
 MODELS = ("tiny-ordered", "tiny-codes")
 SIZE = (8, 12)  # of the map, in places

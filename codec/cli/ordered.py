@@ -62,9 +62,9 @@ def cut_note(data: Any) -> tuple[dict[str, Any], str]:
     share = f"{len(data):,} of {header.size:,} bytes"
     facts = {"cut": True, "chunks": len(places)}
     try:
-        facts |= (found := codes_of(data, header))
-        if "layers" in found:
-            share += f", {found['layers_there']:.1f} of {found['layers']} codes of every patch"
+        facts |= (codes := codes_of(data, header))
+        if "layers" in codes:
+            share += f", {codes['layers_there']:.1f} of {codes['layers']} codes of every patch"
     except DamagedFile:
         pass
     return facts, f"the file is cut: {share}"

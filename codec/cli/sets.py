@@ -19,16 +19,16 @@ SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".
 
 def _pictures_in(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     """Names and files; a folder gives all the pictures in it and below, with their paths in it for names."""
-    found: list[tuple[str, Path]] = []
+    pictures: list[tuple[str, Path]] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
             if not inside:
                 raise ImageRefused(f"{path}: no pictures in this folder")
-            found += [(p.relative_to(path).as_posix(), p) for p in inside]
+            pictures += [(p.relative_to(path).as_posix(), p) for p in inside]
         else:
-            found.append((path.name, path))
-    return found
+            pictures.append((path.name, path))
+    return pictures
 
 
 def _unpacked(folder: Path, name: str) -> Path:

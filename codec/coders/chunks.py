@@ -64,8 +64,8 @@ class Writer:
 def _bits(codes: NDArray[np.int32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
     """About what the codes take."""
     own = np.take_along_axis(weights, codes[:, None], 1)[:, 0].astype(np.float64)
-    found: NDArray[np.float64] = np.log2(weights.sum(1, dtype=np.float64) / own)
-    return found
+    bits: NDArray[np.float64] = np.log2(weights.sum(1, dtype=np.float64) / own)
+    return bits
 
 
 class Reader:
@@ -97,8 +97,8 @@ class Reader:
                 break
             at += count
             self._left -= count
-        found = np.concatenate(parts) if parts else np.empty(0, np.int32)
-        return torch.from_numpy(found.astype(np.int64)).to(weights.device)
+        codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
+        return torch.from_numpy(codes.astype(np.int64)).to(weights.device)
 
     def _open(self) -> bool:
         """Go on to the next chunk that has codes; whether there is one."""

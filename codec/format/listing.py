@@ -78,9 +78,9 @@ def read_list(data: bytes | mmap, header: Header) -> list[tuple[str, tuple[int, 
             or sum(w * h for w, h in sizes) > container.MAX_PIXELS
         ):
             raise ValueError("sizes that this format does not allow")
-        found = list(zip(names_of(runs), sizes, strict=True))
-        for name, _ in found:
+        images = list(zip(names_of(runs), sizes, strict=True))
+        for name, _ in images:
             check_name(name)
     except (zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
         raise DamagedFile(f"the list of images is damaged: {error}") from None
-    return found
+    return images

@@ -35,13 +35,13 @@ def intervals(model: Predictable, tiles: Sequence[Symbols], precision: int) -> l
     sizes = [s.shape[:2] for s in symbols]
     front = model.evaluator(sizes)
     rows = torch.cat(list(front.pixels))
-    parts = [torch.from_numpy(s.reshape(-1, model.depth))[model.order(*size)] for s, size in zip(symbols, sizes, strict=True)]
-    known = torch.cat(parts).to(model.device)
+    ordered = [torch.from_numpy(s.reshape(-1, model.depth))[model.order(*size)] for s, size in zip(symbols, sizes, strict=True)]
+    known = torch.cat(ordered).to(model.device)
     front.put(rows, known, watch=False)
     front.evaluate(rows)
     head_sums = front.head_sums(rows)
-    found = [front.distribution(head_sums, rows, i, known, precision).intervals(known[:, i]) for i in range(model.depth)]
-    both = torch.stack([torch.stack(part) for part in found], dim=2).flatten(1).int().cpu().numpy()
+    parts = [front.distribution(head_sums, rows, i, known, precision).intervals(known[:, i]) for i in range(model.depth)]
+    both = torch.stack([torch.stack(part) for part in parts], dim=2).flatten(1).int().cpu().numpy()
     return np.split(both, np.cumsum([s.size for s in symbols])[:-1], axis=1)
 
 
@@ -70,10 +70,10 @@ def encode_tiles(
     def evaluate(part: slice, report: Progress) -> list[NDArray[np.int32]]:
         return intervals(model, tiles[part], precision)
 
-    found = spread(evaluate, len(tiles), ENCODED, workers, lambda share: progress(0.9 * share))
-    bits = np.array([precision * part.shape[1] - np.log2(part[1]).sum() for part in found])
+    coded = spread(evaluate, len(tiles), ENCODED, workers, lambda share: progress(0.9 * share))
+    bits = np.array([precision * part.shape[1] - np.log2(part[1]).sum() for part in coded])
     if together is None:
-        together = bool(model.slope and bits.sum() >= SIDE_BY_SIDE * sum(part.shape[1] for part in found))
+        together = bool(model.slope and bits.sum() >= SIDE_BY_SIDE * sum(part.shape[1] for part in coded))
     bounds, total, full = [0], 0.0, GROUP_BITS if together else GROUP_BITS_IN_TURN
     for i, size in enumerate(bits):
         total += size
@@ -86,7 +86,7 @@ def encode_tiles(
 
     def one(part: slice) -> Group:
         sizes = [model.places(*tile.shape[:2]) for tile in tiles[part]]
-        return _group(found[part], sequence(model, sizes, together), precision)
+        return _group(coded[part], sequence(model, sizes, together), precision)
 
     return spread(close, len(bounds) - 1, 1, workers, lambda share: progress(0.9 + 0.1 * share)), precision, together
 
@@ -121,8 +121,8 @@ def decode_groups(
             shapes = patches[images.start : images.stop]
             members.append(Members(_source(model, groups[g], shapes, precision), images, sequence(model, shapes, together)))
         decoder = PredictiveDecoder(model, patches, members, precision, schedule)
-        found = decoder.run(report)
-        tiles = [model.from_symbols(s, *size) for s, size in zip(found, own, strict=True)]
+        decoded = decoder.run(report)
+        tiles = [model.from_symbols(s, *size) for s, size in zip(decoded, own, strict=True)]
         pairs = list(zip(tiles, decoder.statistics, strict=True))
         return [pairs[images.start : images.stop] for images in inside]
 

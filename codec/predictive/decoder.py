@@ -204,9 +204,9 @@ class PredictiveDecoder:
         for i, n in zip(*torch.unique(self.image[due], return_counts=True), strict=True):
             self.statistics[int(i)].heads += int(n)
         fed, given = self.front.symbols[rows], self.given[rows]
-        place = self.rank[rows].unsqueeze(1) * c + torch.arange(c, device=rows.device)
+        position = self.rank[rows].unsqueeze(1) * c + torch.arange(c, device=rows.device)
         image = self.image[rows]
-        open_ = (place >= self._first[image].unsqueeze(1)) & (place < limit[image].unsqueeze(1))
+        open_ = (position >= self._first[image].unsqueeze(1)) & (position < limit[image].unsqueeze(1))
         given = torch.where(open_, given, fed)
         wrong = given != fed
         after = torch.where(wrong.any(1), self._after[rows], BEYOND)
@@ -214,16 +214,16 @@ class PredictiveDecoder:
         if self.schedule.in_turn:
             known = after * c  # all pixels of that step are right now
         else:
-            mistake = torch.where(wrong, place, BEYOND).amin(1)
+            mistake = torch.where(wrong, position, BEYOND).amin(1)
             known = torch.full_like(self._first, BEYOND).scatter_reduce_(0, image, mistake, "amin") + 1
         known = torch.minimum(known, limit)  # nothing before this changes any more
         if sure:
             guess, known = given, limit
         else:
-            guess = self._forecast(self, Call(rows, given, fed, place, image, known))
+            guess = self._forecast(self, Call(rows, given, fed, position, image, known))
             guess = torch.where(open_, guess, fed)
         first_wrong = wrong & (wrong.cumsum(1) == 1) & (self._after[rows] == after[image]).unsqueeze(1)
-        self._count(first_wrong, place, guess != fed, image)
+        self._count(first_wrong, position, guess != fed, image)
         changed = (guess != fed).any(1) if self._watch else torch.ones_like(rows, dtype=torch.bool)
         self.front.put(rows[changed], guess[changed], watch=self._watch)
         self._first[images] = known[images]
@@ -239,8 +239,8 @@ class PredictiveDecoder:
         rank, image = self.rank[due], self.image[due]
         first, end = self._first[image], limit[image]
         for channel in range(c):
-            place = rank * c + channel
-            open_ = (place >= first) & (place < end)
+            position = rank * c + channel
+            open_ = (position >= first) & (position < end)
             if not bool(open_.any()):
                 continue
             seen = new if self.schedule.in_turn else fed
@@ -255,8 +255,8 @@ class PredictiveDecoder:
 
     def _symbols(self, distribution: Quantiles, due: Tensor, channel: int) -> tuple[Tensor, Tensor, Tensor]:
         if self._gumbel is None:
-            found: tuple[Tensor, Tensor, Tensor] = distribution.find(self.quantiles[due, channel])
-            return found
+            interval: tuple[Tensor, Tensor, Tensor] = distribution.find(self.quantiles[due, channel])
+            return interval
         symbols = self._gumbel.choose(distribution, self._number(due, channel))
         return symbols, torch.zeros_like(symbols), torch.ones_like(symbols)
 
@@ -286,17 +286,17 @@ class PredictiveDecoder:
         quantiles = (self.quantiles[rows] + 0.5) / (1 << self.precision)
         return (tables.cumsum(-1)[..., :-1] <= quantiles.unsqueeze(-1)).sum(-1)
 
-    def _count(self, mistakes: Tensor, place: Tensor, changed: Tensor, image: Tensor) -> None:
+    def _count(self, mistakes: Tensor, position: Tensor, changed: Tensor, image: Tensor) -> None:
         """Note which symbols were the first that were wrong, and which have changed in this call."""
-        for kind, mask in (("mistakes", mistakes), ("converged", changed)):
+        for name, mask in (("mistakes", mistakes), ("converged", changed)):
             where, channel = mask.nonzero(as_tuple=True)
-            places, owners = place[where, channel].cpu().numpy(), image[where].cpu().numpy()
+            positions, owners = position[where, channel].cpu().numpy(), image[where].cpu().numpy()
             for i in np.unique(owners):
-                found = self.statistics[i]
-                if kind == "mistakes":
-                    found.mistakes[places[owners == i]] += 1
+                statistics = self.statistics[i]
+                if name == "mistakes":
+                    statistics.mistakes[positions[owners == i]] += 1
                 else:
-                    found.converged[places[owners == i]] = found.calls
+                    statistics.converged[positions[owners == i]] = statistics.calls
 
 
 def _step_ends(steps: Tensor) -> Tensor:

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Call:
     """What a call of the model has shown. rows: the pixels of all windows (n). given: what the model gave for their symbols
-    from the guesses `fed`, uint8 (n, channels). place: every symbol's place in its image's coding order (n, channels). image:
+    from the guesses `fed`, uint8 (n, channels). position: every symbol's position in its image's coding order (n, channels). image:
     the image of every row. known: of every image, how many symbols are final."""
 
     rows: Tensor
     given: Tensor
     fed: Tensor
-    place: Tensor
+    position: Tensor
     image: Tensor
     known: Tensor
 
     @property
     def final(self) -> Tensor:
         """Which symbols are known now, bool (n, channels)."""
-        return self.place < self.known[self.image].unsqueeze(1)
+        return self.position < self.known[self.image].unsqueeze(1)
 
 
 class Forecaster(Protocol):
@@ -52,7 +52,7 @@ def zeros(decoder: PredictiveDecoder, call: Call) -> Tensor:
 
 def last(decoder: PredictiveDecoder, call: Call) -> Tensor:
     """The last known value of the image for everything that is not known."""
-    is_last = call.place == (call.known[call.image] - 1).unsqueeze(1)
+    is_last = call.position == (call.known[call.image] - 1).unsqueeze(1)
     row, channel = is_last.nonzero(as_tuple=True)
     value = torch.zeros(len(call.known), dtype=call.given.dtype, device=call.given.device)
     value[call.image[row]] = call.given[row, channel]
@@ -77,17 +77,17 @@ class Learned:
 
     def __call__(self, decoder: PredictiveDecoder, call: Call) -> Tensor:
         guess, depth = call.given.clone(), decoder.model.depth
-        first = call.rows[(call.place <= call.known[call.image].unsqueeze(1)).any(1) & ~call.final.all(1)]  # one pixel an image
+        first = call.rows[(call.position <= call.known[call.image].unsqueeze(1)).any(1) & ~call.final.all(1)]  # one pixel an image
         if not len(first):
             return guess
         targets, in_row = self._module.targets(first)
         symbols = decoder.draw(self._module.tables(first, targets, in_row, self._noise(decoder, targets)), targets)
         channels = torch.arange(depth, device=first.device)
-        place = decoder.rank[targets].unsqueeze(2) * depth + channels
+        position = decoder.rank[targets].unsqueeze(2) * depth + channels
         known = call.known[decoder.image[first]].reshape(-1, 1, 1)
         ahead = torch.arange(targets.shape[1], device=first.device).unsqueeze(1) * depth + channels - known % depth
         index = decoder.index_of(call.rows)[targets].unsqueeze(2)
-        chosen = in_row.unsqueeze(2) & (place >= known) & (ahead < self._steps) & (index >= 0)
+        chosen = in_row.unsqueeze(2) & (position >= known) & (ahead < self._steps) & (index >= 0)
         i, t, channel = chosen.nonzero(as_tuple=True)
         guess[index[i, t, 0], channel] = symbols[i, t, channel].to(guess.dtype)
         return guess

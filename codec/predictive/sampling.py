@@ -128,13 +128,13 @@ def draw_pictures(
     if layers is not None or seconds is not None:
         raise ImageRefused("--codes and --seconds are for models of ordered codes")
     tiled = cast(Tiled, model)
-    place = round(quality * (tiled.qualities - 1) / SCALE)
-    predictor, map_size = tiled.predictor(place), tiled.size(*size)
+    step = round(quality * (tiled.qualities - 1) / SCALE)
+    predictor, map_size = tiled.predictor(step), tiled.size(*size)
     if predictor is None:
-        drawn = _draw_walk(cast(Walkable, model), count, map_size, place, seed, settings)
-        return Drawn([transforms.synthesise(model, tiled.dequantise(s[None], place), map_size, size, settings)[0] for s in drawn])
+        drawn = _draw_walk(cast(Walkable, model), count, map_size, step, seed, settings)
+        return Drawn([transforms.synthesise(model, tiled.dequantise(s[None], step), map_size, size, settings)[0] for s in drawn])
     samples = draw(predictor, count, map_size, seed, settings.schedule, settings.workers, gumbel, batch, settings.progress)
-    pictures = [transforms.synthesise(model, tiled.dequantise(s.symbols[None], place), map_size, size, settings)[0] for s in samples]
+    pictures = [transforms.synthesise(model, tiled.dequantise(s.symbols[None], step), map_size, size, settings)[0] for s in samples]
     maps = [[_enlarged(values, model.stride, size) for values in (s.mistakes, s.converged)] for s in samples]
     return Drawn(pictures, 0, 0, samples, [m for m, _ in maps], [c for _, c in maps])
 

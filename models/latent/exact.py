@@ -5,7 +5,6 @@ decoder's pixels come after the entropy coder; large pictures go through it wind
 wide as the network's reach, so that windows leave no seams.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -16,11 +15,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..autoencoder import receptive_field
+from ..autoencoder import grey_levels, receptive_field
 from ..frequencies import Mixtures
 from ..model import Code, Known, Pixels, Size, Span, Symbols, Turn, Way
 from ..pixelcnn.evaluator import Evaluator
 from ..pixelcnn.exact import ExactPixelCNN
+from ..tensors import part_of, read_settings
 from ..windows import Window, around, padded
 from .network import QUALITIES, ZERO, Config, Transforms
 
@@ -44,8 +44,7 @@ class ExactLatent:
 
     def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
         """Raises ValueError if a sum of the prior could leave the exact range."""
-        settings = json.loads(bytes(tensors["config"].numpy()))
-        self.config = Config(**settings)
+        self.config = Config(**read_settings(tensors))
         self.prior = ExactPixelCNN(part_of(tensors, "prior."), arithmetic, device)
         self.device = self.prior.device
         self.transforms = Transforms(self.config).eval()
@@ -131,8 +130,8 @@ class ExactLatent:
         height, width = self.size(*pixels.shape[1:3])
         (a, b, c, d), (top, bottom, left, right) = around(window, self.margin, height, width)
         features = self.transforms.encode(padded(pixels, (a * side, b * side, c * side, d * side)).to(self.device), torch.float32)
-        found = features.argmax(-1).float() if self.config.quantiser == "categories" else features
-        return np.asarray(found[:, top:bottom, left:right].cpu().numpy())
+        values = features.argmax(-1).float() if self.config.quantiser == "categories" else features
+        return np.asarray(values[:, top:bottom, left:right].cpu().numpy())
 
     def quantise(self, features: Features, quality: int) -> Symbols:
         """The latents of features (B, h, w, channels) at a quality; uint8."""
@@ -158,12 +157,3 @@ class ExactLatent:
         else:
             decoded = self.transforms.decode_steps((part - ZERO).float(), self._place(quality, len(part)), torch.float32)
         return grey_levels(decoded)[:, top * side : bottom * side, left * side : right * side]
-
-
-def grey_levels(decoded: Tensor) -> Pixels:
-    """What a decoder network gives, -1..1 (B, 3, H, W), as pixels, uint8 (B, H, W, 3)."""
-    return np.asarray(((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
-
-
-def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -4,7 +4,6 @@ Only what the prior says reaches the entropy coder. Which entry stands for what 
 comes after it.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import autoencoder, windows
-from ..latent.exact import grey_levels, part_of
+from ..autoencoder import grey_levels
 from ..model import Code, Pixels, Turn, Way
+from ..tensors import large_tensors, part_of, read_settings
 from .exact_prior import ExactTransformer, order, walk
 from .network import PLACE, Config, Transforms, spread_out
 
@@ -34,7 +34,7 @@ class ExactOrdered:
 
     def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
         """Raises ValueError if a sum of the prior could leave the exact range."""
-        settings = json.loads(bytes(tensors["config"].numpy()))
+        settings = read_settings(tensors)
         settings["layers"] = tuple((s, c) for s, c in settings["layers"])
         self.config = c = Config(**settings)
         self.prior = ExactTransformer(part_of(tensors, "prior."), arithmetic, device)
@@ -43,7 +43,7 @@ class ExactOrdered:
             raise ValueError("the prior is not one of these codes")
         self.transforms = Transforms(c).eval()
         for name in ("encoder", "decoder"):
-            self.transforms.get_submodule(name).load_state_dict(_large_tensors(part_of(tensors, f"{name}.")))
+            self.transforms.get_submodule(name).load_state_dict(large_tensors(part_of(tensors, f"{name}.")))
         self.transforms.codebooks.vectors.copy_(tensors["codebooks"].float())
         self.transforms.codebooks.prices.copy_(tensors["prices"])
         self.transforms.requires_grad_(False).to(self.device)
@@ -96,8 +96,8 @@ class ExactOrdered:
 
         known: int64 (B * n) of each layer in coding order, perhaps fewer of the last one than there are patches.
         """
-        found = torch.zeros((pictures, height, width, self.config.channels), device=self.device)
-        share = torch.zeros(found.shape[:3], device=self.device)
+        features = torch.zeros((pictures, height, width, self.config.channels), device=self.device)
+        share = torch.zeros(features.shape[:3], device=self.device)
         for layer, entries in enumerate(known):
             view, at = self.transforms.views[layer], self.order(layer, height, width)
             values = torch.zeros((pictures * len(at), self.config.size), device=self.device)
@@ -105,9 +105,9 @@ class ExactOrdered:
             there = (torch.arange(len(values), device=self.device) < len(entries)).float()
             raster = torch.empty_like(at)
             raster[at] = torch.arange(len(at), device=self.device)
-            found += view.synthesise(values.view(pictures, len(at), -1)[:, raster], height, width)
+            features += view.synthesise(values.view(pictures, len(at), -1)[:, raster], height, width)
             share += spread_out(there.view(pictures, -1)[:, raster], view.side, height, width)
-        return found.cpu().numpy(), (share / self.config.count).cpu().numpy()
+        return features.cpu().numpy(), (share / self.config.count).cpu().numpy()
 
 
 class Chooser:
@@ -134,13 +134,3 @@ class Chooser:
             self.rest = self.rest - view.synthesise(vectors.unsqueeze(0), height, width)
             self._chosen = []
         return codes
-
-
-def _large_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `tensors.small_tensors`: everything as float32."""
-    found = {}
-    for name, value in tensors.items():
-        if not name.endswith(".scale"):
-            scale = tensors.get(f"{name}.scale")
-            found[name] = value.float() if scale is None else value.float() * scale.view(-1, 1, 1, 1)
-    return found

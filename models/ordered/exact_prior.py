@@ -7,7 +7,6 @@ Attention is integer arithmetic as well: products of int8 queries and keys, weig
 sum over T tokens is at most T x 255 x 127, which is proved to be below 2^24 when the weights are loaded, so float32 holds it.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from ..integer import LARGEST, SUM_BITS, Prepared
 from ..model import Code, Turn
 from ..pixelcnn.exact import STREAM_LIMIT
 from ..quantisation import INPUT_BITS
+from ..tensors import read_settings
 from .prior import FARTHEST, QUARTERS, WEIGHT, Config
 
 CHUNK = 2048  # rows that are worked on together, more or less
@@ -41,16 +41,16 @@ class ExactTransformer:
         """`tensors` as in the weights file. Raises ValueError if a sum could leave the exact range."""
         self.device = torch.device(device)
         tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-        self.config = c = Config(**json.loads(bytes(tensors["config"].cpu().numpy())))
+        self.config = c = Config(**read_settings(tensors))
         layers = integer.linear_layers(tensors)
         tokens = len(c.sides)
         if max(tokens * WEIGHT * LARGEST, c.head * LARGEST**2) >= 1 << SUM_BITS:
             raise ValueError(f"attention over {tokens} tokens is not exact: a sum may reach 2^{SUM_BITS}")
         self.back_end = integer.choose(arithmetic, [layer.shape for layer in layers.values()], self.device)
-        self.kind = integer.batched_kind(c.head, tokens, self.device)
+        self.dtype = integer.batched_dtype(c.head, tokens, self.device)
         self.layers = {n: Prepared.of(layer, self.back_end) for n, layer in layers.items()}
         self.embedding, self.category = tensors["embedding"], tensors["tables.category"]
-        self.attention = tensors["tables.attention"].to(self.kind)
+        self.attention = tensors["tables.attention"].to(self.dtype)
         self.bits = [BlockBits(*row) for row in tensors["block_bits"].tolist()]
         self.last_bits = int(tensors["last_bits"])
         if min(self.last_bits, *(min(row) for row in self.bits)) < 0:
@@ -92,17 +92,17 @@ class _Segment:
         h, w = height // side, width // side
         raster = order(side, c.sides[0], height, width)
         self.rows = pictures * h * w
-        place = torch.empty_like(raster)
-        place[raster] = torch.arange(h * w)
+        row_of = torch.empty_like(raster)
+        row_of[raster] = torch.arange(h * w)
         grid = torch.full((pictures, h + 2, w + 2), self.rows)
-        grid[:, 1:-1, 1:-1] = place.view(h, w) + torch.arange(pictures).view(-1, 1, 1) * h * w
+        grid[:, 1:-1, 1:-1] = row_of.view(h, w) + torch.arange(pictures).view(-1, 1, 1) * h * w
         steps = [(dy, dx) for dy in range(3) for dx in range(3)] if c.taps == 9 else [(1, 1)]
         around = torch.stack([grid[:, dy : dy + h, dx : dx + w].flatten(1) for dy, dx in steps], -1)
         self.around = around[:, raster].flatten(0, 1).to(device)  # (rows, taps); `rows` itself is a row of zeros
-        kind = network.kind if small else torch.int8
+        dtype = network.dtype if small else torch.int8
         shape = (self.rows, c.heads, len(layers), c.head)
-        self.keys = [torch.zeros(shape, dtype=kind, device=device) for _ in range(c.blocks)]
-        self.values = [torch.zeros(shape, dtype=kind, device=device) for _ in range(c.blocks)]
+        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(c.blocks)]
+        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(c.blocks)]
 
 
 class Walk:
@@ -197,17 +197,17 @@ class Walk:
         rows = slice(first * per, end * per)
         segment.keys[block][rows, :, token] = own[:, 1].to(segment.keys[block].dtype)
         segment.values[block][rows, :, token] = own[:, 2].to(segment.values[block].dtype)
-        queries = own[:, 0].to(net.kind)
+        queries = own[:, 0].to(net.dtype)
         scores, caches = [], []
         for other in self._segments:
             share = other.rows // self.coarse
             part = slice(first * share, end * share)
             count = token + 1 if other is segment else len(other.layers)
-            keys = other.keys[block][part, :, :count].to(net.kind)
-            caches.append(other.values[block][part, :, :count].to(net.kind))
+            keys = other.keys[block][part, :, :count].to(net.dtype)
+            caches.append(other.values[block][part, :, :count].to(net.dtype))
             together = queries.view(len(keys), -1, c.heads, c.head).transpose(1, 2)  # (coarser rows, heads, rows of each, head)
-            found = together @ keys.transpose(-1, -2)
-            scores.append(found.transpose(1, 2).reshape(n, c.heads, count))
+            products = together @ keys.transpose(-1, -2)
+            scores.append(products.transpose(1, 2).reshape(n, c.heads, count))
         score = torch.cat(scores, -1).to(torch.int32)
         shift = net.bits[block].score
         score.add_(1 << shift >> 1).bitwise_right_shift_(shift)

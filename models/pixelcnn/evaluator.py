@@ -32,7 +32,7 @@ class _Map:
     """The output of a layer for all pixels: some tables of rows, and which rows must be computed again."""
 
     def __init__(self, rows: int, device: torch.device, *tables: tuple[int, torch.dtype]) -> None:
-        self.tables = [torch.zeros((rows, width), dtype=kind, device=device) for width, kind in tables]
+        self.tables = [torch.zeros((rows, width), dtype=dtype, device=device) for width, dtype in tables]
         self.stale = torch.ones(rows, dtype=torch.bool, device=device)
 
     def store(self, table: int, pixels: Tensor, values: Tensor, watch: bool) -> Tensor:
@@ -70,18 +70,18 @@ class Evaluator:
         self.symbols = torch.zeros((rows, c.channels), dtype=torch.uint8, device=device)
         self._up_taps, self._left_taps = self._offsets(up), self._offsets(left)
         self._first_up_taps, self._first_left_taps = self._offsets(first_up), self._offsets(first_left)
-        kind8, kind16 = torch.int8, torch.int16
-        self._seen = torch.zeros((rows, c.seen), dtype=kind8, device=device)
+        int8, int16 = torch.int8, torch.int16
+        self._seen = torch.zeros((rows, c.seen), dtype=int8, device=device)
         if net.relative:
-            self._planes = torch.full((rows, 3), context.OUTSIDE, dtype=kind16, device=device)
+            self._planes = torch.full((rows, 3), context.OUTSIDE, dtype=int16, device=device)
             self._near_taps, self._error_taps = self._offsets(near), self._offsets(context.offsets(context.ERROR_BLOCK))
             self._predictor_taps = self._near_taps[context.PREDICTORS]
             count = context.PREDICTIONS * 3
-            self._prediction = _Map(rows, device, (count, kind16), (count, kind16))  # predictions, their absolute errors
-            self._combined = _Map(rows, device, (count, kind16), (3, kind16), (3, kind8))  # errors, combined, companded residual
-            self._residual = torch.zeros((rows, 3), dtype=kind16, device=device)
-            self._own = _Map(rows, device, (c.own, kind8))
-        streams = ((c.width, kind16), (c.width, kind8))
+            self._prediction = _Map(rows, device, (count, int16), (count, int16))  # predictions, their absolute errors
+            self._combined = _Map(rows, device, (count, int16), (3, int16), (3, int8))  # errors, combined, companded residual
+            self._residual = torch.zeros((rows, 3), dtype=int16, device=device)
+            self._own = _Map(rows, device, (c.own, int8))
+        streams = ((c.width, int16), (c.width, int8))
         self._up = [_Map(rows, device, *streams) for _ in range(c.blocks + 1)]
         self._left = [_Map(rows, device, *streams) for _ in range(c.blocks + 1)]
         self._heads = torch.ones(rows, dtype=torch.bool, device=device)

@@ -3,7 +3,6 @@
 What evaluates it over the pixels of many images is `evaluator.py`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -18,6 +17,7 @@ from ..context import HINT_LIMIT
 from ..frequencies import Categories, Distribution, DistributionTables, Mixtures, Quantiles
 from ..integer import IntLinear, Prepared
 from ..model import Lossless, Size, Symbols
+from ..tensors import read_settings
 from .evaluator import Evaluator
 from .forecasts import LearnedForecasts
 from .network import GATE_LEVELS, Config
@@ -33,7 +33,7 @@ class ExactPixelCNN(Lossless):
         """`tensors` as in the weights file. Raises ValueError if a sum could leave the exact range."""
         self.device = torch.device(device)
         self.tensors = tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-        self.config = c = Config(**json.loads(bytes(tensors["config"].cpu().numpy())))
+        self.config = c = Config(**read_settings(tensors))
         layers = integer.linear_layers(tensors)
         for name, layer in layers.items():
             if name.startswith(("up.", "left.")) and int(layer.shift[: c.width].min()) < 1:
