@@ -137,24 +137,38 @@ def items(paths: Iterable[Path], recursive: bool, suffix: str = "") -> list[Item
     return every
 
 
-def output_of(item: Item, output: Path | None, folder: Path | None, suffix: str) -> Path:
-    """Where the result of an input goes: -o, or its name with another suffix, beside it or in --out-dir, where folders keep their tree."""
-    if output is not None:
-        return output
-    if item.path == STDIO:
-        return STDIO
-    if not item.path.name:
-        raise FileProblem(f"{item.path} is not a file")
-    if folder is not None:
-        return (folder / (item.inside or item.path.name)).with_suffix(suffix)
-    return item.path.with_suffix(suffix)
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go: to `path` (-o), or under their inputs' names with another suffix beside these or in `folder` (--out-dir)."""
+
+    path: Path | None
+    folder: Path | None
+    force: bool
+    suffix: str
+
+    def of(self, item: Item) -> Path:
+        """The result's path; in `folder` what was found in folders keeps its tree. Raises FileProblem."""
+        if self.path is not None:
+            return self.path
+        if item.path == STDIO:
+            return STDIO
+        if not item.path.name:
+            raise FileProblem(f"{item.path} is not a file")
+        named = item.path if self.folder is None else self.folder / (item.inside or item.path.name)
+        return named.with_suffix(self.suffix)
+
+    def prepared(self, item: Item) -> Path:
+        """The same, with its folders in `folder` made, and checked that it may be written."""
+        path = self.of(item)
+        if self.folder is not None:
+            make_folder(path.parent)
+        check_output(path, self.force)
+        return path
 
 
-def prepare(path: Path, force: bool, folder: Path | None) -> None:
-    """Make the folders of a result that belong to --out-dir, and check that it may be written."""
-    if folder is not None and path != STDIO:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileProblem(f"{path.parent}: {error.strerror or error}") from None
-    check_output(path, force)
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it is in. Raises FileProblem."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblem(f"{folder}: {error.strerror or error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from ..errors import PresageError
 from ..predictive.schedule import Schedule
 from ..settings import Options
 from . import files
-from .files import Item
-from .options import PATH, RECURSIVE, Crop, check_outputs, common, inputs, jobs, outputs, schedule_of, scheduled
+from .files import Item, Outputs
+from .options import Crop, common, light, results, scheduled, several
 from .work import Facts, Work, calls, calls_text, each
 
 
 @click.command()
-@outputs
+@common
+@several()
+@results(".psg")
 @click.option("-m", "--model", help="Model or release, see `presage models`; by default photo, or latent with --lossy.")
 @click.option("--lossy", is_flag=True, help="With loss, to a file of a fraction of the size.")
 @click.option("--quality", type=click.FloatRange(0, 100), help="With --lossy: 0 to 100; 50 if nothing is said, 100 for ordered codes.")
@@ -28,46 +31,25 @@ from .work import Facts, Work, calls, calls_text, each
 @click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
-@jobs
-@common
 def encode(
-    paths: tuple[Path, ...],
-    output: Path | None,
-    out_dir: Path | None,
-    force: bool,
-    recursive: bool,
+    items: Sequence[Item],
+    outputs: Outputs,
+    work: Work,
     jobs: int,
     model: str | None,
     lossy: bool,
     tile: int | None,
     quantise: bool,
-    quality: float | None,
-    bpp: float | None,
-    size: int | None,
-    psnr: float | None,
-    **options: Any,
+    **target: float | int | None,
 ) -> None:
     """Compress images to .psg files, without loss or with it; of folders all images in them."""
-    work = Work(**options).beside(jobs)
-    items = inputs(paths, recursive)
-    check_outputs(items, output, out_dir, ".psg", work.as_json)
-    wanted = {k: v for k, v in {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr}.items() if v is not None}
+    wanted = {key: value for key, value in target.items() if value is not None}
     if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
-    each(items, partial(_encode, work, output, out_dir, force, model, tile or 0, quantise, wanted if lossy else None), work, jobs)
+    each(items, partial(_encode, work, outputs, model, tile or 0, quantise, wanted if lossy else None), work, jobs)
 
 
-def _encode(
-    work: Work,
-    output: Path | None,
-    folder: Path | None,
-    force: bool,
-    name: str | None,
-    tile: int,
-    quantise: bool,
-    wanted: dict[str, Any] | None,
-    item: Item,
-) -> Facts:
+def _encode(work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, wanted: dict[str, Any] | None, item: Item) -> Facts:
     from .. import api, weights
     from ..format.info import info
     from ..image import files as images
@@ -77,8 +59,7 @@ def _encode(
 
     path, source = item.path, files.read(item.path)
     picture = images.read(source, str(path))
-    destination = files.output_of(item, output, folder, ".psg")
-    files.prepare(destination, force, folder)
+    destination = outputs.prepared(item)
     if picture.lossy_source and wanted is None:
         kind = picture.lossy_source
         work.say(f"presage: {path}: a {kind} file holds fewer bytes than its pixels; the .psg will be larger than this file")
@@ -88,7 +69,7 @@ def _encode(
     if quantise:
         picture = quantised(picture, weights.load(model, settings).model)
     data = api.encode_picture(picture, model, tile, settings, None if wanted is None else Target(**wanted))
-    files.write(destination, data, force)
+    files.write(destination, data, outputs.force)
     facts = info(data) | {"output": str(destination), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
     rate = f"{facts['bits_per_pixel']:.3f} bits/pixel" if wanted is not None else f"{facts['bits_per_sample']:.3f} bits/sample"
     facts["text"] = f"{path} -> {destination}  {len(source):,} -> {len(data):,} bytes  {rate}  {facts['seconds']:.1f} s"
@@ -96,38 +77,33 @@ def _encode(
 
 
 @click.command()
-@outputs
+@common
+@several(".psg")
+@results(".png")
 @click.option("--crop", type=Crop(), help="Only this part; reads only the tiles it needs.")
 @click.option("--recover", is_flag=True, help="Save what is whole of a damaged file; lost tiles become gray and are listed.")
 @click.option("--codes", type=click.IntRange(min=0), help="Of a file of ordered codes: only the first so many of every patch.")
 @click.option("--progressive", type=click.Path(path_type=Path, file_okay=False), help="Folder for the picture at several cuts of the file.")
 @scheduled
-@jobs
-@common
 def decode(
-    paths: tuple[Path, ...],
-    output: Path | None,
-    out_dir: Path | None,
-    force: bool,
-    recursive: bool,
-    crop: tuple[int, int, int, int] | None,
-    recover: bool,
-    codes: int | None,
-    progressive: Path | None,
+    items: Sequence[Item],
+    outputs: Outputs,
+    work: Work,
     jobs: int,
+    recover: bool,
+    progressive: Path | None,
+    schedule: Schedule,
     stats: bool,
-    **options: Any,
+    **part: Any,
 ) -> None:
     """Decompress .psg files, to PNG or to the format of -o; of folders all .psg files in them."""
-    schedule = schedule_of(options)
-    work = Work(**options).beside(jobs)
-    items = inputs(paths, recursive, ".psg")
-    if progressive is not None:
-        if any((output, out_dir, crop, recover, codes is not None)):
-            raise click.UsageError("--progressive goes without -o, --out-dir, --crop, --recover and --codes")
-        each(items, partial(_progressive, work, progressive, force), work, jobs)
-    check_outputs(items, output, out_dir, ".png", work.as_json)
-    each(items, partial(_decode, work, output, out_dir, force, crop, recover, codes, schedule, stats), work, jobs)
+    if progressive is None:
+        one = partial(_decode, work, outputs, recover, schedule, stats, part)
+    elif recover or any(value is not None for value in (outputs.path, outputs.folder, *part.values())):
+        raise click.UsageError("--progressive goes without -o, --out-dir, --crop, --recover and --codes")
+    else:
+        one = partial(_progressive, work, progressive, outputs.force)
+    each(items, one, work, jobs)
 
 
 def _progressive(work: Work, folder: Path, force: bool, item: Item) -> Facts:
@@ -136,20 +112,8 @@ def _progressive(work: Work, folder: Path, force: bool, item: Item) -> Facts:
     return write_progressive(work, folder, force, item.path)
 
 
-def _decode(
-    work: Work,
-    output: Path | None,
-    folder: Path | None,
-    force: bool,
-    crop: tuple[int, int, int, int] | None,
-    recovering: bool,
-    codes: int | None,
-    schedule: Schedule,
-    stats: bool,
-    item: Item,
-) -> Facts:
-    path, target = item.path, files.output_of(item, output, folder, ".png")
-    files.prepare(target, force, folder)
+def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, stats: bool, part: dict[str, Any], item: Item) -> Facts:
+    path, target = item.path, outputs.prepared(item)
     from .. import api
     from ..image import files as images
     from .ordered import cut_note
@@ -161,14 +125,14 @@ def _decode(
     statistics: list[Any] = []
     options: Options = work.options(path.name) | {"schedule": schedule, "statistics": statistics}
     with files.mapped(path) as data:
-        source = None if recovering or crop else api.source_file(data)
+        source = None if recovering or part["crop"] else api.source_file(data)
         if recovering:
-            image, lost = api.recover(data, crop=crop, codes=codes, **options)
+            image, lost = api.recover(data, **part, **options)
             facts["lost"] = lost
             for x, y, width, height in lost:
                 work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
         else:
-            image = api.decode(data, crop=crop, codes=codes, **options)
+            image = api.decode(data, **part, **options)
         about, note = cut_note(data)
         facts |= about
         if note:
@@ -176,7 +140,7 @@ def _decode(
         if source is not None and suffix != ".png":
             raise PresageError("the image has 16 bits a channel; only a .png keeps them")
         content = source if source is not None else images.to_file(image, suffix)
-    files.write(target, content, force)
+    files.write(target, content, outputs.force)
     seconds = round(time.monotonic() - started, 3)
     text = f"{path} -> {target}  {image.width}x{image.height} {image.mode}  {seconds:.1f} s"
     if stats and statistics:
@@ -186,12 +150,11 @@ def _decode(
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE|DIR...")
-@RECURSIVE
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input.")
-def info(paths: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
+@light
+@several(".psg")
+def info(items: Sequence[Item], work: Work, jobs: int) -> None:
     """Show what .psg files say of themselves; needs no weights."""
-    each(inputs(paths, recursive, ".psg"), partial(_info, as_json), Work(quiet=True, as_json=as_json))
+    each(items, partial(_info, work.as_json), work, jobs)
 
 
 def _info(as_json: bool, item: Item) -> Facts:
@@ -209,14 +172,11 @@ def _info(as_json: bool, item: Item) -> Facts:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE|DIR...")
-@RECURSIVE
-@jobs
 @common
-def verify(paths: tuple[Path, ...], recursive: bool, jobs: int, **options: Any) -> None:
+@several(".psg")
+def verify(items: Sequence[Item], work: Work, jobs: int) -> None:
     """Decode .psg files without writing anything, and check every checksum."""
-    work = Work(**options).beside(jobs)
-    each(inputs(paths, recursive, ".psg"), partial(_verify, work), work, jobs)
+    each(items, partial(_verify, work), work, jobs)
 
 
 def _verify(work: Work, item: Item) -> Facts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import click
 
 from ..predictive.schedule import SCHEDULES, Schedule
 from . import files
+from .files import Item, Outputs
+from .work import Work
 
 PATH = click.Path(path_type=Path)
 FORCE = click.option("-f", "--force", is_flag=True, help="Replace existing files.")
-RECURSIVE = click.option("-r", "--recursive", is_flag=True, help="Of folders also what is in the folders below.")
+Command = Callable[..., Any]
 
 
 class Crop(click.ParamType[tuple[int, int, int, int]]):
@@ -29,76 +32,111 @@ class Crop(click.ParamType[tuple[int, int, int, int]]):
         return x, y, width, height
 
 
-def common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of every command that uses a model."""
-    for option in (
+def common(command: Command) -> Command:
+    """Options of every command that uses a model; the command gets them as its `work`."""
+
+    def gathered(**options: Any) -> None:
+        about = ("quiet", "as_json", "threads", "device", "arithmetic", "model_path")
+        command(work=Work(**{key: options.pop(key) for key in about}), **options)
+
+    return _with(
+        command,
+        gathered,
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input."),
         click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr."),
         click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS)."),
         click.option("--arithmetic", type=click.Choice(["int8", "float32", "float64"]), help="Who multiplies; the result is the same."),
         click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
         click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0: one for each processor."),
-    ):
-        command = option(command)
-    return command
+    )
 
 
-def jobs(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files worked on at a time, in processes."
-    )(command)
+def light(command: Command) -> Command:
+    """Options of a command that needs no model."""
+
+    def gathered(as_json: bool, **options: Any) -> None:
+        command(work=Work(quiet=True, as_json=as_json), **options)
+
+    return _with(command, gathered, click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input."))
 
 
-def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of commands that write a file for every input."""
-    for option in (
-        FORCE,
-        RECURSIVE,
-        click.option("--out-dir", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results; made if need be."),
-        click.option("-o", "--output", type=PATH, help="Result of a single input; - for standard output."),
-        click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE|DIR..."),
-    ):
-        command = option(command)
-    return command
+def several(suffix: str = "") -> Callable[[Command], Command]:
+    """The inputs of a command, as its `items`: of folders all files in them with the suffix, if there is one; and how many at a time."""
+
+    def decorate(command: Command) -> Command:
+        def gathered(paths: Sequence[Path], recursive: bool, work: Work, **options: Any) -> None:
+            try:
+                found = files.items(paths, recursive, suffix)
+            except files.FileProblem as problem:
+                raise click.ClickException(str(problem)) from None
+            command(items=found, work=work.beside(options.get("jobs", 1)), **options)
+
+        return _with(
+            command,
+            gathered,
+            click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files at a time, in processes."),
+            click.option("-r", "--recursive", is_flag=True, help="Of folders also what is in the folders below."),
+            click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE|DIR..."),
+        )
+
+    return decorate
 
 
-def inputs(paths: Sequence[Path], recursive: bool, suffix: str = "") -> list[files.Item]:
-    """The inputs that paths name, what is in folders among them."""
-    try:
-        return files.items(paths, recursive, suffix)
-    except files.FileProblem as problem:
-        raise click.ClickException(str(problem)) from None
+def results(suffix: str) -> Callable[[Command], Command]:
+    """Where a command writes a file with the suffix for every input, as its `outputs`."""
+
+    def decorate(command: Command) -> Command:
+        def gathered(items: Sequence[Item], work: Work, output: Path | None, out_dir: Path | None, force: bool, **options: Any) -> None:
+            outputs = Outputs(output, out_dir, force, suffix)
+            if output is not None and (len(items) > 1 or out_dir is not None or any(item.inside for item in items)):
+                raise click.UsageError("-o goes with a single input and without --out-dir")
+            if work.as_json and (output == files.STDIO or (output is None and any(item.path == files.STDIO for item in items))):
+                raise click.UsageError("--json and a result on standard output do not go together; use -o FILE")
+            try:
+                files.check_distinct((item.path, outputs.of(item)) for item in items)
+            except files.FileProblem as problem:
+                raise click.UsageError(str(problem)) from None
+            command(items=items, work=work, outputs=outputs, **options)
+
+        return _with(
+            command,
+            gathered,
+            FORCE,
+            click.option("--out-dir", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results; made if need be."),
+            click.option("-o", "--output", type=PATH, help="Result of a single input; - for standard output."),
+        )
+
+    return decorate
 
 
-def check_outputs(items: Sequence[files.Item], output: Path | None, folder: Path | None, suffix: str, as_json: bool) -> None:
-    """Whether results have a place of their own each."""
-    if output is not None and (len(items) > 1 or folder is not None or any(item.inside for item in items)):
-        raise click.UsageError("-o goes with a single input and without --out-dir")
-    if as_json and (output == files.STDIO or (output is None and any(item.path == files.STDIO for item in items))):
-        raise click.UsageError("--json and a result on standard output do not go together; use -o FILE")
-    try:
-        files.check_distinct((item.path, files.output_of(item, output, folder, suffix)) for item in items)
-    except files.FileProblem as problem:
-        raise click.UsageError(str(problem)) from None
+def scheduled(command: Command) -> Command:
+    """Options of predictive decoding; the command gets them as its `schedule`, and `stats`."""
 
+    def gathered(at_once: bool, window: int, module: str, steps: int, name: str, **options: Any) -> None:
+        command(schedule=Schedule(name, not at_once, window, steps, module), **options)
 
-def scheduled(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of predictive decoding."""
-    for option in (
+    return _with(
+        command,
+        gathered,
         click.option("--stats", is_flag=True, help="Show how often the model was called."),
         click.option("--at-once", is_flag=True, help="Guess the channels of a pixel at once instead of in turn within a call."),
         click.option("--window", type=click.IntRange(min=0), default=0, help="Guess at most so many pixels ahead; 0: all of the block."),
         click.option("--module", default="h", show_default=True, help="Learned forecasting module of --schedule forecast."),
         click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Symbols that it forecasts."),
         click.option(
-            "--schedule", default="auto", show_default=True, type=click.Choice(SCHEDULES), help="What to guess; the result is the same."
+            "--schedule",
+            "name",
+            default="auto",
+            show_default=True,
+            type=click.Choice(SCHEDULES),
+            help="What to guess; the result is the same.",
         ),
-    ):
-        command = option(command)
-    return command
+    )
 
 
-def schedule_of(options: dict[str, Any]) -> Schedule:
-    """Take the options of `scheduled` out of a command's options."""
-    name, steps, module = (options.pop(key) for key in ("schedule", "steps", "module"))
-    return Schedule(name, not options.pop("at_once"), options.pop("window"), steps, module)
+def _with(command: Command, gathered: Command, *options: Callable[[Command], Command]) -> Command:
+    """A command with more options, which `gathered` puts together for it."""
+    wrapped: Command = wraps(command)(gathered)
+    for option in options:
+        wrapped = option(wrapped)
+    return wrapped

@@ -87,7 +87,8 @@ def write_progressive(work: Work, folder: Path, force: bool, path: Path) -> Fact
         if header.coding != Coding.ORDERED:
             raise ImageRefused("the file has no ordered codes; leave out --progressive")
         for target in targets:
-            files.prepare(target, force, folder)
+            files.make_folder(folder)
+            files.check_output(target, force)
         pictures = api.decode_cuts(data, sizes, Settings(**work.options(path.name)))
     for target, size, image in zip(targets, sizes, pictures, strict=True):
         files.write(target, images.to_file(image, ".png"), force)

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from ..errors import ImageRefused
+from ..predictive.schedule import Schedule
 from . import files
-from .options import FORCE, PATH, common, schedule_of, scheduled
+from .options import FORCE, PATH, common, scheduled
 from .work import Facts, Work, calls, calls_text, once
 
 
@@ -58,13 +59,12 @@ def sample(
     batch: int,
     codes: int | None,
     limit: float | None,
+    work: Work,
+    schedule: Schedule,
     stats: bool,
     force: bool,
-    **options: Any,
 ) -> None:
     """Draw pictures from a model by decoding random bits."""
-    schedule = schedule_of(options)
-    work = Work(**options)
 
     def act() -> Facts:
         for target in filter(None, (output, mistakes, convergence)):

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from ..errors import ImageRefused
+from ..predictive.schedule import Schedule
 from . import files
-from .options import FORCE, PATH, common, schedule_of, scheduled
+from .options import FORCE, PATH, common, scheduled
 from .work import Facts, Work, calls, calls_text, once
 
 SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".gif", ".jpg", ".jpeg"}
@@ -45,11 +46,8 @@ def _unpacked(folder: Path, name: str) -> Path:
 @click.option("--lossy", is_flag=True, help="With loss, for models that do so.")
 @FORCE
 @common
-def pack(
-    paths: tuple[Path, ...], model: str, output: Path, tile: int | None, quantise: bool, lossy: bool, force: bool, **options: Any
-) -> None:
+def pack(work: Work, paths: tuple[Path, ...], model: str, output: Path, tile: int | None, quantise: bool, lossy: bool, force: bool) -> None:
     """Compress many images to one .psg file; for small ones."""
-    work = Work(**options)
 
     def act() -> Facts:
         files.check_output(output, force)
@@ -92,10 +90,10 @@ def pack(
 @scheduled
 @FORCE
 @common
-def unpack(path: Path, names: tuple[str, ...], out_dir: Path, recover: bool, force: bool, stats: bool, **options: Any) -> None:
+def unpack(
+    work: Work, path: Path, names: tuple[str, ...], out_dir: Path, recover: bool, force: bool, schedule: Schedule, stats: bool
+) -> None:
     """Decompress the images of a packed set to PNG files."""
-    schedule = schedule_of(options)
-    work = Work(**options)
 
     def act() -> Facts:
         from ..format.container import read_header
@@ -113,7 +111,8 @@ def unpack(path: Path, names: tuple[str, ...], out_dir: Path, recover: bool, for
         targets = [_unpacked(out_dir, name) for name, _ in unpacked]
         files.check_distinct((name, target) for (name, _), target in zip(unpacked, targets, strict=True))
         for target in targets:
-            files.prepare(target, force, out_dir)
+            files.make_folder(target.parent)
+            files.check_output(target, force)
         for target, (_, image) in zip(targets, unpacked, strict=True):
             files.write(target, images.to_file(image, ".png"), force)
         for name in lost:
