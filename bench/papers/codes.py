@@ -24,7 +24,7 @@ from ...codec.settings import Settings
 from ...codec.weights import load
 from ...models.ordered.exact import ExactOrdered
 from ...models.training.data import Pixels
-from ..compare.lossless import processor
+from ..compare.folder import processor
 from . import ablations_train as trained
 from . import features, priors
 from .ablations import Channels, Coder, Components, training_pictures

@@ -23,7 +23,7 @@ from ...codec.paths.reading import Reading
 from ...codec.settings import Settings
 from ...codec.weights import load
 from ...models.ordered.exact import ExactOrdered
-from ..compare.lossless import read_pixels
+from ..compare.folder import read_pixels
 
 SHARE_BITS = 23  # of a frequency as a weight
 Codes = Sequence[Tensor]

@@ -1,6 +1,10 @@
-"""An empty figure, where matplotlib is installed."""
+"""Figures, where matplotlib is installed."""
 
+from pathlib import Path
 from typing import Any
+
+OWN, PEER = "#c2410c", "#1e3a5f"
+COLOURS = {"presage": OWN, "avif": PEER, "jxl": "#4d7c0f", "webp": "#7e22ce", "j2k": "#0e7490", "jpeg": "#6b7280", "flif": "#a16207"}
 
 
 def blank(size: tuple[float, float], columns: int, **options: Any) -> tuple[Any, Any]:
@@ -13,4 +17,20 @@ def blank(size: tuple[float, float], columns: int, **options: Any) -> tuple[Any,
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns, **options)
+    axes = figure.subplots(1, columns, **options)
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def emphasis(own: bool) -> dict[str, float]:
+    """How the line of Presage, or of another codec, is drawn."""
+    return {"linewidth": 2.2, "zorder": 3} if own else {"linewidth": 1.2, "zorder": 2}
+
+
+def save(figure: Any, target: Path, title: str = "") -> None:
+    """Write a figure; the suffix says in which format."""
+    if title:
+        figure.suptitle(title, fontsize=10)
+    figure.savefig(target, dpi=150)
