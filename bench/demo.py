@@ -13,8 +13,7 @@ from PIL import Image
 import presage
 
 from .compare.codecs import LOSSLESS, LOSSY, Pixels
-from .compare.curves import bits_a_pixel, psnr
-from .compare.folder import timed
+from .compare.common import bits_a_pixel, psnr, timed
 
 LOSSY_BPP = 0.3
 CUTS = (0.05, 0.1, 0.3, 0.5)  # bits a pixel

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ..papers import prior_savings
 from .anytime_codecs import CURVE, PEERS, RATES, Anytime, budget, of_model
 from .codecs import KODAK, Pixels, choose, recorded_flif
-from .curves import Point, at_rate, distances, mean_curve
-from .folder import Options, measure_folder, timed
+from .common import Options, Point, at_rate, distances, mean_curve, measure_folder, timed
 
 MEASURES = ("bpp", "psnr", "ms_ssim", "ms_ssim_db")
 TENTHS = tuple(round(tenth / 10, 1) for tenth in range(1, 11))  # shares of a model's own file

@@ -19,7 +19,7 @@ from ...codec.weights import load
 from ...models.photo.exact import ExactPhoto
 from . import inside, memory
 from .codecs import LOSSLESS, Codec, Pixels, choose, recorded_flif
-from .folder import Log, machine, read_pixels, rgb_files, timed
+from .common import Log, machine, read_pixels, rgb_files, timed
 
 REFERENCE = "jxl9"
 WARM_UP_SIDE = 64

@@ -10,8 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from .codecs import LOSSY, Codec, Pixels, choose
-from .curves import Point, at_rate, bd_rate, distances, mean_curve
-from .folder import Options, measure_folder, timed
+from .common import Options, Point, at_rate, bd_rate, distances, mean_curve, measure_folder, timed
 
 RATES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # bits a pixel at which codecs are compared
 MEASURES = ("psnr", "ms_ssim_db")

@@ -23,7 +23,7 @@ from ...codec.paths.reading import Reading
 from ...codec.settings import Settings
 from ...codec.weights import load
 from ...models.ordered.exact import ExactOrdered
-from ..compare.folder import read_pixels
+from ..compare.common import read_pixels
 
 SHARE_BITS = 23  # of a frequency as a weight
 Codes = Sequence[Tensor]
@@ -51,11 +51,11 @@ def run(paths: Sequence[Path], model: str, threads: int, model_path: Sequence[Pa
     uniform = np.ones((layers, entries), np.float32)
     independent = np.stack([_frequencies([codes[layer] for codes in every], entries) for layer in range(layers)])
     prior = fmean(sizes)
-    found: dict[str, Any] = {"model": model, "images": len(paths), "prior_bytes": prior}
+    savings: dict[str, Any] = {"model": model, "images": len(paths), "prior_bytes": prior}
     for name, weights in (("uniform", uniform), ("independent", independent)):
         other = fmean(_size(codes, weights) for codes in every)
-        found |= {f"{name}_bytes": other, f"saved_against_{name}": 1 - prior / other}
-    return found
+        savings |= {f"{name}_bytes": other, f"saved_against_{name}": 1 - prior / other}
+    return savings
 
 
 def _frequencies(codes: Sequence[Tensor], entries: int) -> NDArray[np.float32]:

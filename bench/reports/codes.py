@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ..papers.ablations_train import BASE, GEOMETRIC, TAILORED
-from ..papers.codes import COLUMNS, MAIN, SHARES, SHOWN, TOLERANCE, Grids, importance, linearity
+from ..papers.ablations_train import BASE, GEOMETRIC, MAIN, TAILORED
+from ..papers.codes import SHARES, TOLERANCE, importance, linearity
 from .figures import OWN, PEER, blank, save
 from .tables import rows_of
 
@@ -25,7 +24,6 @@ TITLES = {
     "lstm": "LSTM",
     "pixelcnn": "PixelCNN, 9 x 9",
 }
-PICTURE = 32
 COMPARED = (0.2, 0.4, 0.6, 0.8, 1.0)
 ABLATIONS = {
     "C.2, priors at the same training budget": (BASE, "lstm", "pixelcnn"),
@@ -208,18 +206,3 @@ def draw_samples(result: dict[str, Any], target: Path) -> None:
         axis.set_xlabel("% of the codes")
         axis.legend(frameon=False, fontsize=8)
     save(figure, target)
-
-
-def grid(grids: Grids, target: Path, scale: int = 2) -> None:
-    """Samples of the ordered and, below, of the unordered model; a row for each of SHOWN, a column for each sample."""
-    names = [name for name in MAIN if name in grids]
-    step = PICTURE + 2
-    rows = len(names) * len(SHOWN)
-    sheet = np.full((rows * step + 2 + 6 * (len(names) - 1), COLUMNS * step + 2, 3), 255, np.uint8)
-    for i, pixels in enumerate(picture for name in names for picture in grids[name]):
-        top = 2 + i * step + 6 * (i // len(SHOWN))
-        for column, one in enumerate(pixels[:COLUMNS]):
-            left = 2 + column * step
-            sheet[top : top + PICTURE, left : left + PICTURE] = one
-    image = Image.fromarray(sheet)
-    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(target)

@@ -11,8 +11,7 @@ import presage
 
 from ..compare.anytime_codecs import budget
 from ..compare.codecs import LOSSY, Pixels, pillow_decode
-from ..compare.curves import psnr
-from ..compare.folder import read_pixels
+from ..compare.common import psnr, read_pixels
 
 PEERS = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG"}
 WIDTH, HEIGHT, LABEL, GAP = 288, 320, 24, 6  # pixels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,6 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 POSITIVE = click.IntRange(min=1)
 NATURAL = click.IntRange(min=0)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-CODECS = click.option("--codecs", default="", help="Comma-separated, `presage` among them; by default all that are installed.")
-THREADS = click.option("--threads", type=POSITIVE, default=2, show_default=True)
-LIMIT = click.option("--limit", type=POSITIVE, help="Only the first images.")
 MODEL_PATH = click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS).")
 
 
@@ -67,74 +65,75 @@ def bench() -> None:
     """Measure Presage beside other codecs."""
 
 
-def _on_folder(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Argument and options of the benches on a folder of images."""
-    for option in (JSON, LIMIT, THREADS, CODECS, click.argument("folder", type=FOLDER, metavar="DIR")):
-        command = option(command)
-    return command
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def _curves(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of the benches that draw curves."""
-    for option in (
-        click.option("--plot", type=PATH, help="Draw the curves."),
-        click.option("--beside", type=EXISTING, help="Result of an earlier run: take over its other codecs."),
-        click.option("-j", "--jobs", type=POSITIVE, default=1, show_default=True, help="Images worked on at a time, in processes."),
-    ):
-        command = option(command)
-    return command
+def _names(context: click.Context, option: click.Parameter, text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
-def _print(measure: Callable[..., dict[str, Any]], report: Any, as_json: bool, plot: Path | None = None, **options: Any) -> None:
-    """Measure, draw where a figure is wanted, and print the result by its report module."""
+def _print(room: str, name: str, as_json: bool, plot: Path | None = None, plot_samples: Path | None = None, **options: Any) -> None:
+    """Measure by a module of the bench, draw what is wanted, and print the result by the report of the same name."""
+    measure = import_module(f"presage.bench.{room}.{name}")
+    report = import_module(f"presage.bench.reports.{name}")
     try:
-        result = measure(log=partial(click.echo, err=True), **options)
+        result = measure.run(log=partial(click.echo, err=True), **options)
         if plot:
             report.draw(result, plot)
+        if plot_samples:
+            report.draw_samples(result, plot_samples)
     except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(result, indent=1) if as_json else report.markdown(result))
 
 
+ON_FOLDER = _options(
+    click.argument("folder", type=FOLDER, metavar="DIR"),
+    click.option("--codecs", "names", default="", callback=_names, help="Comma-separated; by default all that are installed."),
+    click.option("--threads", type=POSITIVE, default=2, show_default=True),
+    click.option("--limit", type=POSITIVE, help="Only the first images."),
+    JSON,
+)
+CURVES = _options(
+    ON_FOLDER,
+    click.option("-j", "--jobs", type=POSITIVE, default=1, show_default=True, help="Images worked on at a time, in processes."),
+    click.option("--beside", type=EXISTING, help="Result of an earlier run: take over its other codecs."),
+    click.option("--plot", type=PATH, help="Draw the curves."),
+)
+
+
 @bench.command("lossless")
-@_on_folder
+@ON_FOLDER
 @click.option("--repeats", type=POSITIVE, default=3, show_default=True, help="Times are the median of so many runs.")
 @click.option("--ladder", is_flag=True, help="Also: what tiles, integers and the coder cost.")
 @click.option("--checkpoint", type=EXISTING, help="Float network for the ladder.")
-def bench_lossless(folder: Path, codecs: str, **options: Any) -> None:
+def bench_lossless(**options: Any) -> None:
     """Real bytes, speed and memory on the images of a folder."""
-    from ...bench.compare import lossless
-    from ...bench.reports import lossless as report
-
-    _print(partial(lossless.run, folder, _names(codecs)), report, **options)
+    _print("compare", "lossless", **options)
 
 
 @bench.command("lossy")
-@_on_folder
-@_curves
-def bench_lossy(folder: Path, codecs: str, **options: Any) -> None:
+@CURVES
+def bench_lossy(**options: Any) -> None:
     """PSNR and MS-SSIM against real bytes on the images of a folder."""
-    from ...bench.compare import lossy
-    from ...bench.reports import lossy as report
-
-    _print(partial(lossy.run, folder, _names(codecs)), report, **options)
+    _print("compare", "lossy", **options)
 
 
 @bench.command("anytime")
-@_on_folder
-@_curves
-@click.option("-m", "--model", "models", multiple=True, default=("ordered",), show_default=True, help="Model of Presage; may be repeated.")
+@CURVES
+@click.option("-m", "--model", "models", multiple=True, default=("ordered",), show_default=True, help="For `presage`; may be repeated.")
 @MODEL_PATH
-def bench_anytime(folder: Path, codecs: str, **options: Any) -> None:
+def bench_anytime(**options: Any) -> None:
     """PSNR and MS-SSIM of one file an image that is cut, on the images of a folder."""
-    from ...bench.compare import anytime
-    from ...bench.reports import anytime as report
-
-    _print(partial(anytime.run, folder, _names(codecs)), report, **options)
-
-
-def _names(codecs: str) -> list[str]:
-    return [name for name in codecs.split(",") if name]
+    _print("compare", "anytime", **options)
 
 
 @bench.command("calls")
@@ -148,13 +147,9 @@ def _names(codecs: str) -> list[str]:
 @click.option("--threads", type=NATURAL, default=0, help="For the packed file of all pictures.")
 @click.option("--plot", type=PATH, help="Draw calls against evaluations and precision.")
 @JSON
-def bench_calls(threads: int, **options: Any) -> None:
+def bench_calls(**options: Any) -> None:
     """How often predictive decoding calls a model, for samples and for real pictures."""
-    from ...bench.papers import calls
-    from ...bench.reports import calls as report
-    from ..settings import Settings
-
-    _print(partial(calls.run, settings=Settings(threads=threads)), report, **options)
+    _print("papers", "calls", **options)
 
 
 @bench.command("codes")
@@ -170,17 +165,6 @@ def bench_calls(threads: int, **options: Any) -> None:
 @click.option("--beside", type=EXISTING, help="Result of an earlier run: measure only what it lacks.")
 @click.option("--grid", type=PATH, help="Draw samples at 25, 50, 75 and 100 % of the codes.")
 @JSON
-def bench_codes(plot_samples: Path | None, grid: Path | None, **options: Any) -> None:
+def bench_codes(**options: Any) -> None:
     """How much ordered codes matter one by one, and what samples of a part of them are worth (CIFAR-10)."""
-    from ...bench.papers import codes
-    from ...bench.reports import codes as report
-
-    def measure(**options: Any) -> dict[str, Any]:
-        result, grids = codes.run(**options)
-        if plot_samples:
-            report.draw_samples(result, plot_samples)
-        if grid:
-            report.grid(grids, grid)
-        return result
-
-    _print(measure, report, **options)
+    _print("papers", "codes", **options)

@@ -1,4 +1,8 @@
-"""What the benches on a folder of images share: its files, the machine, seconds, and a measurement of every image."""
+"""What the benches share: the images of a folder, the machine, seconds, rate and distortion.
+
+PSNR is over R, G and B together; MS-SSIM (Wang et al. 2003) is the mean over R, G and B. Between the points of a curve it is straight in
+the logarithm of the rate.
+"""
 
 import itertools
 import json
@@ -11,10 +15,12 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import presage
@@ -22,11 +28,13 @@ import presage
 from ...codec.format.container import Mode
 from ...codec.image import files as images
 from .codecs import AnyCodec, Pixels
-from .curves import ms_ssim
 
 PACKAGES = ("torch", "constriction", "numpy", "Pillow", "imagecodecs")
 LIBRARIES = ("libjxl", "openjpeg")
+SMALLEST = 161  # pixels along a side that MS-SSIM needs
 Log = Callable[[str], None]
+Point = dict[str, float]
+Curve = Sequence[Point]
 T = TypeVar("T")
 
 
@@ -145,3 +153,72 @@ def _mapped(work: Callable[[Path], dict[str, Any]], files: Sequence[Path], jobs:
         return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(work, files)
+
+
+# ------------------------------------------------------------------------------------------------ rate and distortion
+
+
+def ms_ssim() -> Callable[[Pixels, Pixels], float]:
+    """The function that measures MS-SSIM of two pictures of a size. Raises ImportError without pytorch-msssim."""
+    try:
+        import pytorch_msssim
+    except ImportError:
+        raise ImportError("MS-SSIM needs pytorch-msssim: pip install presage[bench]") from None
+
+    def measure(a: Pixels, b: Pixels) -> float:
+        if min(a.shape[:2]) < SMALLEST:
+            raise ValueError(f"MS-SSIM needs images of at least {SMALLEST} x {SMALLEST} pixels")
+        pair = [torch.from_numpy(np.array(p)).permute(2, 0, 1).unsqueeze(0).float() for p in (a, b)]
+        return float(pytorch_msssim.ms_ssim(*pair, data_range=255))
+
+    return measure
+
+
+def bits_a_pixel(pixels: Pixels, size: int) -> float:
+    """The rate of a file of a size in bytes."""
+    return float(8 * size / (pixels.shape[0] * pixels.shape[1]))
+
+
+def psnr(pixels: Pixels, decoded: Pixels) -> float:
+    """In dB."""
+    error = np.square(decoded.astype(np.float64) - pixels).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def distances(pixels: Pixels, decoded: Pixels, size: int) -> Point:
+    """What a file of a size in bytes costs and shows. Raises ImportError without pytorch-msssim."""
+    similarity = ms_ssim()(pixels, decoded)
+    return {
+        "bytes": size,
+        "bpp": bits_a_pixel(pixels, size),
+        "psnr": psnr(pixels, decoded),
+        "ms_ssim": similarity,
+        "ms_ssim_db": float(-10 * np.log10(max(1e-9, 1 - similarity))),
+    }
+
+
+def mean_curve(curves: Sequence[Curve]) -> list[Point]:
+    """The mean over images at every setting."""
+    return [{key: fmean(point[key] for point in points) for key in points[0]} for points in zip(*curves, strict=True)]
+
+
+def at_rate(curve: Curve, rate: float, measure: str) -> float:
+    """The measure of a curve at a rate; NaN outside of what was measured."""
+    rates, values = (np.array([point[key] for point in curve]) for key in ("bpp", measure))
+    return float(np.interp(np.log(rate), np.log(rates), values, left=np.nan, right=np.nan))
+
+
+def bd_rate(curve: Curve, other: Curve, measure: str) -> float:
+    """How many more bytes a curve takes than another for the same measure, as a share: the mean of the difference of the logarithms
+    of the rates, over the part that both reach (Bjontegaard 2001, with straight lines for polynomials)."""
+    low = max(min(point[measure] for point in c) for c in (curve, other))
+    high = min(max(point[measure] for point in c) for c in (curve, other))
+    first, second = (_log_rates(c, measure, np.linspace(low, high, 500)) for c in (curve, other))
+    return float(np.expm1((first - second).mean()))
+
+
+def _log_rates(curve: Curve, measure: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of the rates at which a curve has values of a measure."""
+    points = sorted(curve, key=lambda point: point[measure])
+    logs: NDArray[np.float64] = np.interp(values, [p[measure] for p in points], np.log([p["bpp"] for p in points]))
+    return logs
