@@ -12,19 +12,31 @@ from statistics import fmean
 from typing import Any, Unpack
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ..papers import prior_savings
+import presage
+
+from ...codec.coders.chunks import Writer
+from ...codec.format import container
+from ...codec.paths.layers import read_codes
+from ...codec.paths.reading import Reading
+from ...codec.settings import Settings
+from ...codec.weights import load
+from ...models.ordered.exact import ExactOrdered
 from .anytime_codecs import CURVE, PEERS, RATES, Anytime, budget, of_model
 from .codecs import KODAK, Pixels, choose, recorded_flif
-from .common import Options, Point, at_rate, distances, mean_curve, measure_folder, timed
+from .common import Options, Point, at_rate, distances, mean_curve, measure_folder, read_pixels, timed
 
 MEASURES = ("bpp", "psnr", "ms_ssim", "ms_ssim_db")
 TENTHS = tuple(round(tenth / 10, 1) for tenth in range(1, 11))  # shares of a model's own file
 FINE = 20  # cuts of a model's file, in steps of one ratio from just after the header to the whole file
 BELOW = 0.8  # share of the file up to which a model shall be above the others
 NEAR = 0.1  # dB from the whole file's PSNR
+SHARE_BITS = 23  # of a frequency as a weight
 Values = NDArray[np.float64]
+Codes = Sequence[Tensor]
 
 
 def run(
@@ -49,7 +61,7 @@ def run(
     ours = [codec.name for codec in chosen if codec.model]
     ours += [name for name in earlier.get("models", {}) if name not in ours]
     files, threads = [folder / row["name"] for row in rows], result["machine"]["threads"]
-    savings = [prior_savings.run(files, codec.name, threads, model_path) for codec in chosen if codec.decode_all]
+    savings = [_savings(files, codec.name, threads, model_path) for codec in chosen if codec.decode_all]
     result |= {
         "recorded": recorded,
         "curves": {name: _curve(of_images) for name, of_images in entries.items()},
@@ -207,9 +219,8 @@ def _compared(entries: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     rates = np.array(TENTHS) * fmean(entry["whole"]["bpp"] for entry in next(iter(entries.values())))
     percents = {name: _percents(of_images) for name, of_images in entries.items()}
     tenths = {name: values[9::10] for name, values in percents.items()}
-    same_rate = {
-        name: _mean_psnr(of_images, lambda whole: rates * whole["bytes"] / whole["bpp"]) for name, of_images in entries.items()
-    }  # fmt: skip
+    at_bpp = partial(_mean_psnr, sizes=lambda whole: rates * whole["bytes"] / whole["bpp"])
+    same_rate = {name: at_bpp(of_images) for name, of_images in entries.items()}
     below = np.array(TENTHS) < BELOW
     return {
         "below": BELOW,
@@ -232,3 +243,51 @@ def _above(psnr: dict[str, Values]) -> NDArray[np.bool_]:
 
 def _plain(values: Sequence[float] | Values) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
+
+
+# --------------------------------------------------------------------------------------------- the prior of ordered codes
+
+
+def _savings(paths: Sequence[Path], model: str, threads: int, model_path: Sequence[Path] = ()) -> dict[str, Any]:
+    """What the Transformer prior saves: mean bytes of the ordered codes of images as they are in files, and of the same chunks with their
+    checks, by the same range coder, with other weights: all entries alike, or the frequencies of the entries in each layer. These are
+    counted on the very images that are measured, which favours them. Raises ValueError for a model without ordered codes.
+    """
+    settings = Settings(threads=threads, model_path=model_path)
+    network = load(model, settings).model
+    if not isinstance(network, ExactOrdered):
+        raise ValueError(f"the model {model} has no ordered codes")
+    sizes: list[int] = []
+    every: list[Codes] = []
+    for path in paths:
+        data = presage.encode_lossy(read_pixels(path), model=model, threads=threads, model_path=model_path)
+        header = container.read_header(data)
+        section = header.section(container.Tag.CODES)
+        assert section is not None
+        sizes.append(section.size)
+        every.append(read_codes(Reading(data, header, False, settings), network, None)[0])
+    entries, layers = network.config.entries, network.config.count
+    uniform = np.ones((layers, entries), np.float32)
+    independent = np.stack([_frequencies([codes[layer] for codes in every], entries) for layer in range(layers)])
+    prior = fmean(sizes)
+    savings: dict[str, Any] = {"model": model, "images": len(paths), "prior_bytes": prior}
+    for name, weights in (("uniform", uniform), ("independent", independent)):
+        other = fmean(_size(codes, weights) for codes in every)
+        savings |= {f"{name}_bytes": other, f"saved_against_{name}": 1 - prior / other}
+    return savings
+
+
+def _frequencies(codes: Sequence[Tensor], entries: int) -> NDArray[np.float32]:
+    """How often each entry is used, as a weight of at least 1."""
+    counts = torch.bincount(torch.cat(list(codes)).cpu(), minlength=entries).double().numpy()
+    weights: NDArray[np.float32] = (1 + np.floor(counts / counts.sum() * ((1 << SHARE_BITS) - entries))).astype(np.float32)
+    return weights
+
+
+def _size(codes: Codes, weights: NDArray[np.float32]) -> int:
+    """Bytes of the chunks of codes with weights (layers, entries)."""
+    writer = Writer()
+    for layer, chosen in enumerate(codes):
+        for part in chosen.split(4096):
+            writer.add(part, torch.from_numpy(weights[layer]).expand(len(part), -1))
+    return len(writer.finish())

@@ -115,34 +115,11 @@ def _presage_lossy(pixels: Pixels, threads: int, quality: float) -> bytes:
     return presage.encode_lossy(pixels, quality=quality, threads=threads)
 
 
-def _jxl_lossless(effort: int, pixels: Pixels, threads: int) -> bytes:
+def _imagecodecs(function: str, options: dict[str, Any], data: Any, threads: int, distance: float | None = None) -> Any:
+    """What a function of imagecodecs makes of pixels or of a file."""
     import imagecodecs
 
-    return bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=effort, numthreads=threads))
-
-
-def _jxl_lossy(pixels: Pixels, threads: int, distance: float) -> bytes:
-    import imagecodecs
-
-    return bytes(imagecodecs.jpegxl_encode(pixels, lossless=False, distance=distance, effort=7, usecontainer=False, numthreads=threads))
-
-
-def _jxl_decode(data: bytes, threads: int) -> Pixels:
-    import imagecodecs
-
-    return imagecodecs.jpegxl_decode(data, numthreads=threads)
-
-
-def _j2k_lossless(pixels: Pixels, threads: int) -> bytes:
-    import imagecodecs
-
-    return bytes(imagecodecs.jpeg2k_encode(pixels, level=0, reversible=True, mct=True, codecformat="j2k", numthreads=threads))
-
-
-def _j2k_lossless_decode(data: bytes, threads: int) -> Pixels:
-    import imagecodecs
-
-    return imagecodecs.jpeg2k_decode(data, numthreads=threads)
+    return getattr(imagecodecs, function)(data, numthreads=threads, **options, **({} if distance is None else {"distance": distance}))
 
 
 def _j2k_lossy(pixels: Pixels, threads: int, bpp: float) -> bytes:
@@ -175,49 +152,44 @@ WEBP: dict[str, Any] = {"method": 6}
 JPEG: dict[str, Any] = {"optimize": True, "subsampling": "4:2:0"}
 AVIF: dict[str, Any] = {"speed": 4, "subsampling": "4:2:0", "advanced": {"tune": "psnr"}}
 J2K: dict[str, Any] = {"quality_mode": "rates", "irreversible": True, "mct": 1, "no_jp2": True, "num_resolutions": 6}
+J2K_LOSSLESS: dict[str, Any] = {"level": 0, "reversible": True, "mct": True, "codecformat": "j2k"}
+JXL: dict[str, Any] = {"lossless": False, "effort": 7, "usecontainer": False}
 
 
 def _pillow(name: str, description: str, format: str, options: dict[str, Any], settings: Sequence[float] = (), feature: str = "") -> Codec:
     return Codec(name, description, partial(pillow_encode, format, options), pillow_decode, settings=settings, feature=feature)
 
 
-LOSSLESS = {
-    codec.name: codec
-    for codec in (
-        Codec("presage", "Presage, default model and tiles", _presage_lossless, presage_decode),
-        Codec("jxl9", "JPEG XL lossless, effort 9 (libjxl)", partial(_jxl_lossless, 9), _jxl_decode, needs="imagecodecs"),
-        Codec("jxl7", "JPEG XL lossless, effort 7 (libjxl)", partial(_jxl_lossless, 7), _jxl_decode, needs="imagecodecs"),
-        Codec("flif", "FLIF, default options, program started for each file", flif_encode, flif_decode, program="flif"),
-        _pillow("webp", "WebP lossless, quality 100, method 6 (Pillow; one thread)", "WEBP", WEBP_LOSSLESS),
-        Codec(
-            "j2k", "JPEG 2000 reversible, colour transform, bare codestream (OpenJPEG)",
-            _j2k_lossless, _j2k_lossless_decode, needs="imagecodecs",
-        ),
-        _pillow("png", "PNG, optimize (Pillow; one thread)", "PNG", PNG),
-    )
-}  # fmt: skip
-LOSSY = {
-    codec.name: codec
-    for codec in (
-        Codec(
-            "presage", "Presage, model `latent`", _presage_lossy, presage_decode, settings=(0, 12, 24, 36, 48, 62, 80, 100),
-        ),
-        _pillow(
-            "avif", "AVIF, 4:2:0, speed 4, tuned for PSNR (libavif, in Pillow)", "AVIF", AVIF,
-            (10, 16, 22, 28, 34, 40, 46, 52, 60, 68), feature="avif",
-        ),
-        Codec(
-            "jxl", "JPEG XL, effort 7 (libjxl)", _jxl_lossy, _jxl_decode,
-            settings=(20, 15, 12, 9, 7, 5.5, 4.5, 3.5, 2.8, 2.2, 1.6), needs="imagecodecs",
-        ),
-        _pillow("webp", "WebP, method 6 (libwebp, in Pillow)", "WEBP", WEBP, (0, 4, 10, 20, 35, 50, 65, 75, 82, 88)),
-        Codec(
-            "j2k", "JPEG 2000, 9/7 wavelet, colour transform, bare codestream (OpenJPEG, in Pillow)", _j2k_lossy, pillow_decode,
-            settings=(0.08, 0.11, 0.15, 0.2, 0.27, 0.36, 0.48, 0.64, 0.85, 1.1), feature="jpg_2000",
-        ),
-        _pillow(
-            "jpeg", "JPEG, optimised Huffman tables, 4:2:0 (libjpeg-turbo, in Pillow)", "JPEG", JPEG,
-            (2, 5, 8, 12, 17, 24, 34, 46, 60, 72, 82),
-        ),
-    )
-}  # fmt: skip
+def _library(name: str, description: str, prefix: str, options: dict[str, Any], settings: Sequence[float] = ()) -> Codec:
+    encode, decode = partial(_imagecodecs, f"{prefix}_encode", options), partial(_imagecodecs, f"{prefix}_decode", {})
+    return Codec(name, description, encode, decode, settings=settings, needs="imagecodecs")
+
+
+_LOSSLESS = (
+    Codec("presage", "Presage, default model and tiles", _presage_lossless, presage_decode),
+    _library("jxl9", "JPEG XL lossless, effort 9 (libjxl)", "jpegxl", {"lossless": True, "effort": 9}),
+    _library("jxl7", "JPEG XL lossless, effort 7 (libjxl)", "jpegxl", {"lossless": True, "effort": 7}),
+    Codec("flif", "FLIF, default options, program started for each file", flif_encode, flif_decode, program="flif"),
+    _pillow("webp", "WebP lossless, quality 100, method 6 (Pillow; one thread)", "WEBP", WEBP_LOSSLESS),
+    _library("j2k", "JPEG 2000 reversible, colour transform, bare codestream (OpenJPEG)", "jpeg2k", J2K_LOSSLESS),
+    _pillow("png", "PNG, optimize (Pillow; one thread)", "PNG", PNG),
+)
+_LOSSY = (
+    Codec("presage", "Presage, model `latent`", _presage_lossy, presage_decode, settings=(0, 12, 24, 36, 48, 62, 80, 100)),
+    _pillow(
+        "avif", "AVIF, 4:2:0, speed 4, tuned for PSNR (libavif, in Pillow)", "AVIF", AVIF,
+        (10, 16, 22, 28, 34, 40, 46, 52, 60, 68), feature="avif",
+    ),
+    _library("jxl", "JPEG XL, effort 7 (libjxl)", "jpegxl", JXL, (20, 15, 12, 9, 7, 5.5, 4.5, 3.5, 2.8, 2.2, 1.6)),
+    _pillow("webp", "WebP, method 6 (libwebp, in Pillow)", "WEBP", WEBP, (0, 4, 10, 20, 35, 50, 65, 75, 82, 88)),
+    Codec(
+        "j2k", "JPEG 2000, 9/7 wavelet, colour transform, bare codestream (OpenJPEG, in Pillow)", _j2k_lossy, pillow_decode,
+        settings=(0.08, 0.11, 0.15, 0.2, 0.27, 0.36, 0.48, 0.64, 0.85, 1.1), feature="jpg_2000",
+    ),
+    _pillow(
+        "jpeg", "JPEG, optimised Huffman tables, 4:2:0 (libjpeg-turbo, in Pillow)", "JPEG", JPEG,
+        (2, 5, 8, 12, 17, 24, 34, 46, 60, 72, 82),
+    ),
+)  # fmt: skip
+LOSSLESS = {codec.name: codec for codec in _LOSSLESS}
+LOSSY = {codec.name: codec for codec in _LOSSY}
