@@ -22,12 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "bench" / "recorded"
 BLOCK = re.compile(r"(<!-- results: begin ?(\S*) -->\n).*?(<!-- results: end -->)", re.DOTALL)
 MARKER = "<!-- results: begin"
+DRAWN = ("lossless", "lossy", "anytime", "calls-cifar10", "codes")
 NOTHING = "Nothing is recorded.\n"
 RATE = 0.3  # bits a pixel, of the summary
 OF_IMAGES = ("cifar10", "cifar10-5bit", "mnist", "mnist-stochastic")
 TITLES = {"presage": "**Presage**", "jxl": "JPEG XL", "avif": "AVIF", "webp": "WebP", "flif": "FLIF", "j2k": "JPEG 2000"}
 TITLES |= {"png": "PNG", "jpeg": "JPEG"}
 CUT = {"ordered": "Presage's ordered codes", "j2k": "JPEG 2000", "jpeg": "progressive JPEG", "flif": "FLIF"}
+MEASURES = {"psnr": "{:.1f} dB", "ms_ssim": "{:.3f}"}
 LOSSLESS_NAMES = {"jxl": "jxl9"}  # of the codec without loss, where it has another name
 
 
@@ -57,8 +59,8 @@ def summary() -> str:
             rows.append([title, *numbers])
     head = ["", "lossless: bits per sub-pixel", "to Presage's", "encode, s", "decode, s"]
     head += ["lossy: bytes to Presage's for the same PSNR", "for the same MS-SSIM", "encode, s", "decode, s"]
-    lines = [*_conditions(without, with_loss), *_slower(without, with_loss), *_beside_avif(with_loss), *_cut(load("kodak-anytime"))]
-    return f"{rows_of(head, rows)}\n\n{bullets(lines)}\n"
+    remarks = _remarks(without, with_loss, load("kodak-anytime"))
+    return f"{rows_of(head, rows)}\n\n{bullets(remarks)}\n"
 
 
 def _seconds(point: dict[str, float]) -> list[str]:
@@ -85,43 +87,34 @@ def _sizes(result: dict[str, Any], name: str) -> list[float]:
     return [1 / (1 + result["bd_rate"][measure].get(name, 0.0)) - 1 for measure in ("psnr", "ms_ssim_db")]
 
 
-def _conditions(without: dict[str, Any], with_loss: dict[str, Any]) -> list[str]:
-    results = [result for result in (without, with_loss) if result]
-    if not results:
-        return []
-    cores = " and ".join(threads(result["machine"]) for result in results)
-    return [
-        f"The {len(results[0]['images'])} Kodak images, real files; lossy sizes are BD-rates, lossy times near {RATE} bits a pixel. "
-        f"Seconds an image in a running process, {results[0]['machine']['processor']}, {cores} without and with loss. JPEG XL at effort 9 "
-        "and 7, WebP at its slowest setting, AVIF tuned for PSNR, FLIF recorded earlier. -: not measured."
-    ]
-
-
-def _slower(without: dict[str, Any], with_loss: dict[str, Any]) -> list[str]:
-    lossy_points = {name: nearest(curve, RATE) for name, curve in with_loss.get("curves", {}).items()}
-    parts = []
-    for points, peer, words in ((without.get("mean", {}), "jxl9", "JPEG XL's without"), (lossy_points, "avif", "AVIF's with")):
-        if {"presage", peer} <= points.keys():
-            parts.append(f"{points['presage']['decode_s'] / points[peer]['decode_s']:.0f} times as long as {words} loss")
-    return [f"Decoding takes {' and '.join(parts)}."] if parts else []
-
-
-def _beside_avif(result: dict[str, Any]) -> list[str]:
-    if "avif" not in result.get("curves", {}):
-        return []
-    psnr, ssim = (f"{abs(v):.0%} {'smaller' if v < 0 else 'larger'}" for v in _sizes(result, "avif"))
-    return [f"AVIF's files are {psnr} than Presage's for the same PSNR and {ssim} for the same MS-SSIM."]
-
-
-def _cut(result: dict[str, Any]) -> list[str]:
-    """Files that are cut, at RATE."""
-    peers = []
-    for name, title in CUT.items() if result else ():
-        values = ((result["at_rates"][measure].get(name), pattern) for measure, pattern in (("psnr", "{:.1f} dB"), ("ms_ssim", "{:.3f}")))
-        at_rate = [number(pattern, of_rates[RATES.index(RATE)]) for of_rates, pattern in values if of_rates]
-        if shown := " and ".join(text for text in at_rate if text != "-"):
-            peers.append(f"{title} {shown}")
-    return [f"One file cut to {RATE} bits a pixel shows, in PSNR and MS-SSIM: {', '.join(peers)}."] if result else []
+def _remarks(without: dict[str, Any], with_loss: dict[str, Any], cut: dict[str, Any]) -> list[str]:
+    """What is recorded, in words: conditions, how slow decoding is, AVIF beside Presage, and files that are cut to RATE."""
+    remarks = []
+    if results := [result for result in (without, with_loss) if result]:
+        cores = " and ".join(threads(result["machine"]) for result in results)
+        remarks.append(
+            f"The {len(results[0]['images'])} Kodak images, real files; lossy sizes are BD-rates, lossy times near {RATE} bits a pixel. "
+            f"Seconds an image in a running process, {results[0]['machine']['processor']}, {cores} without and with loss. JPEG XL at "
+            "effort 9 and 7, WebP at its slowest setting, AVIF tuned for PSNR, FLIF recorded earlier. -: not measured."
+        )
+    points = {name: nearest(curve, RATE) for name, curve in with_loss.get("curves", {}).items()}
+    slower = []
+    for timed, peer, words in ((without.get("mean", {}), "jxl9", "JPEG XL's without"), (points, "avif", "AVIF's with")):
+        if {"presage", peer} <= timed.keys():
+            slower.append(f"{timed['presage']['decode_s'] / timed[peer]['decode_s']:.0f} times as long as {words} loss")
+    if slower:
+        remarks.append(f"Decoding takes {' and '.join(slower)}.")
+    if "avif" in points:
+        psnr, ssim = (f"{abs(v):.0%} {'smaller' if v < 0 else 'larger'}" for v in _sizes(with_loss, "avif"))
+        remarks.append(f"AVIF's files are {psnr} than Presage's for the same PSNR and {ssim} for the same MS-SSIM.")
+    if cut:
+        peers = []
+        for name, title in CUT.items():
+            values = [(cut["at_rates"][measure].get(name), pattern) for measure, pattern in MEASURES.items()]
+            shown = [pattern.format(at[RATES.index(RATE)]) for at, pattern in values if at and at[RATES.index(RATE)] is not None]
+            peers += [f"{title} {' and '.join(shown)}"] if shown else []
+        remarks.append(f"One file cut to {RATE} bits a pixel shows, in PSNR and MS-SSIM: {', '.join(peers)}.")
+    return remarks
 
 
 # ------------------------------------------------------------------------------------------------------ predictive decoding
@@ -162,26 +155,24 @@ def card(path: Path) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------- pages
 
+REPORTS: dict[str, tuple[Any, str]] = {
+    "lossless": (lossless, "kodak-lossless"),
+    "lossy": (lossy, "kodak-lossy"),
+    "anytime": (anytime, "kodak-anytime"),
+    "codes": (codes, "codes-cifar10"),
+    **{f"calls-{name}": (calls, f"calls-{name}") for name in OF_IMAGES},
+}
+"""Module of the report, and what is recorded for it."""
 BLOCKS: dict[str, Callable[[], str]] = {
     "summary": summary,
-    "lossless": partial(_whole, lossless.markdown, "kodak-lossless"),
-    "lossy": partial(_whole, lossy.markdown, "kodak-lossy"),
-    "anytime": partial(_whole, anytime.markdown, "kodak-anytime"),
+    **{name: partial(_whole, report.markdown, recorded) for name, (report, recorded) in REPORTS.items()},
     "calls": calls_summary,
-    **{f"calls-{name}": partial(_whole, calls.markdown, f"calls-{name}") for name in OF_IMAGES},
     "latents": latents,
-    "codes": partial(_whole, codes.markdown, "codes-cifar10"),
     "models": models,
     **{f"card-{path.stem}": partial(card, path) for path in sorted(catalogue.PACKAGED.glob("*.md"))},
 }
-FIGURES: dict[str, tuple[Callable[[dict[str, Any], Path], None], str]] = {
-    "kodak-lossless.png": (lossless.draw, "kodak-lossless"),
-    "kodak-lossy.png": (lossy.draw, "kodak-lossy"),
-    "kodak-anytime.png": (anytime.draw, "kodak-anytime"),
-    "calls-cifar10.png": (calls.draw, "calls-cifar10"),
-    "codes-cifar10.png": (codes.draw, "codes-cifar10"),
-    "codes-samples-cifar10.png": (codes.draw_samples, "codes-cifar10"),
-}
+FIGURES = {f"{recorded}.png": (report.draw, recorded) for name, (report, recorded) in REPORTS.items() if name in DRAWN}
+FIGURES["codes-samples-cifar10.png"] = (codes.draw_samples, "codes-cifar10")
 
 
 def pages(folder: Path) -> list[Path]:

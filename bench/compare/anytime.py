@@ -48,7 +48,7 @@ def run(
     and `choose`; RuntimeError if a decoded image has another size, and what Presage raises.
     """
     chosen, notes = choose([*(of_model(name, model_path) for name in models), *PEERS], names)
-    result, earlier = measure_folder(folder, (chosen, notes), _cuts, _middle, **options)
+    result, earlier = measure_folder(folder, (chosen, notes), _cuts, lambda entry: (entry["rates"]["0.3"] or {}).get("psnr"), **options)
     rows, described = result["images"], result["codecs"]
     recorded = {}
     if "flif" not in described and (not names or "flif" in names or "flif" in earlier.get("recorded", {})) and len(rows) == len(KODAK):
@@ -66,7 +66,10 @@ def run(
         "recorded": recorded,
         "curves": {name: _curve(of_images) for name, of_images in entries.items()},
         "at_rates": _at_rates(entries, recorded),
-        "reached": {name: [_reached(of_images, rate) for rate in RATES] for name, of_images in entries.items()},
+        "reached": {
+            name: [sum(entry["rates"][str(rate)] is not None for entry in of_images) for rate in RATES]
+            for name, of_images in entries.items()
+        },
         "models": {name: _of_model(entries[name], [row["name"] for row in rows]) for name in ours},
         "savings": savings or earlier.get("savings", []),
     }
@@ -92,7 +95,9 @@ def _cuts(codec: Anytime, pixels: Pixels, threads: int) -> dict[str, Any]:
         if data is not None and len(data) > size:
             raise RuntimeError(f"{codec.name} leaves {len(data)} bytes where {size} were asked for")
     by_length = {len(data): data for data in files.values() if data is not None}
-    decoded = _decoded(codec, source, by_length, threads)
+    lengths = sorted(by_length)
+    cuts = codec.decode_all(source, lengths, threads) if codec.decode_all else [codec.decode(by_length[n], threads) for n in lengths]
+    decoded = dict(zip(lengths, cuts, strict=True))
     if wrong := [shown.shape for shown in decoded.values() if shown.shape != pixels.shape]:
         raise RuntimeError(f"{codec.name} gives back {wrong[0]} instead of {pixels.shape}")
     points = {length: distances(pixels, shown, length) for length, shown in decoded.items()}
@@ -111,22 +116,9 @@ def _cuts(codec: Anytime, pixels: Pixels, threads: int) -> dict[str, Any]:
     return entry
 
 
-def _decoded(codec: Anytime, source: Any, files: dict[int, bytes], threads: int) -> dict[int, Pixels]:
-    """The pixels of files by their lengths."""
-    if codec.decode_all is None:
-        return {length: codec.decode(data, threads) for length, data in files.items()}
-    lengths = sorted(files)
-    return dict(zip(lengths, codec.decode_all(source, lengths, threads), strict=True))
-
-
 def _smallest(cut: Callable[[int], bytes | None], whole: int) -> int:
     """The fewest bytes to which a file can be cut."""
     return 1 + bisect.bisect_left(range(1, whole), True, key=lambda size: cut(size) is not None)
-
-
-def _middle(entry: dict[str, Any]) -> float | None:
-    point = entry["rates"]["0.3"]
-    return point["psnr"] if point else None
 
 
 # ------------------------------------------------------------------------------------------------- means over images
@@ -146,11 +138,6 @@ def _curve(entries: Sequence[dict[str, Any]]) -> list[Point]:
     whole = _mean([entry["whole"] for entry in entries])
     cut = [point for point in means if point and not (whole and point["bytes"] >= whole["bytes"])]
     return [*cut, whole] if whole else cut
-
-
-def _reached(entries: Sequence[dict[str, Any]], rate: float) -> int:
-    """For how many images there is a file at a rate."""
-    return sum(entry["rates"][str(rate)] is not None for entry in entries)
 
 
 def _at_rates(entries: dict[str, list[dict[str, Any]]], recorded: dict[str, Any]) -> dict[str, dict[str, list[float | None]]]:

@@ -6,14 +6,15 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
 from statistics import fmean, median
 from typing import Any, cast
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -36,7 +37,6 @@ REFERENCE = "jxl9"
 WARM_UP_SIDE = 64
 SLOW = 5.0  # seconds
 PORTABLE = "float32"
-Function = Callable[..., Any]
 PARTS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("network products", ExactPhoto, ("sums",)),
     ("activations", ExactPhoto, ("layer", "activation")),
@@ -189,48 +189,30 @@ def _command_line(path: Path, threads: int, repeats: int) -> dict[str, float]:
 # -------------------------------------------------------------------------- inside Presage: where time goes, and what adds bits
 
 
-class Clock:
-    """Seconds that wrapped functions take themselves; for one thread at a time."""
+def where_time_goes(data: bytes) -> list[dict[str, Any]]:
+    """Seconds and shares of the parts of decoding a .psg file with one thread."""
+    seconds = dict.fromkeys((part for part, _, _ in PARTS), 0.0)
+    nested: list[float] = []  # seconds in functions of PARTS below each that runs
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._nested: list[float] = []
-
-    def wrap(self, part: str, function: Function) -> Function:
-        def timed(*arguments: Any, **named: Any) -> Any:
-            self._nested.append(0.0)
+    def clocked(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nested.append(0.0)
             started = time.perf_counter()
             try:
                 return function(*arguments, **named)
             finally:
                 spent = time.perf_counter() - started
-                self.seconds[part] += spent - self._nested.pop()
-                if self._nested:
-                    self._nested[-1] += spent
+                seconds[part] += spent - nested.pop()
+                if nested:
+                    nested[-1] += spent
 
-        return timed
+        return call
 
-
-@contextmanager
-def replaced(owner: Any, name: str, function: Function) -> Iterator[None]:
-    """A function of a module or class is another one for a while."""
-    before = getattr(owner, name)
-    setattr(owner, name, function)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
-def where_time_goes(data: bytes) -> list[dict[str, Any]]:
-    """Seconds and shares of the parts of decoding a .psg file with one thread."""
-    clock = Clock()
     with ExitStack() as stack:
         for part, owner, names in PARTS:
             for name in names:
-                stack.enter_context(replaced(owner, name, clock.wrap(part, getattr(owner, name))))
+                stack.enter_context(patch.object(owner, name, clocked(part, getattr(owner, name))))
         total = timed(partial(presage.decode, data, threads=1))[1]
-    seconds = {part: clock.seconds[part] for part, _, _ in PARTS}
     seconds["rest"] = total - sum(seconds.values())
     return [{"part": part, "seconds": s, "share": s / total} for part, s in seconds.items()]
 
@@ -280,7 +262,7 @@ def coded_bits(pixels: Pixels) -> tuple[float, int, int]:
         streams.append(8 * len(stream))
         return stream
 
-    with replaced(ans, "encode", counting):
+    with patch.object(ans, "encode", counting):
         size = len(presage.encode(pixels, threads=1))
     return sum(ideal), sum(streams), 8 * size
 

@@ -21,7 +21,7 @@ def run(folder: Path, names: Sequence[str], **options: Unpack[Options]) -> dict[
 
     What is raised: see `measure_folder` and `choose`; RuntimeError if a decoded image has another size.
     """
-    result, _ = measure_folder(folder, choose(LOSSY.values(), names), _points, _middle, **options)
+    result, _ = measure_folder(folder, choose(LOSSY.values(), names), _points, lambda points: at_rate(points, 0.3, "psnr"), **options)
     rows = result["images"]
     curves = {name: mean_curve([row["codecs"][name] for row in rows]) for name in result["codecs"]}
     result["curves"] = curves
@@ -44,10 +44,6 @@ def _points(codec: Codec, pixels: Pixels, threads: int) -> list[Point]:
         seconds = {"encode_s": encode_s, "decode_s": decode_s}
         points.append({"setting": setting} | distances(pixels, decoded, len(data)) | seconds)
     return points
-
-
-def _middle(points: list[Point]) -> float:
-    return at_rate(points, 0.3, "psnr")
 
 
 def _images_above(rows: Sequence[dict[str, Any]], name: str) -> dict[str, list[int]]:
