@@ -157,7 +157,7 @@ def test_uniform_and_whole_cuts() -> None:
 def test_report(ordered: Ordered, tmp_path: Path) -> None:
     coder, prior = Channels(ordered), priors.Cached(ordered.prior)
     network, accuracy = features.train(pictures(30), steps=1, log=lambda _: None)
-    yardstick = codes.Yardstick(network, features.features(network, pictures(60)))
+    yardstick = features.Yardstick(network, pictures(60))
     row, shown = codes.sampled(prior, coder, 20, coder.symbols(torch.from_numpy(pictures(20))), yardstick)
     assert all(np.array(row["distance"]) >= 0)
     assert row["enough"] in codes.SHARES

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +31,7 @@ from . import ablations_train as trained
 from . import features, priors
 from .ablations import Channels, Coder, Components, training_pictures
 from .ablations_train import MAIN
-from .features import Features, Rotations
+from .features import Features
 from .fitting import Log
 
 SHARES = tuple(i / 10 for i in range(1, 11))  # of the codes, where the distance is measured
@@ -45,18 +44,6 @@ PARTS = ("curves", "bits", "samples")
 T = TypeVar("T")
 Grids = dict[str, list[Pixels]]
 """Samples (n, 32, 32, 3) at each of SHOWN, by the name of the prior."""
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """The network of the feature distance and the features of the pictures that others are compared with."""
-
-    network: Rotations
-    reference: Features
-
-    def distance(self, pixels: Pixels) -> float:
-        """Feature distance of uint8 pixels (n, 32, 32, 3)."""
-        return features.frechet(self.reference, features.features(self.network, pixels))
 
 
 def run(
@@ -117,7 +104,11 @@ def run(
                 bits[name] = row = {"parameters": count} | code_lengths(loaded[name], channels[name], training, test)
                 log(f"{name}: {row['mean']:.3f} bits a code, by its own frequencies {row['independent']:.3f}, evenly {row['even']:.3f}")
         if "samples" in chosen:
-            yardstick, result["features"] = _yardstick(weights, training[::2], test, log)
+            network, accuracy = features.load(weights or features.RECORDED)
+            yardstick = features.Yardstick(network, training[::2])
+            floor = yardstick.distance(test)
+            result["features"] = {"accuracy": accuracy, "reference_pictures": len(training[::2]), "floor": floor}
+            log(f"feature distance of {len(test)} test pictures from {len(training[::2])} training pictures: {floor:.3f}")
             rows = result.setdefault("samples", {"count": samples, "batch": BATCH})
             for name in [name for name in loaded if name not in rows]:
                 real, count = (trained.symbols_of(channels[name], test), samples) if name in MAIN else (None, max(2, samples // 2))
@@ -143,30 +134,17 @@ def _present(loaders: dict[str, Callable[[], T]]) -> dict[str, T]:
     return loaded
 
 
-def _yardstick(weights: Path | None, reference: Pixels, test: Pixels, log: Log) -> tuple[Yardstick, dict[str, Any]]:
-    network, accuracy = features.load(weights or features.RECORDED)
-    yardstick = Yardstick(network, features.features(network, reference))
-    floor = yardstick.distance(test)
-    log(f"feature distance of {len(test)} test pictures from {len(reference)} training pictures: {floor:.3f}")
-    return yardstick, {"accuracy": accuracy, "reference_pictures": len(reference), "floor": floor}
-
-
-def curve(coder: Coder, pixels: Pixels) -> dict[str, Any]:
-    """Squared error after 0..K codes, summed over a picture whose values are in 0..1, and PSNR; means over pictures."""
-    squares = errors(coder, pixels)
-    ratio = -10 * np.log10(np.maximum(squares, 1e-9) / pixels[0].size)
-    return {"codes": coder.count, "error": squares.mean(1).tolist(), "psnr": ratio.mean(1).tolist()}
-
-
 @torch.no_grad()
-def errors(coder: Coder, pixels: Pixels) -> Features:
-    """Squared errors after 0..K codes, (K + 1, n): |d(z_<=i) - x|^2 of Eq. 7, values of pixels in 0..1."""
+def curve(coder: Coder, pixels: Pixels) -> dict[str, Any]:
+    """Squared error after 0..K codes, |d(z_<=i) - x|^2 of Eq. 7 with values of pixels in 0..1, and PSNR; means over pictures."""
     parts = []
     for part in torch.from_numpy(np.ascontiguousarray(pixels)).split(250):
         codes, target = coder.encode(part), part.float()
         rows = [coder.decode(first(codes, i)) for i in range(coder.count + 1)]
         parts.append(torch.stack([((row - target) / 255).square().sum((1, 2, 3)) for row in rows]))
-    return torch.cat(parts, 1).double().numpy()
+    squares = torch.cat(parts, 1).double().numpy()
+    ratio = -10 * np.log10(np.maximum(squares, 1e-9) / pixels[0].size)
+    return {"codes": coder.count, "error": squares.mean(1).tolist(), "psnr": ratio.mean(1).tolist()}
 
 
 def first(codes: Tensor, count: int) -> Tensor:
@@ -203,7 +181,7 @@ def decoded(coder: Channels, symbols: Tensor, count: int) -> Pixels:
 
 
 def sampled(
-    prior: priors.Prior, coder: Channels, count: int, real: Tensor | None, yardstick: Yardstick
+    prior: priors.Prior, coder: Channels, count: int, real: Tensor | None, yardstick: features.Yardstick
 ) -> tuple[dict[str, Any], list[Pixels]]:
     """Distances and times of so many samples cut at SHARES, and a few of them at SHOWN.
 

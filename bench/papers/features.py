@@ -132,6 +132,17 @@ def frechet(a: Features, b: Features) -> float:
     return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(first) + np.trace(second) - 2 * cross)
 
 
+class Yardstick:
+    """The feature distance from reference pictures."""
+
+    def __init__(self, network: Rotations, reference: Pixels) -> None:
+        self.network, self.reference = network, features(network, reference)
+
+    def distance(self, pixels: Pixels) -> float:
+        """Of uint8 pixels (n, 32, 32, 3)."""
+        return frechet(self.reference, features(self.network, pixels))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     save(*train(read_pictures([Path(name) for name in sys.argv[1:-1]])), Path(sys.argv[-1]))
