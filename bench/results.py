@@ -16,7 +16,7 @@ from typing import Any
 from ..models import catalogue
 from .compare.anytime_codecs import RATES
 from .reports import anytime, calls, codes, lossless, lossy
-from .reports.tables import bullets, nearest, number, relative, rows_of, threads
+from .reports.layout import bullets, nearest, number, relative, rows_of, threads
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "bench" / "recorded"

@@ -110,6 +110,9 @@ class Codestream:
         """Bytes of a file with no packets."""
         return len(self.file(0))
 
+    def __len__(self) -> int:
+        return self.frame + len(self.packets)
+
 
 def read_codestream(data: bytes) -> Codestream:
     """Take a codestream of one tile apart; its packets' lengths are in its PLT segments, which are left out of what is made of it
@@ -151,10 +154,6 @@ def _j2k_cut(stream: Codestream, size: int) -> bytes | None:
     """As many whole packets as there is room for: half a packet only disturbs OpenJPEG."""
     count = bisect.bisect_right(stream.ends, size - stream.frame)
     return stream.file(count) if count else None
-
-
-def _j2k_whole(stream: Codestream) -> int:
-    return stream.frame + len(stream.packets)
 
 
 # -------------------------------------------------------------------------------------------------- progressive JPEG
@@ -230,7 +229,7 @@ def _first_bytes(data: bytes, size: int) -> bytes:
 PEERS = (
     Anytime(
         "j2k", "JPEG 2000 cut: one codestream, layers that end just below the cuts, 9/7 wavelet, whole packets (OpenJPEG, in Pillow)",
-        _j2k_encode, pillow_decode, cut=_j2k_cut, whole=_j2k_whole, feature="jpg_2000",
+        _j2k_encode, pillow_decode, cut=_j2k_cut, feature="jpg_2000",
     ),
     Anytime(
         "jpeg", "progressive JPEG cut: one file of at least 1 bpp, optimised Huffman tables, 4:2:0 (libjpeg-turbo, in Pillow)",

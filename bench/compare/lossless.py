@@ -64,7 +64,7 @@ def run(
 ) -> dict[str, Any]:
     """Measure codecs (none named: all that are installed) on the 8-bit RGB images of a folder; a dict for JSON and `reports.lossless`.
 
-    Times are seconds, the median of `repeats` taken in turn; memory is MiB; bpsp is bits per sub-pixel. `bits_ladder` and
+    Times are seconds, the median of `repeats` taken in turn; memory is MiB; bpsp is bits per sub-pixel. `ladder` and
     `checkpoint`: see `bits_ladder`. `log` takes a line for each image. Raises ValueError for a folder without images,
     unknown codecs and a checkpoint that does not fit, ImportError for a named codec that is not installed, and
     RuntimeError if a codec is not lossless.
@@ -110,7 +110,7 @@ def run(
     if with_presage:
         result |= _presage_only(files[0], threads, repeats)
         if ladder:
-            result["ladder"] = bits_ladder([(path.name, partial(read_pixels, path)) for path in files], network, threads)
+            result["ladder"] = bits_ladder(files, network, threads)
     return result
 
 
@@ -229,11 +229,11 @@ def float_network(checkpoint: Path) -> photo.Photo:
     return network
 
 
+@torch.no_grad()
 def float_bits(network: photo.Photo, images: Sequence[Pixels]) -> float:
     """Bits of images of the same size, without any context between them."""
-    with torch.no_grad():
-        stacks = (torch.from_numpy(np.stack(images[at : at + FLOAT_TILES])) for at in range(0, len(images), FLOAT_TILES))
-        return sum(float(network(stack).sum(dtype=torch.float64)) for stack in stacks) / math.log(2)
+    stacks = torch.from_numpy(np.stack(images)).split(FLOAT_TILES)
+    return sum(float(network(stack).sum(dtype=torch.float64)) for stack in stacks) / math.log(2)
 
 
 def float_bits_in_tiles(network: photo.Photo, pixels: Pixels) -> float:
@@ -267,35 +267,30 @@ def coded_bits(pixels: Pixels) -> tuple[float, int, int]:
     return sum(ideal), sum(streams), 8 * size
 
 
-def bits_ladder(images: Sequence[tuple[str, Callable[[], Pixels]]], network: photo.Photo | None, threads: int) -> dict[str, Any]:
-    """Mean bits per sub-pixel of every rung from the float network to the file, over (name, pixels) of images.
+def bits_ladder(files: Sequence[Path], network: photo.Photo | None, threads: int) -> dict[str, Any]:
+    """Mean bits per sub-pixel of every rung from the float network to the file, over images.
 
     Each rung has the percent that it adds to the one before. Without a float network its rungs are left out; with one,
     images that are too large for it in one piece, of which `note` tells; no rungs if no image is left.
     """
-    names = ["integers on tiles", "entropy coder", "file"]
-    if network:
-        names = ["float network on whole images", "float network on tiles", *names]
+    names = ["float network on whole images", "float network on tiles"] if network else []
+    names += ["integers on tiles", "entropy coder", "file"]
     rows: list[list[float]] = []
     skipped = []
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        for name, load in images:
-            pixels = load()
-            bits: list[float] = []
-            if network:
-                if pixels.size > 3 * WHOLE_PIXELS:
-                    skipped.append(name)
-                    continue
-                bits = [float_bits(network, [pixels]), float_bits_in_tiles(network, pixels)]
+        for path in files:
+            pixels = read_pixels(path)
+            if network and pixels.size > 3 * WHOLE_PIXELS:
+                skipped.append(path.name)
+                continue
+            bits = [float_bits(network, [pixels]), float_bits_in_tiles(network, pixels)] if network else []
             rows.append([b / pixels.size for b in (*bits, *coded_bits(pixels))])
     finally:
         torch.set_num_threads(before)
-    rungs: list[dict[str, Any]] = []
-    if rows:
-        means = np.mean(rows, axis=0).tolist()
-        increments = [None, *(100 * (b / a - 1) for a, b in pairwise(means))]
-        rungs = [{"rung": n, "bpsp": m, "increment_percent": i} for n, m, i in zip(names, means, increments, strict=True)]
+    means = np.mean(rows, axis=0).tolist() if rows else []
+    increments = [None, *(100 * (b / a - 1) for a, b in pairwise(means))]
+    rungs = [{"rung": n, "bpsp": m, "increment_percent": i} for n, m, i in zip(names, means, increments, strict=False)]
     note = f"left out {', '.join(skipped)}: too large for the float network in one piece" if skipped else ""
     return {"rungs": rungs, "images": len(rows), "note": note}

@@ -5,8 +5,10 @@ are channels; places of the map as codes instead (`Spatial`; Xu et al. 2021, sec
 Eq. 13, appendix C.1); and principal components. All start from the transforms of `cifar10-ordered-full` where they have any.
 """
 
+import math
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,43 @@ from ...models.photo.network import straight_through
 from ...models.precision import working_dtype
 from ...models.training import loop as train
 from ...models.training.data import DataConfig, Pictures, Pixels
-from .fitting import Log, fit
+from ..compare.common import Log
 
 RUNS = Path(train.__file__).parents[1] / "runs"
 PLACES = 4  # along the side of the map of a picture
+LOGGED = 100  # steps a line of the log
 VARIANCE = 0.02  # of the VAE's decoder, pixels in -1..1: about its squared error with all codes
+
+
+def fit(
+    network: nn.Module,
+    loss: Callable[[int], Tensor],
+    steps: int,
+    rate: float,
+    log: Log,
+    *,
+    warm_up: int = 50,
+    betas: tuple[float, float] = (0.9, 0.99),
+    clip: float = 1.0,
+) -> float:
+    """Make `loss(step)` small by Adam, the rate falling along half a cosine; seconds it took. clip: largest norm of a gradient."""
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate, betas=betas)
+    network.train()
+    started, total = time.perf_counter(), 0.0
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        value = loss(step)
+        optimiser.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), clip)
+        optimiser.step()
+        total += float(value.detach())
+        if (step + 1) % LOGGED == 0:
+            log(f"step {step + 1}/{steps}: loss {total / LOGGED:.4f}, {time.perf_counter() - started:.0f} s")
+            total = 0.0
+    network.eval().requires_grad_(False)
+    return time.perf_counter() - started
 
 
 class Coder(ABC):

@@ -18,9 +18,9 @@ from ...models.ordered.network import Config, Ordered
 from ...models.ordered.prior import Transformer
 from ...models.training import loop as train
 from ...models.training.data import Pixels
+from ..compare.common import Log
 from . import ablations, priors
 from .ablations import RUNS, Channels, Coder, load_ordered, read_checkpoint, training_pictures
-from .fitting import Log
 
 FULL, ORDERED, UNORDERED = "cifar10-ordered-full", "cifar10-ordered-autoencoder", "cifar10-unordered-autoencoder"
 GEOMETRIC = {"geometric-0.03": 0.03, "geometric-0.1": 0.1}  # of the cuts, appendix C.3

@@ -30,8 +30,7 @@ from ...codec.settings import Settings, quiet
 from ...codec.weights import load as load_model
 from ...models.model import Pixels, Tiled
 from ...models.pixelcnn.exact import ExactPixelCNN
-from ..compare.common import processor, timed
-from .fitting import Log
+from ..compare.common import Log, processor, timed
 
 WINDOWS = (8, 16, 32, 64, 128, 256, 0)
 PRECISIONS = (10, 12, 14, 16, 20, 24)

@@ -26,13 +26,12 @@ from ...codec.settings import Settings
 from ...codec.weights import load
 from ...models.ordered.exact import ExactOrdered
 from ...models.training.data import Pixels
-from ..compare.common import processor, timed
+from ..compare.common import Log, processor, timed
 from . import ablations_train as trained
 from . import features, priors
 from .ablations import Channels, Coder, Components, training_pictures
 from .ablations_train import MAIN
 from .features import Features
-from .fitting import Log
 
 SHARES = tuple(i / 10 for i in range(1, 11))  # of the codes, where the distance is measured
 SHOWN = (0.25, 0.5, 0.75, 1.0)  # of the codes, in the grid of samples

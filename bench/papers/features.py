@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from ...models.autoencoder import Convolution
 from ...models.training.data import Pixels, tiles
-from .fitting import Log, fit
+from ..compare.common import Log
+from .ablations import fit
 
 Features = NDArray[np.float64]
 RECORDED = Path(__file__).parents[1] / "recorded" / "rotation-features.safetensors"

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ...models.autoencoder import Convolution
 from ...models.ordered.prior import QUARTERS, Transformer, attend
 from ...models.precision import working_dtype
-from .fitting import Log, fit
+from ..compare.common import Log
+from .ablations import fit
 
 SPARE = 32  # codes of one evaluation; bounds the memory of logits
 Step = Callable[[Tensor, int], Tensor]

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..compare.anytime_codecs import RATES
-from .figures import COLOURS, blank, emphasis, save
+from .layout import COLOURS, blank, bullets, emphasis, number, rates, rows_of, save, threads, times
 from .lossy import TITLES
-from .tables import bullets, number, rates, rows_of, threads, times
 
 OURS = ("#c2410c", "#1e3a5f", "#4d7c0f", "#be185d")  # of Presage's models, in their order
 SHOWN = (0.019, 2.0)  # bits a pixel

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..papers.calls import FULL
-from .figures import OWN, PEER, blank, save
-from .tables import rows_of, times
+from .layout import OWN, PEER, blank, rows_of, save, times
 
 PACKED = {
     "images": "{images:,}",

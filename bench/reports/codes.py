@@ -8,8 +8,7 @@ import numpy as np
 
 from ..papers.ablations_train import BASE, GEOMETRIC, MAIN, TAILORED
 from ..papers.codes import SHARES, TOLERANCE, importance, linearity
-from .figures import OWN, PEER, blank, save
-from .tables import rows_of
+from .layout import OWN, PEER, blank, rows_of, save
 
 COLOURS = {"ordered": OWN, "unordered": PEER, "pca": "#15803d"}
 FAINT = {"vae-ordered": "#f59e0b", "vae-unordered": "#60a5fa", "spatial": "#a855f7"}
@@ -50,12 +49,12 @@ def markdown(result: dict[str, Any]) -> str:
     if "bits" in result:
         parts.append(_bits(result["bits"]))
     if "samples" in result:
-        found, samples = result["features"], result["samples"]
+        feature, samples = result["features"], result["samples"]
         parts.append(
-            f"Feature distance: Fréchet distance of features that tell right angles apart ({found['accuracy']:.1%} right). This is **not** "
-            f"the Inception distance (FID). {samples['count']:,} samples (ablations: half as many) against "
-            f"{found['reference_pictures']:,} training pictures; "
-            f"the floor, that of the {result['test_pictures']:,} test pictures, is {found['floor']:.2f}."
+            "Feature distance: Fréchet distance of features that tell right angles apart "
+            f"({feature['accuracy']:.1%} right). This is **not** the Inception distance (FID). "
+            f"{samples['count']:,} samples (ablations: half as many) against {feature['reference_pictures']:,} training pictures; "
+            f"the floor, that of the {result['test_pictures']:,} test pictures, is {feature['floor']:.2f}."
         )
         parts += [_distances(samples), _times(samples)]
         for head, names in ABLATIONS.items():
@@ -193,9 +192,9 @@ def draw_samples(result: dict[str, Any], target: Path) -> None:
     if "exact" in result:
         exact = result["exact"]
         scale = samples["count"] / exact["count"]
-        places = [100 * length / exact["lengths"][-1] for length in exact["lengths"]]
+        percents = [100 * length / exact["lengths"][-1] for length in exact["lengths"]]
         style = {"color": OWN, "markersize": 4, "label": "ordered, exact integers, with decoding"}
-        axes[1].plot(places, [scale * t for t in exact["seconds"]], "s--", **style)
+        axes[1].plot(percents, [scale * t for t in exact["seconds"]], "s--", **style)
     axes[0].axhline(result["features"]["floor"], color="#888888", linewidth=0.8, label="test pictures themselves")
     axes[0].set_yscale("log")
     axes[0].set_ylim(0.03, None)  # room for the legend

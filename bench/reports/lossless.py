@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .figures import OWN, PEER, blank, save
-from .tables import bullets, number, plural, rows_of, threads, times
+from .layout import OWN, PEER, blank, bullets, number, plural, rows_of, save, threads, times
 
 COLUMNS = {
     "encode_s": ("encode s", "{:.2f}"),
@@ -89,8 +88,8 @@ def draw(result: dict[str, Any], target: Path) -> None:
             bpsp, seconds, own = mean["bpsp"], mean[key], name == "presage"
             if mean["recorded"]:
                 axis.axhline(bpsp, color=PEER, linewidth=1, linestyle=":")
-                place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "left", "va": "top"}
-                axis.annotate(f"{name} (recorded size)", (0.01, bpsp), (0, -3), fontsize=8, **place)
+                anchor = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "left", "va": "top"}
+                axis.annotate(f"{name} (recorded size)", (0.01, bpsp), (0, -3), fontsize=8, **anchor)
                 continue
             axis.plot(seconds, bpsp, "o", markersize=8, color=OWN if own else PEER)
             left = seconds > slowest / 3 and name not in BELOW

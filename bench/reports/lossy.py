@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compare.lossy import RATES
-from .figures import COLOURS, blank, emphasis, save
-from .tables import nearest, numbers, rates, relative, rows_of, threads, times
+from .layout import COLOURS, blank, emphasis, nearest, numbers, rates, relative, rows_of, save, threads, times
 
 TITLES = {"psnr": "PSNR, dB", "ms_ssim_db": "MS-SSIM, dB (-10 log10(1 - MS-SSIM))"}
 

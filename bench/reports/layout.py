@@ -1,8 +1,12 @@
-"""Markdown tables, and how numbers stand in them."""
+"""How reports look: Markdown tables, numbers in them, and figures where matplotlib is installed."""
 
 from collections.abc import Sequence
 from math import isnan
+from pathlib import Path
 from typing import Any
+
+OWN, PEER = "#c2410c", "#1e3a5f"
+COLOURS = {"presage": OWN, "avif": PEER, "jxl": "#4d7c0f", "webp": "#7e22ce", "j2k": "#0e7490", "jpeg": "#6b7280", "flif": "#a16207"}
 
 
 def rows_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -54,3 +58,32 @@ def nearest(curve: Sequence[dict[str, float]], rate: float) -> dict[str, float]:
 def threads(machine: dict[str, Any]) -> str:
     """How many threads a result was measured with."""
     return plural(machine["threads"], "thread")
+
+
+def blank(size: tuple[float, float], columns: int, **options: Any) -> tuple[Any, Any]:
+    """A figure of a size in inches and its axes side by side; options: of `Figure.subplots`. Raises ImportError without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("the figure needs matplotlib: pip install presage[bench]") from None
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns, **options)
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def emphasis(own: bool) -> dict[str, float]:
+    """How the line of Presage, or of another codec, is drawn."""
+    return {"linewidth": 2.2, "zorder": 3} if own else {"linewidth": 1.2, "zorder": 2}
+
+
+def save(figure: Any, target: Path, title: str = "") -> None:
+    """Write a figure; the suffix says in which format."""
+    if title:
+        figure.suptitle(title, fontsize=10)
+    figure.savefig(target, dpi=150)
