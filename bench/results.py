@@ -99,9 +99,9 @@ def _remarks(without: dict[str, Any], with_loss: dict[str, Any], cut: dict[str, 
         )
     points = {name: nearest(curve, RATE) for name, curve in with_loss.get("curves", {}).items()}
     slower = []
-    for timed, peer, words in ((without.get("mean", {}), "jxl9", "JPEG XL's without"), (points, "avif", "AVIF's with")):
-        if {"presage", peer} <= timed.keys():
-            slower.append(f"{timed['presage']['decode_s'] / timed[peer]['decode_s']:.0f} times as long as {words} loss")
+    for seconds, peer, words in ((without.get("mean", {}), "jxl9", "JPEG XL's without"), (points, "avif", "AVIF's with")):
+        if {"presage", peer} <= seconds.keys():
+            slower.append(f"{seconds['presage']['decode_s'] / seconds[peer]['decode_s']:.0f} times as long as {words} loss")
     if slower:
         remarks.append(f"Decoding takes {' and '.join(slower)}.")
     if "avif" in points:

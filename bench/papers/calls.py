@@ -166,9 +166,7 @@ def _sampled(network: ExactPixelCNN, batch: int, size: tuple[int, int], schedule
 def _decoded(network: ExactPixelCNN, tiles: Sequence[Pixels], packed: Packed, schedule: Schedule) -> Outcome:
     groups, precision, together = packed
     sizes = [(tile.shape[0], tile.shape[1]) for tile in tiles]
-    (decoded, statistics), seconds = timed(
-        chains.decode_groups, network, groups, sizes, precision, together, schedule, 1, quiet
-    )  # fmt: skip
+    (decoded, statistics), seconds = timed(chains.decode_groups, network, groups, sizes, precision, together, schedule, 1, quiet)
     if not all(np.array_equal(a, b) for a, b in zip(decoded, tiles, strict=True)):
         raise RuntimeError(f"{schedule}: the decoded pictures differ")
     return statistics, seconds
