@@ -15,29 +15,29 @@ from typing import Any
 
 from ..models import catalogue
 from .compare.anytime_codecs import RATES
-from .papers.calls import FULL
-from .reports import anytime, calls, codes, lossy, recorded, tables
-from .reports.tables import rows_of
+from .reports import anytime, calls, codes, lossless, lossy
+from .reports.layout import bullets, nearest, number, relative, rows_of, threads
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "bench" / "recorded"
 BLOCK = re.compile(r"(<!-- results: begin ?(\S*) -->\n).*?(<!-- results: end -->)", re.DOTALL)
 MARKER = "<!-- results: begin"
+DRAWN = ("lossless", "lossy", "anytime", "calls-cifar10", "codes")
 NOTHING = "Nothing is recorded.\n"
 RATE = 0.3  # bits a pixel, of the summary
 OF_IMAGES = ("cifar10", "cifar10-5bit", "mnist", "mnist-stochastic")
 TITLES = {"presage": "**Presage**", "jxl": "JPEG XL", "avif": "AVIF", "webp": "WebP", "flif": "FLIF", "j2k": "JPEG 2000"}
 TITLES |= {"png": "PNG", "jpeg": "JPEG"}
 CUT = {"ordered": "Presage's ordered codes", "j2k": "JPEG 2000", "jpeg": "progressive JPEG", "flif": "FLIF"}
+MEASURES = {"psnr": "{:.1f} dB", "ms_ssim": "{:.3f}"}
 LOSSLESS_NAMES = {"jxl": "jxl9"}  # of the codec without loss, where it has another name
-LATENT_ROWS = (FULL, "ancestral", "argmax, no noise", "fixed point, at once", "fixed point, in turn", "wavefront")
 
 
 def load(name: str) -> dict[str, Any]:
     """A recorded result; empty where it is not there."""
     path = RECORDED / f"{name}.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return found
+    result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return result
 
 
 def _whole(report: Callable[[dict[str, Any]], str], name: str) -> str:
@@ -54,37 +54,32 @@ def summary() -> str:
     without, with_loss = load("kodak-lossless"), load("kodak-lossy")
     rows = []
     for name, title in TITLES.items():
-        numbers = _lossless_numbers(without, LOSSLESS_NAMES.get(name, name)) + _lossy_numbers(with_loss, name)
+        numbers = _lossless_numbers(without.get("mean", {}), LOSSLESS_NAMES.get(name, name)) + _lossy_numbers(with_loss, name)
         if any(number != "-" for number in numbers):
             rows.append([title, *numbers])
     head = ["", "lossless: bits per sub-pixel", "to Presage's", "encode, s", "decode, s"]
     head += ["lossy: bytes to Presage's for the same PSNR", "for the same MS-SSIM", "encode, s", "decode, s"]
-    lines = [*_conditions(without, with_loss), *_slower(without, with_loss), *_beside_avif(with_loss), *_cut(load("kodak-anytime"))]
-    return f"{rows_of(head, rows)}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
+    remarks = _remarks(without, with_loss, load("kodak-anytime"))
+    return f"{rows_of(head, rows)}\n\n{bullets(remarks)}\n"
 
 
-def _relative(value: float) -> str:
-    return f"{100 * value:+.1f} %"
+def _seconds(point: dict[str, float]) -> list[str]:
+    values = [point["encode_s"], point["decode_s"]]
+    return [number("{:.3f}" if value and value < 0.1 else "{:.2f}", value) for value in values]
 
 
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
-
-
-def _lossless_numbers(result: dict[str, Any], name: str) -> list[str]:
-    means = result.get("mean", {})
+def _lossless_numbers(means: dict[str, Any], name: str) -> list[str]:
     if name not in means:
         return ["-"] * 4
-    mean = means[name]
-    relative = _relative(mean["bpsp"] / means["presage"]["bpsp"] - 1) if name != "presage" and "presage" in means else ""
-    return [f"{mean['bpsp']:.3f}", relative, _seconds(mean["encode_s"]), _seconds(mean["decode_s"])]
+    bpsp = means[name]["bpsp"]
+    more = relative(bpsp / means["presage"]["bpsp"] - 1) if name != "presage" and "presage" in means else ""
+    return [f"{bpsp:.3f}", more, *_seconds(means[name])]
 
 
 def _lossy_numbers(result: dict[str, Any], name: str) -> list[str]:
     if name not in result.get("curves", {}):
         return ["-"] * 4
-    point = _near(result, name)
-    return [*(_relative(v) if v else "" for v in _sizes(result, name)), _seconds(point["encode_s"]), _seconds(point["decode_s"])]
+    return [*(relative(v) if v else "" for v in _sizes(result, name)), *_seconds(nearest(result["curves"][name], RATE))]
 
 
 def _sizes(result: dict[str, Any], name: str) -> list[float]:
@@ -92,54 +87,34 @@ def _sizes(result: dict[str, Any], name: str) -> list[float]:
     return [1 / (1 + result["bd_rate"][measure].get(name, 0.0)) - 1 for measure in ("psnr", "ms_ssim_db")]
 
 
-def _near(result: dict[str, Any], name: str) -> dict[str, float]:
-    """The point of a codec's curve that is nearest to RATE."""
-    curve: list[dict[str, float]] = result["curves"][name]
-    return min(curve, key=lambda point: abs(point["bpp"] - RATE))
-
-
-def _conditions(without: dict[str, Any], with_loss: dict[str, Any]) -> list[str]:
-    found = [result for result in (without, with_loss) if result]
-    if not found:
-        return []
-    cores = " and ".join(tables.threads(result["machine"]) for result in found)
-    return [
-        f"The {len(found[0]['images'])} Kodak images, real files; lossy sizes are BD-rates, lossy times near {RATE} bits a pixel. "
-        f"Seconds an image in a running process, {found[0]['machine']['processor']}, {cores} without and with loss. JPEG XL at effort 9 "
-        "and 7, WebP at its slowest setting, AVIF tuned for PSNR, FLIF recorded earlier. -: not measured."
-    ]
-
-
-def _slower(without: dict[str, Any], with_loss: dict[str, Any]) -> list[str]:
-    parts = []
-    if {"presage", "jxl9"} <= without.get("mean", {}).keys():
-        own, other = (without["mean"][name]["decode_s"] for name in ("presage", "jxl9"))
-        parts.append(f"{own / other:.0f} times as long as JPEG XL's without loss")
-    if {"presage", "avif"} <= with_loss.get("curves", {}).keys():
-        own, other = (_near(with_loss, name)["decode_s"] for name in ("presage", "avif"))
-        parts.append(f"{own / other:.0f} times as long as AVIF's with loss")
-    return [f"Decoding takes {' and '.join(parts)}."] if parts else []
-
-
-def _beside_avif(result: dict[str, Any]) -> list[str]:
-    if "avif" not in result.get("curves", {}):
-        return []
-    psnr, ssim = (f"{abs(v):.0%} {'smaller' if v < 0 else 'larger'}" for v in _sizes(result, "avif"))
-    return [f"AVIF's files are {psnr} than Presage's for the same PSNR and {ssim} for the same MS-SSIM."]
-
-
-def _cut(result: dict[str, Any]) -> list[str]:
-    """Files that are cut, at RATE."""
-    if not result:
-        return []
-    place = RATES.index(RATE)
-
-    def shown(name: str) -> str:
-        found = ((result["at_rates"][measure].get(name), pattern) for measure, pattern in (("psnr", "{:.1f} dB"), ("ms_ssim", "{:.3f}")))
-        return " and ".join(pattern.format(values[place]) for values, pattern in found if values and values[place] is not None)
-
-    peers = [f"{title} {shown(name)}" for name, title in CUT.items() if shown(name)]
-    return [f"One file cut to {RATE} bits a pixel shows, in PSNR and MS-SSIM: {', '.join(peers)}."]
+def _remarks(without: dict[str, Any], with_loss: dict[str, Any], cut: dict[str, Any]) -> list[str]:
+    """What is recorded, in words: conditions, how slow decoding is, AVIF beside Presage, and files that are cut to RATE."""
+    remarks = []
+    if results := [result for result in (without, with_loss) if result]:
+        cores = " and ".join(threads(result["machine"]) for result in results)
+        remarks.append(
+            f"The {len(results[0]['images'])} Kodak images, real files; lossy sizes are BD-rates, lossy times near {RATE} bits a pixel. "
+            f"Seconds an image in a running process, {results[0]['machine']['processor']}, {cores} without and with loss. JPEG XL at "
+            "effort 9 and 7, WebP at its slowest setting, AVIF tuned for PSNR, FLIF recorded earlier. -: not measured."
+        )
+    points = {name: nearest(curve, RATE) for name, curve in with_loss.get("curves", {}).items()}
+    slower = []
+    for seconds, peer, words in ((without.get("mean", {}), "jxl9", "JPEG XL's without"), (points, "avif", "AVIF's with")):
+        if {"presage", peer} <= seconds.keys():
+            slower.append(f"{seconds['presage']['decode_s'] / seconds[peer]['decode_s']:.0f} times as long as {words} loss")
+    if slower:
+        remarks.append(f"Decoding takes {' and '.join(slower)}.")
+    if "avif" in points:
+        psnr, ssim = (f"{abs(v):.0%} {'smaller' if v < 0 else 'larger'}" for v in _sizes(with_loss, "avif"))
+        remarks.append(f"AVIF's files are {psnr} than Presage's for the same PSNR and {ssim} for the same MS-SSIM.")
+    if cut:
+        peers = []
+        for name, title in CUT.items():
+            values = [(cut["at_rates"][measure].get(name), pattern) for measure, pattern in MEASURES.items()]
+            shown = [pattern.format(at[RATES.index(RATE)]) for at, pattern in values if at and at[RATES.index(RATE)] is not None]
+            peers += [f"{title} {' and '.join(shown)}"] if shown else []
+        remarks.append(f"One file cut to {RATE} bits a pixel shows, in PSNR and MS-SSIM: {', '.join(peers)}.")
+    return remarks
 
 
 # ------------------------------------------------------------------------------------------------------ predictive decoding
@@ -147,24 +122,14 @@ def _cut(result: dict[str, Any]) -> list[str]:
 
 def calls_summary() -> str:
     """A row for every model of small images."""
-    results = [found for name in OF_IMAGES if (found := load(f"calls-{name}"))]
+    results = [result for name in OF_IMAGES if (result := load(f"calls-{name}"))]
     return f"{calls.summary(results)}\n" if results else NOTHING
 
 
 def latents() -> str:
-    """Table 2 of the paper: the latents of CIFAR-10, one picture and 32 at a time; then the packed file."""
+    """The latents of CIFAR-10, one picture and 32 at a time."""
     results = {1: load("calls-cifar10-latent"), 32: load("calls-cifar10-latent-32")}
-    if not results[1]:
-        return NOTHING
-    columns = [(phase, batch) for phase in ("sampling", "decoding") for batch in results if phase in results[batch]]
-    rows = [[name, *(_cell(results[batch][phase].get(name)) for phase, batch in columns)] for name in LATENT_ROWS]
-    table = rows_of(["latents: calls %, seconds a batch", *(f"{phase}, {batch} at a time" for phase, batch in columns)], rows)
-    rest = {key: value for key, value in results[1].items() if key not in ("sampling", "decoding")}
-    return f"{table}\n\n{calls.markdown(rest)}\n"
-
-
-def _cell(row: dict[str, float] | None) -> str:
-    return f"{100 * row['share']:.1f} ± {100 * row['share_deviation']:.1f}, {row['seconds']:.2f} s" if row else "-"
+    return f"{calls.of_latents(results)}\n" if results[1] else NOTHING
 
 
 # --------------------------------------------------------------------------------------------------------------- models
@@ -172,8 +137,11 @@ def _cell(row: dict[str, float] | None) -> str:
 
 def models() -> str:
     """The weights that are shipped."""
-    found = [weights for weights in catalogue.available() if weights.path.parent == catalogue.PACKAGED]
-    rows = [[f"`{w.name}`", w.metadata.get("about", ""), f"`{w.metadata['model']}`", f"{w.size:,}", f"`{w.hash.hex()[:8]}`"] for w in found]
+    rows = []
+    for weights in catalogue.available():
+        if weights.path.parent == catalogue.PACKAGED:
+            facts = [f"`{weights.metadata['model']}`", f"{weights.size:,}", f"`{weights.hash.hex()[:8]}`"]
+            rows.append([f"`{weights.name}`", weights.metadata.get("about", ""), *facts])
     return f"{rows_of(['weights', 'what for', 'kind', 'bytes', 'hash begins'], rows)}\n"
 
 
@@ -181,38 +149,36 @@ def card(path: Path) -> str:
     """The tables of a card's section Figures, and what its heading says of them."""
     section = path.read_text().partition("## Figures")[2].partition("\n## ")[0]
     heading, *lines = section.splitlines()
-    found = re.findall(r"(?:^\|.*\n)+", "\n".join(lines) + "\n", re.MULTILINE)
-    return "\n".join([f"Figures{heading}:\n", *found])
+    tables = re.findall(r"(?:^\|.*\n)+", "\n".join(lines) + "\n", re.MULTILINE)
+    return "\n".join([f"Figures{heading}:\n", *tables])
 
 
 # ---------------------------------------------------------------------------------------------------------------- pages
 
+REPORTS: dict[str, tuple[Any, str]] = {
+    "lossless": (lossless, "kodak-lossless"),
+    "lossy": (lossy, "kodak-lossy"),
+    "anytime": (anytime, "kodak-anytime"),
+    "codes": (codes, "codes-cifar10"),
+    **{f"calls-{name}": (calls, f"calls-{name}") for name in OF_IMAGES},
+}
+"""Module of the report, and what is recorded for it."""
 BLOCKS: dict[str, Callable[[], str]] = {
     "summary": summary,
-    "lossless": partial(_whole, tables.markdown, "kodak-lossless"),
-    "lossy": partial(_whole, lossy.markdown, "kodak-lossy"),
-    "anytime": partial(_whole, anytime.markdown, "kodak-anytime"),
+    **{name: partial(_whole, report.markdown, recorded) for name, (report, recorded) in REPORTS.items()},
     "calls": calls_summary,
-    **{f"calls-{name}": partial(_whole, calls.markdown, f"calls-{name}") for name in OF_IMAGES},
     "latents": latents,
-    "codes": partial(_whole, codes.markdown, "codes-cifar10"),
     "models": models,
     **{f"card-{path.stem}": partial(card, path) for path in sorted(catalogue.PACKAGED.glob("*.md"))},
 }
-FIGURES: dict[str, tuple[Callable[[dict[str, Any], Path], None], str]] = {
-    "kodak-lossless.png": (recorded.draw, "kodak-lossless"),
-    "kodak-lossy.png": (lossy.draw, "kodak-lossy"),
-    "kodak-anytime.png": (anytime.draw, "kodak-anytime"),
-    "calls-cifar10.png": (calls.draw, "calls-cifar10"),
-    "codes-cifar10.png": (codes.draw, "codes-cifar10"),
-    "codes-samples-cifar10.png": (codes.draw_samples, "codes-cifar10"),
-}
+FIGURES = {f"{recorded}.png": (report.draw, recorded) for name, (report, recorded) in REPORTS.items() if name in DRAWN}
+FIGURES["codes-samples-cifar10.png"] = (codes.draw_samples, "codes-cifar10")
 
 
 def pages(folder: Path) -> list[Path]:
     """The pages of a source folder that have tables of results."""
-    found = [folder / "README.md", *sorted((folder / "docs").glob("*.md"))]
-    return [page for page in found if page.exists() and MARKER in page.read_text()]
+    every = [folder / "README.md", *sorted((folder / "docs").glob("*.md"))]
+    return [page for page in every if page.exists() and MARKER in page.read_text()]
 
 
 def filled(text: str) -> str:
@@ -224,8 +190,8 @@ def filled(text: str) -> str:
             raise ValueError(f"there are no results called {name}; there are {', '.join(BLOCKS)}")
         return f"{match[1]}{BLOCKS[name]()}{match[3]}"
 
-    found = list(BLOCK.finditer(text))
-    if len(found) != text.count(MARKER) or any(MARKER in match[0][len(MARKER) :] for match in found):
+    blocks = list(BLOCK.finditer(text))
+    if len(blocks) != text.count(MARKER) or any(MARKER in match[0][len(MARKER) :] for match in blocks):
         raise ValueError("a block of results has no end")
     return BLOCK.sub(block, text)
 
@@ -237,10 +203,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--figures", action="store_true", help="draw the figures of bench/recorded as well")
     parser.add_argument("--folder", type=Path, default=ROOT, help="with README.md and docs/; by default that of this program's source")
     options = parser.parse_args(arguments)
-    stale, found = 0, pages(options.folder)
-    if not found:
+    stale, with_tables = 0, pages(options.folder)
+    if not with_tables:
         parser.error(f"{options.folder} has no pages with tables of results")
-    for page in found:
+    for page in with_tables:
         text = page.read_text()
         try:
             new = filled(text)

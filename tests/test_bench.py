@@ -8,11 +8,11 @@ import pytest
 from conftest import HERE
 from PIL import Image
 
-from presage.bench.compare import lossless, lossy
+from presage.bench.compare import common, lossless, lossy
 from presage.bench.papers import calls
 from presage.bench.reports import calls as calls_report
+from presage.bench.reports import lossless as lossless_report
 from presage.bench.reports import lossy as lossy_report
-from presage.codec.settings import Settings
 
 CHECKPOINT = HERE.parent / "models" / "checkpoints" / "photo.checkpoint"
 
@@ -35,7 +35,7 @@ def test_whole_bench(folder: Path) -> None:
     assert np.all(np.array(rungs) > 0.5)
     assert rungs[2] < rungs[1] * 1.02
     assert rungs[4] == pytest.approx(sizes["presage"]["bpsp"])
-    text = lossless.table(json.loads(json.dumps(result)))
+    text = lossless_report.markdown(json.loads(json.dumps(result)))
     assert "presage" in text
     assert "integers on tiles" in text
 
@@ -53,7 +53,7 @@ def test_calls(tmp_path: Path) -> None:
     mosaic = np.hstack([np.kron(random.integers(0, 256, (7, 7)), np.ones((4, 4))) for _ in range(3)]).astype(np.uint8)
     Image.fromarray(mosaic).save(tmp_path / "mosaic.png")
     lines: list[str] = []
-    result = calls.run("tiny-bits", tmp_path / "mosaic.png", 2, 1, False, 1, (), Settings(threads=1), lines.append)
+    result = calls.run("tiny-bits", tmp_path / "mosaic.png", 2, 1, False, 1, (), 1, lines.append)
     assert result["packed"]["images"] == 3
     assert result["packed"]["bits_over_the_model_a_group"] <= 24
     assert result["sampling"]["ancestral"]["share"] == result["decoding"]["ancestral"]["share"] == 1
@@ -87,10 +87,10 @@ def test_bd_rate() -> None:
     """A codec that takes twice the bytes at every quality is 100 % larger, and half as large the other way round."""
     curve = [{"bpp": rate, "psnr": 30 + 6 * np.log2(rate)} for rate in (0.1, 0.2, 0.5, 1.0)]
     twice = [{"bpp": 2 * point["bpp"], "psnr": point["psnr"]} for point in curve]
-    assert lossy.bd_rate(twice, curve, "psnr") == pytest.approx(1.0)
-    assert lossy.bd_rate(curve, twice, "psnr") == pytest.approx(-0.5)
-    assert np.isnan(lossy.at_rate(curve, 2.0, "psnr"))
-    assert lossy.at_rate(curve, 0.2, "psnr") == pytest.approx(curve[1]["psnr"])
+    assert common.bd_rate(twice, curve, "psnr") == pytest.approx(1.0)
+    assert common.bd_rate(curve, twice, "psnr") == pytest.approx(-0.5)
+    assert np.isnan(common.at_rate(curve, 2.0, "psnr"))
+    assert common.at_rate(curve, 0.2, "psnr") == pytest.approx(curve[1]["psnr"])
 
 
 def test_calls_of_latents(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_calls_of_latents(tmp_path: Path) -> None:
     mosaic = np.kron(random.integers(0, 256, (8, 24, 3)), np.ones((4, 4, 1))).astype(np.uint8)
     Image.fromarray(mosaic).save(tmp_path / "mosaic.png")
     parts = ("sampling", "decoding", "packed")
-    result = calls.run("tiny-categories", tmp_path / "mosaic.png", 2, 1, False, 1, parts, Settings(threads=1), lambda _: None)
+    result = calls.run("tiny-categories", tmp_path / "mosaic.png", 2, 1, False, 1, parts, 1, lambda _: None)
     assert result["symbols"] == 8 * 8 * 2
     assert result["packed"]["images"] == 3
     assert result["packed"]["squared_error"] > 0

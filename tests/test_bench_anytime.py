@@ -10,9 +10,9 @@ from conftest import HERE, TINY
 from PIL import Image
 
 import presage
-from presage.bench.compare import anytime, anytime_codecs, lossy_codecs
+from presage.bench.compare import anytime, anytime_codecs
 from presage.bench.compare.anytime_codecs import CURVE, PEERS, RATES, Anytime, budget
-from presage.bench.compare.codecs import Pixels
+from presage.bench.compare.codecs import Pixels, pillow_decode, pillow_encode, recorded_flif
 from presage.bench.reports import anytime as anytime_report
 
 PEER = {codec.name: codec for codec in PEERS}
@@ -48,11 +48,9 @@ def test_cuts_of_jpeg_2000(pixels: Pixels) -> None:
         errors.append(np.square(codec.decode(data, 1).astype(float) - pixels).mean())
     assert np.all(np.diff(errors) < 0)
     assert codec.cut(stream, 20) is None
-    buffer = anytime_codecs.io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG2000", no_jp2=True, plt=True, irreversible=True, num_resolutions=6)
-    written = buffer.getvalue()
+    written = pillow_encode("JPEG2000", {"no_jp2": True, "plt": True, "irreversible": True, "num_resolutions": 6}, pixels)
     again = anytime_codecs.read_codestream(written)
-    assert np.array_equal(lossy_codecs.pillow_decode(again.file(len(again.ends)), 1), lossy_codecs.pillow_decode(written, 1))
+    assert np.array_equal(pillow_decode(again.file(len(again.ends))), pillow_decode(written))
     with pytest.raises(ValueError, match="lengths"):
         anytime_codecs.read_codestream(whole)
 
@@ -63,7 +61,7 @@ def test_cuts_of_jpeg_and_files_of_webp(pixels: Pixels) -> None:
     assert PEER["jpeg"].cut(data, 100) is None
     for size in range(400, len(data) + 1, 7):  # within scans, within tables, within markers
         assert PEER["jpeg"].decode(PEER["jpeg"].cut(data, size) or b"", 1).shape == pixels.shape
-    assert np.array_equal(PEER["jpeg"].decode(data, 1), lossy_codecs.pillow_decode(data, 1))
+    assert np.array_equal(PEER["jpeg"].decode(data, 1), pillow_decode(data))
     files = PEER["webp"].encode(pixels, 1)
     sizes = [len(PEER["webp"].cut(files, budget(pixels, rate)) or b"") for rate in (0.3, 0.5, 1)]
     assert 0 < sizes[0] < sizes[1] < sizes[2] <= budget(pixels, 1)
@@ -78,11 +76,11 @@ def _stand_in(name: str, folders: Sequence[Path]) -> Anytime:
         data: bytes = PEER["jpeg"].encode(pixels, threads)
         return data[:2] + idle + data[2:]
 
-    return Anytime(name, name, encode, PEER["jpeg"].cut, PEER["jpeg"].decode, model=True)
+    return Anytime(name, name, encode, PEER["jpeg"].decode, cut=PEER["jpeg"].cut, model=True)
 
 
 def test_models_beside_each_other(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anytime_codecs, "of_model", _stand_in)
+    monkeypatch.setattr(anytime, "of_model", _stand_in)
     monkeypatch.setattr(anytime, "CURVE", RATES)
     lines: list[str] = []
     peers = anytime.run(folder, ["j2k", "jpeg", "webp", "flif"], threads=1, log=lines.append)
@@ -119,11 +117,10 @@ def test_models_beside_each_other(folder: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_recorded_figures_are_of_the_kodak_set_only() -> None:
     shapes = {f"kodim{number:02}.png": (512, 768, 3) for number in range(1, 25)}
-    recorded = anytime_codecs.recorded_flif(shapes)
-    assert recorded is not None
-    assert all(point["psnr"] > 20 for point in recorded["points"])
-    assert anytime_codecs.recorded_flif({"kodim01.png": (512, 768, 3)}) is None
-    assert anytime_codecs.recorded_flif(shapes | {"kodim03.png": (100, 100, 3)}) is None
+    assert all(point["psnr"] > 20 for point in recorded_flif("kodak-flif-cut.json", shapes)["points"])
+    assert recorded_flif("kodak-flif.json", {"kodim01.png": (512, 768, 3)})["images"]["kodim01.png"] > 0
+    assert recorded_flif("kodak-flif.json", {"other.png": (512, 768, 3)}) == {}
+    assert recorded_flif("kodak-flif.json", shapes | {"kodim03.png": (100, 100, 3)}) == {}
 
 
 def test_wrong_requests(folder: Path, tmp_path: Path) -> None:

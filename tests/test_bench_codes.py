@@ -118,7 +118,7 @@ def test_training_a_prior_learns_a_pattern() -> None:
     start = torch.randint(5, (200, 1))
     rows = (start + torch.arange(6)) % 5
     prior = priors.Lstm(6, 5, width=16, embedding=8)
-    priors.train(prior, prior, rows, steps=120, batch=32, rate=1e-2, log=lambda _: None)
+    priors.train(prior, rows, steps=120, batch=32, rate=1e-2, log=lambda _: None)
     bits = priors.bits(prior, rows)
     assert bits[0] == pytest.approx(np.log2(5), abs=0.2)
     assert bits[1:].max() < 0.5
@@ -157,13 +157,13 @@ def test_uniform_and_whole_cuts() -> None:
 def test_report(ordered: Ordered, tmp_path: Path) -> None:
     coder, prior = Channels(ordered), priors.Cached(ordered.prior)
     network, accuracy = features.train(pictures(30), steps=1, log=lambda _: None)
-    yardstick = codes.Yardstick(network, features.features(network, pictures(60)))
+    yardstick = features.Yardstick(network, pictures(60))
     row, shown = codes.sampled(prior, coder, 20, coder.symbols(torch.from_numpy(pictures(20))), yardstick)
     assert all(np.array(row["distance"]) >= 0)
     assert row["enough"] in codes.SHARES
     curves = {name: codes.curve(coder, pictures(10)) for name in ("ordered", "unordered", "spatial")}
     curves["pca"] = codes.curve(Components(pictures(60), 6), pictures(10))
-    lengths = {"parameters": priors.parameters(ordered.prior)} | codes.code_lengths(prior, coder, pictures(30), pictures(10))
+    lengths = {"parameters": 1000} | codes.code_lengths(prior, coder, pictures(30), pictures(10))
     assert len(lengths["places"]) == 6
     assert 1 <= lengths["used"] <= 20
     result = {
@@ -185,7 +185,7 @@ def test_report(ordered: Ordered, tmp_path: Path) -> None:
     assert "tiny" in codes_report.markdown(result)
     codes_report.draw(result, tmp_path / "a.png")
     codes_report.draw_samples(result, tmp_path / "b.png")
-    codes_report.grid({"ordered": shown, "unordered": shown}, tmp_path / "c.png")
+    codes.draw_grid({"ordered": shown, "unordered": shown}, tmp_path / "c.png")
     assert Image.open(tmp_path / "c.png").height > 8 * 64
 
 

@@ -4,60 +4,45 @@ WebP's files cannot be cut; it stands beside the others with a file of its own f
 """
 
 import bisect
-import io
 import itertools
-import json
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 import presage
 
 from ...codec import api
 from ...codec.settings import Settings
-from . import codecs, lossy_codecs
-from .codecs import KODAK_SHAPES, Pixels, lacking
+from .codecs import J2K, JPEG, WEBP, Codec, Pixels, flif_decode, flif_encode, pillow_decode, pillow_encode, presage_decode
 
 RATES = (0.05, 0.1, 0.2, 0.3, 0.44, 0.5)  # bits a pixel at which codecs are compared
 CURVE = (0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.37, 0.44, 0.5, 0.6, 0.75, 1, 1.25, 1.6, 2)
 """Bits a pixel of the other codecs' cuts; all of RATES are among them."""
-RECORDED_FLIF = Path(__file__).resolve().parents[1] / "recorded" / "kodak-flif-cut.json"
-KODAK = 24
-OURS = "presage"
 
 
 @dataclass(frozen=True)
-class Anytime:
+class Anytime(Codec):
     """encode: (pixels, threads) -> source, what `cut` needs; `whole` says how many bytes all of it takes, None if it has no end.
 
-    cut: (source, bytes) -> a file of at most so many bytes, None if there is none so small. decode: (file, threads) -> pixels.
+    cut: (source, bytes) -> a file of at most so many bytes, None if there is none so small. model: one of Presage's.
     decode_all: (file, sizes, threads) -> pixels of the file's cuts at sizes, the same as one after the other, and faster.
-    needs, program, feature: module, program on PATH and feature of Pillow without which it cannot run. model: one of Presage's.
     """
 
-    name: str
-    description: str
-    encode: Callable[[Pixels, int], Any]
-    cut: Callable[[Any, int], bytes | None]
-    decode: Callable[[bytes, int], Pixels]
-    whole: Callable[[Any], int | None] = len
-    needs: str = ""
-    program: str = ""
-    feature: str = ""
-    model: bool = False
-    decode_all: Callable[[bytes, Sequence[int], int], list[Pixels]] | None = None
+    cut: Callable[[Any, int], bytes | None] = field(kw_only=True)
+    whole: Callable[[Any], int | None] = field(default=len, kw_only=True)
+    model: bool = field(default=False, kw_only=True)
+    decode_all: Callable[[bytes, Sequence[int], int], list[Pixels]] | None = field(default=None, kw_only=True)
 
     @property
-    def missing(self) -> str:
-        """What has to be installed first; empty if nothing."""
-        return lacking(self.name, self.needs, self.program, self.feature)
+    def option(self) -> str:
+        """`presage` stands for all of its models."""
+        return "presage" if self.model else self.name
 
 
 def budget(pixels: Pixels, rate: float) -> int:
@@ -70,20 +55,19 @@ def budget(pixels: Pixels, rate: float) -> int:
 
 def of_model(name: str, folders: Sequence[Path] = ()) -> Anytime:
     """Presage with one of its models for files that can be cut; folders: where else to look for weights."""
-    settings = {"model_path": list(folders)}
     return Anytime(
         name,
         f"Presage, model `{name}`, one file cut",
-        partial(_presage_encode, name, settings),
-        _presage_cut,
-        partial(_presage_decode, settings),
+        partial(_presage_encode, name, folders),
+        partial(presage_decode, model_path=folders),
+        cut=_presage_cut,
         model=True,
-        decode_all=partial(_presage_decode_all, settings),
+        decode_all=partial(_presage_decode_all, folders),
     )
 
 
-def _presage_encode(model: str, settings: dict[str, Any], pixels: Pixels, threads: int) -> bytes:
-    data = presage.encode_lossy(pixels, model=model, quality=100, threads=threads, **settings)
+def _presage_encode(model: str, folders: Sequence[Path], pixels: Pixels, threads: int) -> bytes:
+    data = presage.encode_lossy(pixels, model=model, quality=100, threads=threads, model_path=folders)
     return presage.truncate(data, len(data))  # refuses what cannot be cut at all
 
 
@@ -95,12 +79,8 @@ def _presage_cut(data: bytes, size: int) -> bytes | None:
         return None
 
 
-def _presage_decode(settings: dict[str, Any], data: bytes, threads: int) -> Pixels:
-    return np.asarray(presage.decode(data, threads=threads, **settings))
-
-
-def _presage_decode_all(settings: dict[str, Any], data: bytes, sizes: Sequence[int], threads: int) -> list[Pixels]:
-    return [np.asarray(image) for image in api.decode_cuts(data, sizes, Settings(threads=threads, **settings))]
+def _presage_decode_all(folders: Sequence[Path], data: bytes, sizes: Sequence[int], threads: int) -> list[Pixels]:
+    return [np.asarray(image) for image in api.decode_cuts(data, sizes, Settings(threads=threads, model_path=folders))]
 
 
 # --------------------------------------------------------------------------------------------------------- JPEG 2000
@@ -130,6 +110,9 @@ class Codestream:
         """Bytes of a file with no packets."""
         return len(self.file(0))
 
+    def __len__(self) -> int:
+        return self.frame + len(self.packets)
+
 
 def read_codestream(data: bytes) -> Codestream:
     """Take a codestream of one tile apart; its packets' lengths are in its PLT segments, which are left out of what is made of it
@@ -158,12 +141,8 @@ def _j2k_encode(pixels: Pixels, threads: int) -> Codestream:
     goals = np.array([size for size in (budget(pixels, rate) for rate in CURVE) if size >= SMALLEST_LAYER], float)
     asked = goals.copy()
     for _ in range(ROUNDS):
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(
-            buffer, "JPEG2000", quality_mode="rates", quality_layers=(pixels.size / asked).tolist(), irreversible=True, mct=1, no_jp2=True,
-            num_resolutions=6, progression="LRCP", plt=True,
-        )  # fmt: skip
-        stream = read_codestream(buffer.getvalue())
+        layers = {"quality_layers": (pixels.size / asked).tolist(), "progression": "LRCP", "plt": True}
+        stream = read_codestream(pillow_encode("JPEG2000", J2K | layers, pixels))
         over = np.array(stream.ends).reshape(len(goals), -1)[:, -1] + stream.frame - goals
         if (over <= 0).all():
             break
@@ -177,26 +156,16 @@ def _j2k_cut(stream: Codestream, size: int) -> bytes | None:
     return stream.file(count) if count else None
 
 
-def _j2k_whole(stream: Codestream) -> int:
-    return stream.frame + len(stream.packets)
-
-
 # -------------------------------------------------------------------------------------------------- progressive JPEG
 
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xff]")  # after the data of a scan, where 255 is followed by 0
 JPEG_WHOLE = 1.0  # bits a pixel that the whole file shall have at least
-JPEG: dict[str, Any] = {"progressive": True, "optimize": True, "subsampling": "4:2:0"}
 
 
 def _jpeg_encode(pixels: Pixels, threads: int) -> bytes:
     """The lowest quality (up to 95) with at least JPEG_WHOLE: a higher one shows less in the same bytes."""
-
-    def file(quality: int) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, **JPEG)
-        return buffer.getvalue()
-
+    file = partial(pillow_encode, "JPEG", JPEG | {"progressive": True}, pixels, threads)
     return file(1 + bisect.bisect_left(range(1, 95), budget(pixels, JPEG_WHOLE), key=lambda quality: len(file(quality))))
 
 
@@ -223,12 +192,10 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
 def _jpeg_decode(data: bytes, threads: int) -> Pixels:
     """What is missing counts as zero coefficients. Half a header is dropped; the end marker that the decoder waits for costs no bytes."""
     *_, (_, end) = _segments(data)
-    with Image.open(io.BytesIO(data[:end] + END_OF_IMAGE)) as image:
-        return np.asarray(image.convert("RGB"))
+    return pillow_decode(data[:end] + END_OF_IMAGE)
 
 
 # -------------------------------------------------------------------------------------------------------------- WebP
-
 
 WEBP_STEPS = 1000  # qualities between 0 and 100: whole ones lie up to half a file apart
 
@@ -238,9 +205,7 @@ def _webp_encode(pixels: Pixels, threads: int) -> Callable[[int], bytes]:
 
     @cache
     def file(step: int) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "WEBP", quality=100 * step / WEBP_STEPS, **lossy_codecs.WEBP)
-        return buffer.getvalue()
+        return pillow_encode("WEBP", WEBP, pixels, threads, 100 * step / WEBP_STEPS)
 
     return file
 
@@ -254,54 +219,25 @@ def _webp_cut(file: Callable[[int], bytes], size: int) -> bytes | None:
     return file(count - 1) if count else None
 
 
-# -------------------------------------------------------------------------------------------------------------- FLIF
+# --------------------------------------------------------------------------------------------------------------- all
 
 
-def _slice(data: bytes, size: int) -> bytes:
+def _first_bytes(data: bytes, size: int) -> bytes:
     return data[:size]
 
-
-def recorded_flif(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any] | None:
-    """Recorded figures of FLIF files that were cut, or None unless these images (shape by name) are the Kodak set."""
-    known = {f"kodim{number:02}.png" for number in range(1, KODAK + 1)}
-    if set(shapes) != known or any(shape not in KODAK_SHAPES for shape in shapes.values()):
-        return None
-    recorded: dict[str, Any] = json.loads(RECORDED_FLIF.read_text())
-    return recorded
-
-
-# -------------------------------------------------------------------------------------------------------------- all
 
 PEERS = (
     Anytime(
         "j2k", "JPEG 2000 cut: one codestream, layers that end just below the cuts, 9/7 wavelet, whole packets (OpenJPEG, in Pillow)",
-        _j2k_encode, _j2k_cut, lossy_codecs.pillow_decode, _j2k_whole, feature="jpg_2000",
+        _j2k_encode, pillow_decode, cut=_j2k_cut, feature="jpg_2000",
     ),
     Anytime(
         "jpeg", "progressive JPEG cut: one file of at least 1 bpp, optimised Huffman tables, 4:2:0 (libjpeg-turbo, in Pillow)",
-        _jpeg_encode, _jpeg_cut, _jpeg_decode,
+        _jpeg_encode, _jpeg_decode, cut=_jpeg_cut,
     ),
     Anytime(
         "webp", "WebP, not cut: for every budget a file of its own, method 6, the highest quality that fits (libwebp, in Pillow)",
-        _webp_encode, _webp_cut, lossy_codecs.pillow_decode, _endless, feature="webp",
+        _webp_encode, pillow_decode, cut=_webp_cut, whole=_endless, feature="webp",
     ),
-    Anytime("flif", "FLIF cut: one file, default options", codecs.flif_encode, _slice, codecs.flif_decode, program="flif"),
+    Anytime("flif", "FLIF cut: one file, default options", flif_encode, flif_decode, cut=_first_bytes, program="flif"),
 )  # fmt: skip
-
-
-def choose(names: Sequence[str], models: Sequence[str], folders: Sequence[Path]) -> tuple[list[Anytime], list[str]]:
-    """The codecs to run, Presage's models first, and a note for each that was left out; no names: all that are installed.
-
-    `presage` among the names stands for all the models. FLIF that is not installed is left out, named or not: there may be
-    recorded figures. Raises ValueError for an unknown name and ImportError for one that is named but not installed.
-    """
-    known = [OURS, *(codec.name for codec in PEERS)]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"no codec called {', '.join(unknown)}; there are {', '.join(known)}")
-    ours = [of_model(name, folders) for name in models] if not names or OURS in names else []
-    wanted = [codec for codec in PEERS if not names or codec.name in names]
-    absent = [codec for codec in wanted if codec.missing]
-    if names and any(codec.name != "flif" for codec in absent):
-        raise ImportError("; ".join(codec.missing for codec in absent))
-    return ours + [codec for codec in wanted if codec not in absent], [f"left out: {codec.missing}" for codec in absent]

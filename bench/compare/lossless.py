@@ -1,45 +1,59 @@
 """Presage beside other lossless codecs: real bytes, time, memory. Every codec's output is decoded and compared pixel by pixel."""
 
-import itertools
-import platform
+import math
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 from statistics import fmean, median
 from typing import Any, cast
+from unittest.mock import patch
 
 import numpy as np
-from PIL import Image
+import torch
 
 import presage
 
 from ...codec import api
-from ...codec.format.container import Mode
-from ...codec.image import files as images
+from ...codec.coders import ans
+from ...codec.format import container
 from ...codec.settings import Settings
 from ...codec.weights import load
-from ...models.photo.exact import ExactPhoto
-from . import codecs, inside, memory
-from .codecs import Codec, Pixels
+from ...models.frequencies import Distribution
+from ...models.photo import network as photo
+from ...models.photo.exact import ExactPhoto, Wavefront
+from . import memory
+from .codecs import LOSSLESS, Codec, Pixels, choose, recorded_flif
+from .common import Log, machine, read_pixels, rgb_files, timed
 
 REFERENCE = "jxl9"
-PACKAGES = ("torch", "constriction", "numpy", "Pillow", "imagecodecs")
-LIBRARIES = ("libjxl", "openjpeg")
 WARM_UP_SIDE = 64
 SLOW = 5.0  # seconds
 PORTABLE = "float32"
-Log = Callable[[str], None]
+PARTS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
+    ("network products", ExactPhoto, ("sums",)),
+    ("activations", ExactPhoto, ("layer", "activation")),
+    ("features and context", Wavefront, ("__init__", "start", "put", "finish")),
+    ("distributions", Wavefront, ("distribution",)),
+    ("distributions", Distribution, ("nibble",)),
+    ("entropy coder", ans.AnsDecoder, ("__init__", "decode")),
+)
+"""Part, and the functions whose own time, without that of others in this list, it is."""
+WHOLE_PIXELS = 1 << 19  # an image of more is not given to the float network in one piece
+FLOAT_TILES = 24  # tiles in a call of the float network
+NOT_TIMED = dict.fromkeys(("encode_s", "decode_s", "encode_mb_s", "decode_mb_s", "encode_mib", "decode_mib"))
 
 
 def run(
     folder: Path,
-    codecs: list[str],
+    names: Sequence[str],
     *,
     threads: int,
     repeats: int,
@@ -48,144 +62,95 @@ def run(
     checkpoint: Path | None,
     log: Log = lambda _: None,
 ) -> dict[str, Any]:
-    """Measure codecs (none named: all that are installed) on the 8-bit RGB images of a folder; a dict for JSON and `table`.
+    """Measure codecs (none named: all that are installed) on the 8-bit RGB images of a folder; a dict for JSON and `reports.lossless`.
 
     Times are seconds, the median of `repeats` taken in turn; memory is MiB; bpsp is bits per sub-pixel. `ladder` and
-    `checkpoint`: see `inside.ladder`. `log` takes a line for each image. Raises ValueError for a folder without images,
+    `checkpoint`: see `bits_ladder`. `log` takes a line for each image. Raises ValueError for a folder without images,
     unknown codecs and a checkpoint that does not fit, ImportError for a named codec that is not installed, and
     RuntimeError if a codec is not lossless.
     """
-    found = rgb_files(folder, limit)
-    chosen, notes = _chosen(codecs, found)
-    live = [codec for codec in chosen if not codec.missing]
-    with_presage = any(codec.name == "presage" for codec in live)
-    network = inside.float_network(checkpoint) if ladder and checkpoint and with_presage else None
-    _warm_up(live, threads)
-    shapes = {path.name: read_pixels(path).shape for path in found}
-    recorded = _recorded(chosen, shapes)
+    files = rgb_files(folder, limit)
+    shapes = {path.name: read_pixels(path).shape for path in files}
+    chosen, notes = choose(LOSSLESS.values(), names)
+    flif: dict[str, float] = {}
+    if (not names or "flif" in names) and LOSSLESS["flif"].missing:
+        flif = recorded_flif("kodak-flif.json", shapes).get("images", {})
+        if names and not flif:
+            raise ValueError(f"{LOSSLESS['flif'].missing}, and its sizes are recorded only for the Kodak images")
+    if flif:
+        notes = [note for note in notes if "flif" not in note] + ["FLIF: sizes recorded earlier (bench/recorded), not measured in this run"]
+    with_presage = LOSSLESS["presage"] in chosen
+    network = float_network(checkpoint) if ladder and checkpoint and with_presage else None
+    _warm_up(chosen, threads)
     rows: list[dict[str, Any]] = []
-    for path in found:
-        measured = _measure(path.name, read_pixels(path), live, threads, repeats) | {
-            name: sizes[path.name] for name, sizes in recorded.items()
-        }
+    for path in files:
+        measured = _measure(path.name, read_pixels(path), chosen, threads, repeats)
+        if flif:
+            measured["flif"] = {"bpsp": flif[path.name], "bytes": None, "encode_s": None, "decode_s": None}
         height, width, _ = shapes[path.name]
         rows.append({"name": path.name, "width": width, "height": height, "codecs": measured})
         log(f"{path.name}  " + "  ".join(f"{name} {entry['bpsp']:.3f}" for name, entry in measured.items()))
-    largest = max(found, key=lambda path: shapes[path.name][0] * shapes[path.name][1])
-    result: dict[str, Any] = {"machine": machine(threads), "repeats": repeats, "images": rows, "notes": notes}
-    result["codecs"] = {codec.name: codec.description for codec in chosen}
-    result["mean"] = {codec.name: _mean(rows, codec, memory.measure(codec.name, largest, threads)) for codec in live}
-    result["mean"] |= {name: _recorded_mean(sizes) for name, sizes in recorded.items()}
-    reference = result["mean"].get(REFERENCE)
-    result["relative_to_jxl9"] = {name: mean["bpsp"] / reference["bpsp"] - 1 for name, mean in result["mean"].items()} if reference else {}
-    result["memory_image"] = largest.name
+    largest = max(files, key=lambda path: shapes[path.name][0] * shapes[path.name][1])
+    mean: dict[str, dict[str, Any]] = {
+        codec.name: _mean(rows, codec.name) | memory.measure(codec.name, largest, threads) | {"recorded": False} for codec in chosen
+    }
+    if flif:
+        mean["flif"] = {"bpsp": fmean(flif[path.name] for path in files), **NOT_TIMED, "recorded": True}
+    reference = mean.get(REFERENCE)
+    result: dict[str, Any] = {
+        "machine": machine(threads),
+        "repeats": repeats,
+        "images": rows,
+        "notes": notes,
+        "codecs": {name: codec.description for name, codec in LOSSLESS.items() if name in mean},
+        "mean": mean,
+        "relative_to_jxl9": {name: facts["bpsp"] / reference["bpsp"] - 1 for name, facts in mean.items()} if reference else {},
+        "memory_image": largest.name,
+    }
     if with_presage:
-        result |= _presage_only(found[0], threads, repeats)
+        result |= _presage_only(files[0], threads, repeats)
         if ladder:
-            result["ladder"] = inside.ladder([(path.name, partial(read_pixels, path)) for path in found], network, threads)
+            result["ladder"] = bits_ladder(files, network, threads)
     return result
 
 
-def rgb_files(folder: Path, limit: int | None = None) -> list[Path]:
-    """The first files, by name, that Pillow reads as 8-bit RGB. Raises ValueError if there are none."""
-    found = list(itertools.islice(filter(_is_rgb, sorted(folder.iterdir())), limit))
-    if not found:
-        raise ValueError(f"{folder} has no 8-bit RGB images")
-    return found
-
-
-def _is_rgb(path: Path) -> bool:
-    try:
-        picture = images.read(path.read_bytes(), str(path)) if path.is_file() else None
-    except presage.ImageRefused:
-        return False
-    return picture is not None and picture.mode == Mode.RGB and picture.verbatim is None
-
-
-def read_pixels(path: Path) -> Pixels:
-    """The pixels of an image file as they are."""
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
-def _chosen(names: Sequence[str], found: Sequence[Path]) -> tuple[list[Codec], list[str]]:
-    """The codecs, with FLIF only if it can run or its sizes are recorded. Raises as `codecs.choose`, and ValueError."""
-    chosen, notes = codecs.choose(names)
-    if any(codec.missing for codec in chosen):
-        if codecs.recorded_flif({path.name: read_pixels(path).shape for path in found}) is not None:
-            return chosen, [*notes, "FLIF: sizes recorded earlier (bench/recorded), not measured in this run"]
-        (flif,) = (codec for codec in chosen if codec.missing)
-        if names:
-            raise ValueError(f"{flif.missing}, and its sizes are recorded only for the Kodak images")
-        return [codec for codec in chosen if codec is not flif], [*notes, f"left out: {flif.missing}"]
-    return chosen, notes
-
-
-def _recorded(chosen: Sequence[Codec], shapes: dict[str, tuple[int, ...]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Entries of codecs that cannot run, by codec and image."""
-    if all(not codec.missing for codec in chosen):
-        return {}
-    nothing = {"bytes": None, "encode_s": None, "decode_s": None}
-    return {"flif": {name: {"bpsp": bpsp} | nothing for name, bpsp in (codecs.recorded_flif(shapes) or {}).items()}}
-
-
-def _warm_up(live: Sequence[Codec], threads: int) -> None:
+def _warm_up(codecs: Sequence[Codec], threads: int) -> None:
     """Load libraries and the network."""
     noise = np.random.default_rng(0).integers(0, 256, (WARM_UP_SIDE, WARM_UP_SIDE, 3), np.uint8)
-    for codec in live:
+    for codec in codecs:
         codec.decode(codec.encode(noise, threads), threads)
 
 
-def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    started = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - started
-
-
-def _measure(name: str, pixels: Pixels, live: Sequence[Codec], threads: int, repeats: int) -> dict[str, dict[str, Any]]:
+def _measure(name: str, pixels: Pixels, codecs: Sequence[Codec], threads: int, repeats: int) -> dict[str, dict[str, Any]]:
     """Bytes, bpsp and median seconds of every codec on one image; the codecs take turns, so that all see the same weather.
 
     A codec that encodes in more than SLOW seconds has only one turn.
     """
-    times: dict[str, list[tuple[float, float]]] = {codec.name: [] for codec in live}
+    times: dict[str, list[tuple[float, float]]] = {codec.name: [] for codec in codecs}
     sizes: dict[str, int] = {}
     for _ in range(repeats):
-        for codec in live:
+        for codec in codecs:
             if times[codec.name] and times[codec.name][0][0] > SLOW:
                 continue
-            data, encode_s = _timed(partial(codec.encode, pixels, threads))
-            decoded, decode_s = _timed(partial(codec.decode, data, threads))
+            data, encode_s = timed(codec.encode, pixels, threads)
+            decoded, decode_s = timed(codec.decode, data, threads)
             if not np.array_equal(decoded, pixels):
                 raise RuntimeError(f"{codec.name} does not give back the pixels of {name}")
             times[codec.name].append((encode_s, decode_s))
             sizes[codec.name] = len(data)
-    measured: dict[str, dict[str, Any]] = {}
-    for key, size in sizes.items():
-        seconds = {"encode_s": median(e for e, _ in times[key]), "decode_s": median(d for _, d in times[key])}
-        measured[key] = {"bytes": size, "bpsp": 8 * size / pixels.size} | seconds
-    return measured
+    return {key: {"bytes": size, "bpsp": 8 * size / pixels.size} | _medians(times[key]) for key, size in sizes.items()}
 
 
-def _mean(rows: Sequence[dict[str, Any]], codec: Codec, mib: tuple[float, float]) -> dict[str, Any]:
+def _medians(times: Sequence[tuple[float, float]]) -> dict[str, float]:
+    encode_s, decode_s = (median(seconds) for seconds in zip(*times, strict=True))
+    return {"encode_s": encode_s, "decode_s": decode_s}
+
+
+def _mean(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     """Means over images; MB/s are megabytes of pixels of all images over the time for all."""
-    entries = [row["codecs"][codec.name] for row in rows]
-    bpsp, encode_s, decode_s = (fmean(entry[key] for entry in entries) for key in ("bpsp", "encode_s", "decode_s"))
+    mean = {key: fmean(row["codecs"][name][key] for row in rows) for key in ("bpsp", "encode_s", "decode_s")}
     megabytes = fmean(3 * row["width"] * row["height"] for row in rows) / 1e6
-    return {
-        "bpsp": bpsp,
-        "encode_s": encode_s,
-        "decode_s": decode_s,
-        "encode_mb_s": megabytes / encode_s,
-        "decode_mb_s": megabytes / decode_s,
-        "encode_mib": mib[0],
-        "decode_mib": mib[1],
-        "recorded": False,
-    }
-
-
-def _recorded_mean(sizes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    unknown = dict.fromkeys(("encode_s", "decode_s", "encode_mb_s", "decode_mb_s", "encode_mib", "decode_mib"))
-    return {"bpsp": fmean(entry["bpsp"] for entry in sizes.values()), **unknown, "recorded": True}
+    return mean | {"encode_mb_s": megabytes / mean["encode_s"], "decode_mb_s": megabytes / mean["decode_s"]}
 
 
 def _presage_only(path: Path, threads: int, repeats: int) -> dict[str, Any]:
@@ -195,60 +160,137 @@ def _presage_only(path: Path, threads: int, repeats: int) -> dict[str, Any]:
     portable = partial(presage.decode, data, threads=threads, arithmetic=PORTABLE)
     if not np.array_equal(np.asarray(portable()), pixels):
         raise RuntimeError(f"{PORTABLE} arithmetic does not give back the pixels of {path.name}")
-    seconds = median(_timed(portable)[1] for _ in range(repeats))
+    seconds = median(timed(portable)[1] for _ in range(repeats))
     return {
         "model": presage.info(data).get("model"),
         "arithmetic": cast(ExactPhoto, load(api.DEFAULT_MODEL, Settings()).model).back_end.name,
         "first_image": path.name,
         "portable_float32": {"decode_s": seconds, "decode_mb_s": pixels.size / 1e6 / seconds},
-        "time": inside.where_time_goes(data),
+        "time": where_time_goes(data),
         "command_line": _command_line(path, threads, repeats),
     }
 
 
 def _command_line(path: Path, threads: int, repeats: int) -> dict[str, float]:
     """Seconds from start to exit of `presage encode` and `presage decode`."""
-    times = []
     with tempfile.TemporaryDirectory() as folder:
-        coded, decoded = Path(folder, "coded.psg"), Path(folder, "decoded.png")
+        coded, decoded = f"{folder}/coded.psg", f"{folder}/decoded.png"
 
-        def start(*arguments: Any) -> None:
-            command = [sys.executable, "-m", "presage", *map(str, arguments), "--force", "--quiet", "--threads", str(threads)]
-            subprocess.run(command, check=True)
+        def start(command: str, source: str, target: str) -> None:
+            options = ["--force", "--quiet", "--threads", str(threads)]
+            subprocess.run([sys.executable, "-m", "presage", command, source, "-o", target, *options], check=True)
 
-        for _ in range(repeats):
-            _, encode_s = _timed(partial(start, "encode", path, "-o", coded))
-            _, decode_s = _timed(partial(start, "decode", coded, "-o", decoded))
-            times.append((encode_s, decode_s))
-        if not np.array_equal(read_pixels(decoded), read_pixels(path)):
+        times = [(timed(start, "encode", str(path), coded)[1], timed(start, "decode", coded, decoded)[1]) for _ in range(repeats)]
+        if not np.array_equal(read_pixels(Path(decoded)), read_pixels(path)):
             raise RuntimeError(f"the command line does not give back the pixels of {path.name}")
-    return {"encode_s": median(e for e, _ in times), "decode_s": median(d for _, d in times)}
+    return _medians(times)
 
 
-def machine(threads: int) -> dict[str, Any]:
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    if find_spec("imagecodecs"):
-        import imagecodecs
-
-        known: Any = imagecodecs.version(dict)
-        versions |= {library: known.get(library) for library in LIBRARIES}
-    return {"processor": processor(), "threads": threads, "versions": versions}
+# -------------------------------------------------------------------------- inside Presage: where time goes, and what adds bits
 
 
-def processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+def where_time_goes(data: bytes) -> list[dict[str, Any]]:
+    """Seconds and shares of the parts of decoding a .psg file with one thread."""
+    seconds = dict.fromkeys((part for part, _, _ in PARTS), 0.0)
+    nested: list[float] = []  # seconds in functions of PARTS below each that runs
+
+    def clocked(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nested.append(0.0)
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                spent = time.perf_counter() - started
+                seconds[part] += spent - nested.pop()
+                if nested:
+                    nested[-1] += spent
+
+        return call
+
+    with ExitStack() as stack:
+        for part, owner, names in PARTS:
+            for name in names:
+                stack.enter_context(patch.object(owner, name, clocked(part, getattr(owner, name))))
+        total = timed(partial(presage.decode, data, threads=1))[1]
+    seconds["rest"] = total - sum(seconds.values())
+    return [{"part": part, "seconds": s, "share": s / total} for part, s in seconds.items()]
 
 
-def table(result: dict[str, Any]) -> str:
-    """Markdown tables of a result of `run`."""
-    from ..reports.tables import markdown
+def float_network(checkpoint: Path) -> photo.Photo:
+    """The averaged network of a training checkpoint, in floating point. Raises ValueError if it does not fit."""
+    network = photo.Photo(photo.Config())
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        network.load_state_dict({**state["network"], **state["average"]})
+    except (KeyError, TypeError, RuntimeError, UnpicklingError) as error:
+        raise ValueError(f"{checkpoint} is no checkpoint of the photo network: {error}") from None
+    network.quantised.fill_(False)
+    return network
 
-    return markdown(result)
+
+@torch.no_grad()
+def float_bits(network: photo.Photo, images: Sequence[Pixels]) -> float:
+    """Bits of images of the same size, without any context between them."""
+    stacks = torch.from_numpy(np.stack(images)).split(FLOAT_TILES)
+    return sum(float(network(stack).sum(dtype=torch.float64)) for stack in stacks) / math.log(2)
+
+
+def float_bits_in_tiles(network: photo.Photo, pixels: Pixels) -> float:
+    """Bits of an image that is cut into the codec's tiles."""
+    groups: dict[tuple[int, ...], list[Pixels]] = defaultdict(list)
+    for left, top, right, bottom in container.tile_boxes(pixels.shape[1], pixels.shape[0], ExactPhoto.tile):
+        tile = pixels[top:bottom, left:right]
+        groups[tile.shape].append(tile)
+    return sum(float_bits(network, group) for group in groups.values())
+
+
+def coded_bits(pixels: Pixels) -> tuple[float, int, int]:
+    """Bits of an image: ideal code length under the integer weights, streams of the entropy coder, whole file.
+
+    Done in this process alone, where the counting can be seen.
+    """
+    ideal: list[float] = []
+    streams: list[int] = []
+    encode = ans.encode
+
+    def counting(nibbles: ans.Nibbles, weights: ans.Weights) -> bytes:
+        exact = weights.astype(np.float64)
+        chosen = np.take_along_axis(exact, nibbles[:, None].astype(np.int64), 1)[:, 0]
+        ideal.append(float(np.log2(exact.sum(1) / chosen).sum()))
+        stream = encode(nibbles, weights)
+        streams.append(8 * len(stream))
+        return stream
+
+    with patch.object(ans, "encode", counting):
+        size = len(presage.encode(pixels, threads=1))
+    return sum(ideal), sum(streams), 8 * size
+
+
+def bits_ladder(files: Sequence[Path], network: photo.Photo | None, threads: int) -> dict[str, Any]:
+    """Mean bits per sub-pixel of every rung from the float network to the file, over images.
+
+    Each rung has the percent that it adds to the one before. Without a float network its rungs are left out; with one,
+    images that are too large for it in one piece, of which `note` tells; no rungs if no image is left.
+    """
+    names = ["float network on whole images", "float network on tiles"] if network else []
+    names += ["integers on tiles", "entropy coder", "file"]
+    rows: list[list[float]] = []
+    skipped = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for path in files:
+            pixels = read_pixels(path)
+            if network and pixels.size > 3 * WHOLE_PIXELS:
+                skipped.append(path.name)
+                continue
+            bits = [float_bits(network, [pixels]), float_bits_in_tiles(network, pixels)] if network else []
+            rows.append([b / pixels.size for b in (*bits, *coded_bits(pixels))])
+    finally:
+        torch.set_num_threads(before)
+    means = np.mean(rows, axis=0).tolist() if rows else []
+    increments = [None, *(100 * (b / a - 1) for a, b in pairwise(means))]
+    rungs = [{"rung": n, "bpsp": m, "increment_percent": i} for n, m, i in zip(names, means, increments, strict=False)]
+    note = f"left out {', '.join(skipped)}: too large for the float network in one piece" if skipped else ""
+    return {"rungs": rungs, "images": len(rows), "note": note}

@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from . import codecs
+from .codecs import LOSSLESS
 
 
-def measure(codec: str, image: Path, threads: int) -> tuple[float, float]:
+def measure(codec: str, image: Path, threads: int) -> dict[str, float]:
     """MiB that encoding and decoding an image file take at their peak. Raises RuntimeError if one of them fails."""
-    peaks = []
+    peaks = {}
     with tempfile.TemporaryDirectory() as folder:
         for direction in ("encode", "decode"):
             command = [sys.executable, "-m", "presage.bench.compare.memory", direction, codec, str(image), f"{folder}/file", str(threads)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"{codec} {direction} in a process of its own: {done.stderr.strip()}")
-            peaks.append(int(done.stdout) / 2**20)
-    return peaks[0], peaks[1]
+            peaks[f"{direction}_mib"] = int(done.stdout) / 2**20
+    return peaks
 
 
 def peak(workers: int) -> int:
@@ -46,7 +46,7 @@ def peak(workers: int) -> int:
 
 
 def _main(direction: str, name: str, image: str, file: str, threads: str) -> None:
-    codec = codecs.CODECS[name]
+    codec = LOSSLESS[name]
     if direction == "encode":
         with Image.open(image) as opened:
             pixels = np.asarray(opened)

@@ -8,7 +8,7 @@ within each comparison, and small: STEPS of an autoencoder after `cifar10-ordere
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from ...models.ordered.network import Config, Ordered
 from ...models.ordered.prior import Transformer
 from ...models.training import loop as train
 from ...models.training.data import Pixels
+from ..compare.common import Log
 from . import ablations, priors
 from .ablations import RUNS, Channels, Coder, load_ordered, read_checkpoint, training_pictures
 
@@ -25,12 +26,14 @@ FULL, ORDERED, UNORDERED = "cifar10-ordered-full", "cifar10-ordered-autoencoder"
 GEOMETRIC = {"geometric-0.03": 0.03, "geometric-0.1": 0.1}  # of the cuts, appendix C.3
 TAILORED = {"tailored-14": 14, "tailored-28": 28, "tailored-42": 42}  # number of codes, appendix C.5
 BASE = "base"
+MAIN = ("ordered", "unordered")
 OWN = ("spatial", "vae-ordered", "vae-unordered")
 AUTOENCODERS = (BASE, *GEOMETRIC, *TAILORED, *OWN)
 PRIORS = (BASE, "lstm", "pixelcnn", *GEOMETRIC, *TAILORED)  # over the codes of `base` unless the name says otherwise
 NAMES = (*AUTOENCODERS, *(f"{name}-prior" for name in PRIORS))
 STEPS, BATCH, RATE = 1000, 32, 1e-3
 PRIOR_STEPS, PRIOR_BATCH, PRIOR_RATE = 300, 64, 2e-3
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def run_of(name: str) -> tuple[str, tuple[str, ...]]:
@@ -67,13 +70,13 @@ def tailored_start(folder: Path, count: int, target: Path) -> None:
     torch.save({"network": new, "average": {}}, target)
 
 
-def train_autoencoder(name: str, folder: Path, log: priors.Log) -> None:
+def train_autoencoder(name: str, folder: Path, log: Log) -> None:
     """Train one of AUTOENCODERS."""
     if name in OWN:
         network = own(name)
         torch.manual_seed(0)
         network.start(read_checkpoint(folder / f"{FULL}.checkpoint"))
-        ablations.fit(network, training_pictures(FULL), STEPS, BATCH, RATE, log)
+        ablations.train_ablation(network, training_pictures(FULL), STEPS, BATCH, RATE, log)
         torch.save({"network": network.state_dict()}, folder / f"cifar10-{name}.checkpoint")
         return
     run, overrides = run_of(name)
@@ -86,36 +89,35 @@ def train_autoencoder(name: str, folder: Path, log: priors.Log) -> None:
 
 def load_coder(name: str, folder: Path) -> Coder:
     """One of AUTOENCODERS, `ordered` or `unordered`. Raises FileNotFoundError."""
-    if name in ("ordered", "unordered"):
+    if name in MAIN:
         return Channels(load_ordered(f"cifar10-{name}", folder))
     if name in OWN:
-        state = torch.load(folder / f"cifar10-{name}.checkpoint", map_location="cpu", weights_only=True)
-        network = own(name)
-        network.load_state_dict(state["network"])
-        found: Any = network.eval().requires_grad_(False)
-        checked: Coder = found
-        return checked
+        return load_own(own(name), folder / f"cifar10-{name}.checkpoint")
     run, overrides = run_of(name)
     return Channels(load_ordered(run, folder, overrides))
 
 
+def load_own(network: Network, path: Path) -> Network:
+    """A network with what was trained here. Raises FileNotFoundError."""
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["network"])
+    return network.eval().requires_grad_(False)
+
+
 def coder_of(prior: str) -> str:
     """Whose codes a prior is over."""
-    return prior if prior in (*AUTOENCODERS, "ordered", "unordered") else BASE
+    return prior if prior in (*AUTOENCODERS, *MAIN) else BASE
 
 
-def new_prior(name: str, coder: Channels) -> tuple[nn.Module, priors.Prior]:
-    """An untrained network and how it is used as a prior."""
+def new_prior(name: str, coder: Channels) -> priors.Prior:
+    """An untrained prior."""
     entries = coder.network.config.entries
     if name == "lstm":
-        lstm = priors.Lstm(coder.count, entries)
-        return lstm, lstm
+        return priors.Lstm(coder.count, entries)
     if name == "pixelcnn":
-        pixelcnn = priors.PixelCnn(coder.count, entries)
-        return pixelcnn, pixelcnn
+        return priors.PixelCnn(coder.count, entries)
     transformer = Transformer(coder.network.config.prior_config())
     transformer.start_embedding(coder.network.codebooks.vectors)
-    return transformer, priors.Cached(transformer)
+    return priors.Cached(transformer)
 
 
 def symbols_of(coder: Channels, pictures: Pixels) -> Tensor:
@@ -124,7 +126,7 @@ def symbols_of(coder: Channels, pictures: Pixels) -> Tensor:
         return torch.cat([coder.symbols(part) for part in torch.from_numpy(np.ascontiguousarray(pictures)).split(256)])
 
 
-def train_prior(name: str, folder: Path, log: priors.Log) -> None:
+def train_prior(name: str, folder: Path, log: Log) -> None:
     """Train one of PRIORS on the codes of the training pictures, mirrored ones as well."""
     coder = load_coder(coder_of(name), folder)
     if not isinstance(coder, Channels):
@@ -132,22 +134,22 @@ def train_prior(name: str, folder: Path, log: priors.Log) -> None:
     pictures = np.stack(training_pictures(FULL).training)
     codes = torch.cat([symbols_of(coder, part) for part in (pictures, pictures[:, :, ::-1])])
     torch.manual_seed(0)
-    network, prior = new_prior(name, coder)
-    seconds = priors.train(network, prior, codes, PRIOR_STEPS, PRIOR_BATCH, PRIOR_RATE, log)
-    torch.save({"network": network.state_dict(), "seconds": seconds}, folder / f"cifar10-{name}-prior.checkpoint")
+    prior = new_prior(name, coder)
+    seconds = priors.train(prior, codes, PRIOR_STEPS, PRIOR_BATCH, PRIOR_RATE, log)
+    torch.save({"network": prior.network.state_dict(), "seconds": seconds}, folder / f"cifar10-{name}-prior.checkpoint")
 
 
-def load_prior(name: str, folder: Path, coder: Coder) -> tuple[nn.Module, priors.Prior]:
+def load_prior(name: str, folder: Path, coder: Channels) -> priors.Prior:
     """One of PRIORS over the codes of `coder`, or that of `ordered` or `unordered` themselves. Raises FileNotFoundError."""
-    if not isinstance(coder, Channels):
-        raise ValueError(f"{name} has no codes for a prior")
-    if name in ("ordered", "unordered"):
-        return coder.network.prior, priors.Cached(coder.network.prior)
-    state = torch.load(folder / f"cifar10-{name}-prior.checkpoint", map_location="cpu", weights_only=True)
-    network, prior = new_prior(name, coder)
-    network.load_state_dict(state["network"])
-    network.eval().requires_grad_(False)
-    return network, prior
+    if name in MAIN:
+        return priors.Cached(coder.network.prior)
+    prior = new_prior(name, coder)
+    load_own(prior.network, folder / f"cifar10-{name}-prior.checkpoint")
+    return prior
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":
@@ -156,8 +158,6 @@ if __name__ == "__main__":
     for wanted in sys.argv[2:]:
         if wanted not in NAMES:
             raise SystemExit(f"{wanted} is none of {', '.join(NAMES)}")
-        print(wanted, flush=True)
-        if wanted.endswith("-prior"):
-            train_prior(wanted.removesuffix("-prior"), Path(sys.argv[1]), lambda line: print(line, flush=True))
-        else:
-            train_autoencoder(wanted, Path(sys.argv[1]), lambda line: print(line, flush=True))
+        _say(wanted)
+        train_one = train_prior if wanted.endswith("-prior") else train_autoencoder
+        train_one(wanted.removesuffix("-prior"), Path(sys.argv[1]), _say)

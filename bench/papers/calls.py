@@ -6,9 +6,11 @@ turn, the heads of a pixel's channels then follow one another within the call.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
@@ -28,7 +30,7 @@ from ...codec.settings import Settings, quiet
 from ...codec.weights import load as load_model
 from ...models.model import Pixels, Tiled
 from ...models.pixelcnn.exact import ExactPixelCNN
-from ..compare.lossless import processor
+from ..compare.common import Log, processor, timed
 
 WINDOWS = (8, 16, 32, 64, 128, 256, 0)
 PRECISIONS = (10, 12, 14, 16, 20, 24)
@@ -37,26 +39,26 @@ SLOW = ("ancestral", "zeros", "last", "argmax", "forecast")  # nearly a call a s
 PROBES = 3  # full forward passes that are timed
 FULL = "full forward a symbol"
 PARTS = ("sampling", "decoding", "windows", "precision", "times", "packed")
-Log = Callable[[str], None]
+Outcome = tuple[list[Statistics], float]
+Packed = tuple[list[container.Group], int, bool]
 
 
 def methods(network: ExactPixelCNN) -> dict[str, Schedule]:
     """The rows of the tables."""
     c = network.config
+    forecast = partial(Schedule, "forecast", in_turn=False)
     rows = {
         "ancestral": Schedule("ancestral"),
         "zeros": Schedule("zeros", in_turn=False),
         "last": Schedule("last", in_turn=False),
         "argmax, no noise": Schedule("argmax", in_turn=False),
         "fixed point, at once": Schedule("fixed-point", in_turn=False),
+        **{f"+ forecasting, T = {steps}": forecast(steps=steps) for steps in (1, 5, 20)},
+        "+ forecasting, T = 20, not shared": forecast(module="x"),
+        "+ forecasting, T = 20, noise": forecast(module="h+quantile"),
+        "fixed point, in turn": Schedule("fixed-point"),
+        **({"wavefront": Schedule("wavefront")} if c.slope else {}),
     }
-    for steps in (1, 5, 20):
-        rows[f"+ forecasting, T = {steps}"] = Schedule("forecast", in_turn=False, steps=steps)
-    rows["+ forecasting, T = 20, not shared"] = Schedule("forecast", in_turn=False, module="x")
-    rows["+ forecasting, T = 20, noise"] = Schedule("forecast", in_turn=False, module="h+quantile")
-    rows["fixed point, in turn"] = Schedule("fixed-point")
-    if c.slope:
-        rows["wavefront"] = Schedule("wavefront")
     return {name: s for name, s in rows.items() if s.name != "forecast" or s.module in c.forecasters}
 
 
@@ -65,15 +67,15 @@ def load(path: Path, side: int, network: ExactPixelCNN, stochastic: bool) -> lis
     channels = 3 if network.config.latents else network.channels
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".webp")) if path.is_dir() else [path]
     random = np.random.default_rng(0)
-    found = []
+    pictures = []
     for file in files:
         pixels = np.asarray(images.read(file.read_bytes(), str(file)).image.convert("RGB"))[..., :channels]
         for left, top, right, bottom in container.tile_boxes(pixels.shape[1], pixels.shape[0], side):
             tile = pixels[top:bottom, left:right]
             if stochastic:
                 tile = np.where(random.random(tile.shape) * 255 < tile, np.uint8(255), np.uint8(0))
-            found.append(tile if network.config.latents else coarser(tile, network.grey_levels))
-    return found
+            pictures.append(tile if network.config.latents else coarser(tile, network.grey_levels))
+    return pictures
 
 
 def run(
@@ -84,11 +86,12 @@ def run(
     stochastic: bool,
     slow_batches: int,
     parts: Sequence[str],
-    settings: Settings,
+    threads: int,
     log: Log,
 ) -> dict[str, Any]:
     """Measure a model. data: pictures to decode. slow_batches: for the rows that make nearly a call a symbol, unless
-    symbols have two levels only; 0: without these rows. parts: of PARTS; by default all."""
+    symbols have two levels only; 0: without these rows. parts: of PARTS; by default all. threads: for the packed file of all pictures."""
+    settings = Settings(threads=threads)
     loaded = load_model(model, settings)
     whole, side = cast(Tiled, loaded.model), loaded.side
     if whole.predictor(0) is None:
@@ -101,9 +104,7 @@ def run(
         if whole.qualities > 1:
             raise ValueError(f"{loaded.name} has many qualities; the calls of models with one are measured")
         tiles, drawn = sets.maps_of(whole, pictures, settings), whole.size(side, side)
-    rows = methods(network)
-    if not slow_batches:
-        rows = {name: s for name, s in rows.items() if s.name not in SLOW}
+    rows = {name: s for name, s in methods(network).items() if slow_batches or s.name not in SLOW}
     fewer = slow_batches if network.config.levels > 2 else batches
     result: dict[str, Any] = {
         "model": loaded.name,
@@ -118,69 +119,72 @@ def run(
     }
     torch.set_num_threads(1)
     chosen = [part for part in (parts or PARTS) if tiles or part == "sampling"]
-    timed = tiles[:TIMED]
+    sample = partial(_sampled, network, batch, drawn)
     with torch.inference_mode():
         if "sampling" in chosen:
-            result["sampling"] = _table(rows, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, drawn))
+            result["sampling"] = _table(rows, batches, fewer, log, sample)
             if network.config.levels <= 32:
-                row = {"fixed point, Gumbel noise": Schedule("fixed-point", in_turn=False)}
-                result["sampling"] |= _table(row, batches, fewer, log, lambda s, b: _sampled(network, s, b, batch, drawn, gumbel=True))
+                gumbel = {"fixed point, Gumbel noise": Schedule("fixed-point", in_turn=False)}
+                result["sampling"] |= _table(gumbel, batches, fewer, log, partial(sample, gumbel=True))
             result["sampling"][FULL] = _full(network, [drawn] * batch, log)
         if "decoding" in chosen:
-            cut = [tiles[b * batch : (b + 1) * batch] for b in range(min(batches, len(tiles) // batch))]
-            packed = [chains.encode_tiles(network, part, 1, quiet) for part in cut]
-            result["decoding"] = _table(rows, len(cut), fewer, log, lambda s, b: _decoded(network, s, cut[b], *packed[b]))
-        groups = chains.encode_tiles(network, timed, 1, quiet) if {"windows", "times"} & set(chosen) else ([], 0, False)
+            parted = [tiles[b * batch : (b + 1) * batch] for b in range(min(batches, len(tiles) // batch))]
+            packed = [chains.encode_tiles(network, part, 1, quiet) for part in parted]
+            result["decoding"] = _table(rows, len(parted), fewer, log, lambda s, b: _decoded(network, parted[b], packed[b], s))
+        if {"windows", "times"} & set(chosen):
+            decode = partial(_decoded, network, tiles[:TIMED], chains.encode_tiles(network, tiles[:TIMED], 1, quiet))
         if "windows" in chosen:
-            fixed = [Schedule("fixed-point", window=w) for w in WINDOWS]
-            result["windows"] = [{"window": s.window} | _summary([_decoded(network, s, timed, *groups)]) for s in fixed]
+            result["windows"] = [{"window": w} | _summary([decode(Schedule("fixed-point", window=w))]) for w in WINDOWS]
         if "precision" in chosen:
-            result["precision"] = [_precision(network, timed, p, log) for p in PRECISIONS if 1 << p > 2 * network.config.levels]
+            result["precision"] = [_precision(network, tiles[:TIMED], p, log) for p in PRECISIONS if 1 << p > 2 * network.config.levels]
         if "times" in chosen:
-            result["times"] = _times(network, timed, groups, log)
+            result["times"] = {"images": len(tiles[:TIMED]), FULL: _full(network, [t.shape[:2] for t in tiles[:TIMED]], log)["seconds"]}
+            for name, schedule in ways_to_decode(network).items():
+                result["times"][name] = min(decode(schedule)[1] for _ in range(1 if schedule.name == "ancestral" else 2))
+                log(f"{len(tiles[:TIMED])} images, {name:28} {result['times'][name]:8.2f} s")
     if "packed" in chosen:
         result["packed"] = _packed(loaded.name, network, pictures, tiles, settings, log)
     return result
 
 
-Outcome = tuple[list[Statistics], float]
+def ways_to_decode(network: ExactPixelCNN) -> dict[str, Schedule]:
+    """The rows of the comparison of times."""
+    return {
+        "ancestral, cached": Schedule("ancestral"),
+        "fixed point": Schedule("fixed-point"),
+        **{f"fixed point, window {w}": Schedule("fixed-point", window=w) for w in (32, 64)},
+        **({"wavefront": Schedule("wavefront")} if network.config.slope else {}),
+        "auto": Schedule("auto"),
+    }
 
 
-def _sampled(network: ExactPixelCNN, schedule: Schedule, seed: int, batch: int, size: tuple[int, int], gumbel: bool = False) -> Outcome:
-    started = time.perf_counter()
-    found = sampling.draw(network, batch, size, seed, schedule, gumbel=gumbel, batch=batch)
-    return [s.statistics for s in found], time.perf_counter() - started
+def _sampled(network: ExactPixelCNN, batch: int, size: tuple[int, int], schedule: Schedule, seed: int, gumbel: bool = False) -> Outcome:
+    samples, seconds = timed(partial(sampling.draw, network, batch, size, seed, schedule, gumbel=gumbel, batch=batch))
+    return [sample.statistics for sample in samples], seconds
 
 
-def _decoded(
-    network: ExactPixelCNN, schedule: Schedule, tiles: Sequence[Pixels], groups: list[container.Group], precision: int, together: bool
-) -> Outcome:
+def _decoded(network: ExactPixelCNN, tiles: Sequence[Pixels], packed: Packed, schedule: Schedule) -> Outcome:
+    groups, precision, together = packed
     sizes = [(tile.shape[0], tile.shape[1]) for tile in tiles]
-    started = time.perf_counter()
-    found, statistics = chains.decode_groups(network, groups, sizes, precision, together, schedule, 1, quiet)
-    seconds = time.perf_counter() - started
-    if not all(np.array_equal(a, b) for a, b in zip(found, tiles, strict=True)):
+    (decoded, statistics), seconds = timed(chains.decode_groups, network, groups, sizes, precision, together, schedule, 1, quiet)
+    if not all(np.array_equal(a, b) for a, b in zip(decoded, tiles, strict=True)):
         raise RuntimeError(f"{schedule}: the decoded pictures differ")
     return statistics, seconds
 
 
 def _summary(outcomes: Iterable[Outcome]) -> dict[str, float]:
     """Mean and Bessel-corrected deviation over batches."""
-    outcomes = list(outcomes)
-    shares = [float(np.mean([s.share for s in statistics])) for statistics, _ in outcomes]
-    evaluations = [float(np.mean([s.heads / s.pixels for s in statistics])) for statistics, _ in outcomes]
-    seconds = [spent for _, spent in outcomes]
-
-    def spread(values: list[float]) -> float:
-        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-
+    every = list(outcomes)
+    shares = [np.mean([s.share for s in statistics]) for statistics, _ in every]
+    evaluations = [np.mean([s.heads / s.pixels for s in statistics]) for statistics, _ in every]
+    seconds = [spent for _, spent in every]
     return {
-        "batches": len(outcomes),
+        "batches": len(every),
         "share": float(np.mean(shares)),
-        "share_deviation": spread(shares),
+        "share_deviation": float(np.std(shares, ddof=1)) if len(every) > 1 else 0.0,
         "evaluations": float(np.mean(evaluations)),
         "seconds": float(np.mean(seconds)),
-        "seconds_deviation": spread(seconds),
+        "seconds_deviation": float(np.std(seconds, ddof=1)) if len(every) > 1 else 0.0,
     }
 
 
@@ -192,20 +196,20 @@ def _table(rows: dict[str, Schedule], batches: int, fewer: int, log: Log, one: C
     return table
 
 
-def _full(network: ExactPixelCNN, sizes: list[tuple[int, int]], log: Log) -> dict[str, float]:
+def _full(network: ExactPixelCNN, sizes: Sequence[tuple[int, ...]], log: Log) -> dict[str, float]:
     """A forward pass over whole images for every symbol, from the time of a few of them."""
     patches = [network.places(*size) for size in sizes]
     times = []
     for _ in range(PROBES):
         front = network.evaluator(patches)
         rows = torch.cat(list(front.pixels))
-        started = time.perf_counter()
+        started = perf_counter()
         front.put(rows, front.symbols[rows], watch=False)
         front.evaluate(rows)
         head_sums = front.head_sums(rows)
         for channel in range(network.config.channels):
             front.distribution(head_sums, rows, channel, front.symbols[rows], chains.PRECISION).find(torch.zeros_like(rows))
-        times.append(time.perf_counter() - started)
+        times.append(perf_counter() - started)
     calls = patches[0][0] * patches[0][1] * network.config.channels
     seconds = float(np.median(times)) * calls
     log(f"{FULL:34} {1:8.2%} of the calls  {seconds:8.2f} s ({calls} x the median of {PROBES})")
@@ -215,23 +219,10 @@ def _full(network: ExactPixelCNN, sizes: list[tuple[int, int]], log: Log) -> dic
 def _precision(network: ExactPixelCNN, tiles: Sequence[Pixels], precision: int, log: Log) -> dict[str, float]:
     """What the bits of a quantile cost in size and in calls."""
     packed = chains.encode_tiles(network, tiles, 1, quiet, precision=precision)
-    summary = _summary([_decoded(network, Schedule("fixed-point", window=_window(network)), tiles, *packed)])
+    summary = _summary([_decoded(network, tiles, packed, Schedule("fixed-point", window=_window(network)))])
     bits = sum(8 * len(g.stream) for g in packed[0]) / sum(tile.size for tile in tiles)
     log(f"precision {precision}: {bits:.4f} bits/dim, {summary['share']:.2%} of the calls")
     return {"precision": precision, "bits": bits} | summary
-
-
-def _times(network: ExactPixelCNN, tiles: Sequence[Pixels], packed: tuple[list[container.Group], int, bool], log: Log) -> dict[str, Any]:
-    """Seconds to decode the same packed images in different ways."""
-    ways = {"ancestral, cached": Schedule("ancestral"), "fixed point": Schedule("fixed-point")}
-    ways |= {f"fixed point, window {w}": Schedule("fixed-point", window=w) for w in (32, 64)}
-    ways |= {"wavefront": Schedule("wavefront")} if network.config.slope else {}
-    ways["auto"] = Schedule("auto")
-    found: dict[str, Any] = {"images": len(tiles), FULL: _full(network, [(t.shape[0], t.shape[1]) for t in tiles], log)["seconds"]}
-    for name, schedule in ways.items():
-        found[name] = min(_decoded(network, schedule, tiles, *packed)[1] for _ in range(1 if name.startswith("anc") else 2))
-        log(f"{len(tiles)} images, {name:28} {found[name]:8.2f} s")
-    return found
 
 
 def _window(network: ExactPixelCNN) -> int:
@@ -244,13 +235,9 @@ def _packed(
 ) -> dict[str, Any]:
     """Real bytes of a packed file of all pictures beside the model's own code length, and decoding it. tiles: what is coded."""
     mode = "RGB" if pictures[0].shape[2] == 3 else "1" if network.config.levels == 2 else "L"
-    named = [
-        (f"{i:05}.png", images.from_pillow(Image.fromarray(p if mode == "RGB" else p[..., 0]).convert(mode)))
-        for i, p in enumerate(pictures)
-    ]
-    started = time.perf_counter()
-    data = sets.pack_pictures(named, name, 0, settings)
-    spent = time.perf_counter() - started
+    colours = pictures if mode == "RGB" else [picture[..., 0] for picture in pictures]
+    named = [(f"{i:05}.png", images.from_pillow(Image.fromarray(picture).convert(mode))) for i, picture in enumerate(colours)]
+    data, spent = timed(sets.pack_pictures, named, name, 0, settings)
     header = container.read_header(data)
     streams = container.GroupStreams(data, header, len(tiles))
     precision = streams.precision
@@ -262,7 +249,7 @@ def _packed(
         )
     stream = sum(len(streams[i].stream) for i in range(len(streams)))
     values = sum(picture.size for picture in pictures)
-    found: dict[str, Any] = {
+    packed: dict[str, Any] = {
         "images": len(tiles),
         "bytes": len(data),
         "bits_per_dimension": 8 * len(data) / values,
@@ -276,14 +263,13 @@ def _packed(
     ways = {"fixed_point": Schedule("fixed-point", window=window), "at_once": Schedule("fixed-point", False, window), "auto": Schedule()}
     for label, schedule in ways.items():
         statistics: list[Statistics] = []
-        used = Settings(threads=settings.threads, model_path=settings.model_path, schedule=schedule, statistics=statistics)
-        started = time.perf_counter()
-        back, _ = sets.unpack_pictures(Reading(data, header, False, used), None)
-        found[label] = _summary([(statistics, time.perf_counter() - started)])
+        reading = Reading(data, header, False, replace(settings, schedule=schedule, statistics=statistics))
+        (back, _), seconds = timed(sets.unpack_pictures, reading, None)
+        packed[label] = _summary([(statistics, seconds)])
         if network.config.latents:  # that the latents are those that were coded is checked in unpacking
             errors = [np.square(np.asarray(a) / 127.5 - p / 127.5).mean() for (_, a), p in zip(back, pictures, strict=True)]
-            found["squared_error"] = float(np.mean(errors))  # of pixels in -1..1, as in the paper
+            packed["squared_error"] = float(np.mean(errors))  # of pixels in -1..1, as in the paper
         elif any(a.tobytes() != b.image.tobytes() for (_, a), (_, b) in zip(back, named, strict=True)):
             raise RuntimeError("the unpacked pictures differ")
-    log(f"{len(tiles)} packed images: {found['bits_per_dimension']:.4f} bits/dim, {found['fixed_point']['share']:.2%} of the calls")
-    return found
+    log(f"{len(tiles)} packed images: {packed['bits_per_dimension']:.4f} bits/dim, {packed['fixed_point']['share']:.2%} of the calls")
+    return packed

@@ -11,12 +11,14 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ...codec.predictive.sampling import draw_pictures
@@ -24,11 +26,12 @@ from ...codec.settings import Settings
 from ...codec.weights import load
 from ...models.ordered.exact import ExactOrdered
 from ...models.training.data import Pixels
-from ..compare.lossless import processor
+from ..compare.common import Log, processor, timed
 from . import ablations_train as trained
 from . import features, priors
 from .ablations import Channels, Coder, Components, training_pictures
-from .features import Features, Rotations
+from .ablations_train import MAIN
+from .features import Features
 
 SHARES = tuple(i / 10 for i in range(1, 11))  # of the codes, where the distance is measured
 SHOWN = (0.25, 0.5, 0.75, 1.0)  # of the codes, in the grid of samples
@@ -36,23 +39,10 @@ COLUMNS = 16  # samples of the grid
 BATCH = 100  # pictures that are sampled at once, as in the paper
 TURNS = 3
 TOLERANCE = 1.05  # a distance that is so many times that with all codes is as good
-MAIN = ("ordered", "unordered")  # the others are ablations, with half as many samples
 PARTS = ("curves", "bits", "samples")
-Log = Callable[[str], None]
+T = TypeVar("T")
 Grids = dict[str, list[Pixels]]
 """Samples (n, 32, 32, 3) at each of SHOWN, by the name of the prior."""
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """The network of the feature distance and the features of the pictures that others are compared with."""
-
-    network: Rotations
-    reference: Features
-
-    def distance(self, pixels: Pixels) -> float:
-        """Feature distance of uint8 pixels (n, 32, 32, 3)."""
-        return features.frechet(self.reference, features.features(self.network, pixels))
 
 
 def run(
@@ -61,14 +51,16 @@ def run(
     samples: int,
     limit: int,
     parts: Sequence[str],
-    weights: Path,
+    weights: Path | None,
     log: Log,
     beside: Path | None = None,
     model: str = "",
-) -> tuple[dict[str, Any], Grids]:
-    """Measure the checkpoints in a folder. data: mosaics of test pictures. samples: of each prior. limit: test pictures of the error
-    curves; 0: all. parts: of PARTS; by default all. weights: of the network of the feature distance. beside: an earlier result of the
-    same pictures and numbers; what it has is taken over. model: weights whose exact sampler is timed as well, here or in the folder.
+    grid: Path | None = None,
+) -> dict[str, Any]:
+    """Measure the checkpoints in a folder. data: mosaics of test pictures. samples: of each prior, half as many of ablations. limit: test
+    pictures of the error curves; 0: all. parts: of PARTS; by default all. weights: of the network of the feature distance, if not those
+    recorded. beside: an earlier result of the same pictures and numbers; what it has is taken over. model: weights whose exact sampler
+    is timed as well, here or in the folder. grid: a picture of samples.
 
     Raises ValueError and FileNotFoundError where pictures or `cifar10-ordered` and `cifar10-unordered` are missing.
     """
@@ -80,9 +72,10 @@ def run(
     try:
         test = features.read_pictures(data)
         training = np.stack(training_pictures(trained.FULL).training)
-        coders: dict[str, Coder] = {name: trained.load_coder(name, folder) for name in MAIN}
-        coders |= {name: c for name in trained.AUTOENCODERS if (c := _found(lambda n: trained.load_coder(n, folder), name))}
-        result: dict[str, Any] = {
+        coders = {name: trained.load_coder(name, folder) for name in MAIN}
+        coders |= _present({name: partial(trained.load_coder, name, folder) for name in trained.AUTOENCODERS})
+        result: dict[str, Any] = json.loads(beside.read_text()) if beside else {}
+        result |= {
             "processor": processor(),
             "threads": 1,
             "cores": os.cpu_count(),
@@ -91,85 +84,66 @@ def run(
             "ablation_steps": trained.STEPS,
             "ablation_prior_steps": trained.PRIOR_STEPS,
         }
-        if beside:
-            result = json.loads(beside.read_text()) | result
         grids: Grids = {}
         if "curves" in chosen:
-            known = result.setdefault("curves", {})
+            curves = result.setdefault("curves", {})
             result["curve_pictures"] = len(test[: limit or None])
             for name in ("pca", *coders):
-                if name not in known:
+                if name not in curves:
                     coder = coders[name] if name in coders else Components(training, coders["ordered"].count)
-                    known[name] = curve(coder, test[: limit or None])
-                    log(f"{name}: PSNR with all codes {known[name]['psnr'][-1]:.2f} dB")
-        if {"bits", "samples"} & set(chosen):
-            _measure_priors(result, grids, coders, folder, (training, test), samples, chosen, weights, log)
+                    curves[name] = curve(coder, test[: limit or None])
+                    log(f"{name}: PSNR with all codes {curves[name]['psnr'][-1]:.2f} dB")
+        over = {name: coders.get(trained.coder_of(name)) for name in (*MAIN, *trained.PRIORS)}
+        channels = {name: coder for name, coder in over.items() if isinstance(coder, Channels)}
+        loaded = _present({name: partial(trained.load_prior, name, folder, coder) for name, coder in channels.items()})
+        if "bits" in chosen:
+            bits = result.setdefault("bits", {})
+            for name in [name for name in loaded if name not in bits]:
+                count = sum(p.numel() for p in loaded[name].network.parameters())
+                bits[name] = row = {"parameters": count} | code_lengths(loaded[name], channels[name], training, test)
+                log(f"{name}: {row['mean']:.3f} bits a code, by its own frequencies {row['independent']:.3f}, evenly {row['even']:.3f}")
+        if "samples" in chosen:
+            network, accuracy = features.load(weights or features.RECORDED)
+            yardstick = features.Yardstick(network, training[::2])
+            floor = yardstick.distance(test)
+            result["features"] = {"accuracy": accuracy, "reference_pictures": len(training[::2]), "floor": floor}
+            log(f"feature distance of {len(test)} test pictures from {len(training[::2])} training pictures: {floor:.3f}")
+            rows = result.setdefault("samples", {"count": samples, "batch": BATCH})
+            for name in [name for name in loaded if name not in rows]:
+                real, count = (trained.symbols_of(channels[name], test), samples) if name in MAIN else (None, max(2, samples // 2))
+                rows[name], grids[name] = sampled(loaded[name], channels[name], count, real, yardstick)
+                distances = zip(SHARES, rows[name]["distance"], strict=True)
+                log(f"{name}: feature distance {', '.join(f'{share:.0%} {distance:.2f}' for share, distance in distances)}")
         if model:
             result["exact"] = exact_times(model, folder)
             log(f"{model}: {result['exact']['seconds'][-1]:.2f} s for {result['exact']['count']} samples with all codes")
     finally:
         torch.set_num_threads(threads)
-    return result, grids
+    if grid:
+        draw_grid(grids, grid)
+    return result
 
 
-def _found(load: Callable[[str], Any], name: str) -> Any:
-    try:
-        return load(name)
-    except FileNotFoundError:
-        return None
-
-
-def _measure_priors(
-    result: dict[str, Any],
-    grids: Grids,
-    coders: dict[str, Coder],
-    folder: Path,
-    pictures: tuple[Pixels, Pixels],
-    samples: int,
-    chosen: Sequence[str],
-    weights: Path,
-    log: Log,
-) -> None:
-    training, test = pictures
-    bits: dict[str, Any] = result.setdefault("bits", {}) if "bits" in chosen else {}
-    rows: dict[str, Any] = result.setdefault("samples", {"count": samples, "batch": BATCH}) if "samples" in chosen else {}
-    if "samples" in chosen:
-        network, accuracy = features.load(weights)
-        yardstick = Yardstick(network, features.features(network, training[::2]))
-        floor = yardstick.distance(test)
-        result["features"] = {"accuracy": accuracy, "reference_pictures": len(training[::2]), "floor": floor}
-        log(f"feature distance of {len(test)} test pictures from {len(training[::2])} training pictures: {floor:.3f}")
-    for name in (*MAIN, *trained.PRIORS):
-        coder = coders.get(trained.coder_of(name))
-        loaded = _found(lambda n, c=coder: trained.load_prior(n, folder, c), name) if coder else None  # type: ignore[misc]
-        if loaded is None or not isinstance(coder, Channels):
-            continue
-        prior_network, prior = loaded
-        if "bits" in chosen and name not in bits:
-            bits[name] = row = {"parameters": priors.parameters(prior_network)} | code_lengths(prior, coder, training, test)
-            log(f"{name}: {row['mean']:.3f} bits a code, by its own frequencies {row['independent']:.3f}, evenly {row['even']:.3f}")
-        if "samples" in chosen and name not in rows:
-            real = trained.symbols_of(coder, test) if name in MAIN else None
-            rows[name], grids[name] = sampled(prior, coder, samples if name in MAIN else max(2, samples // 2), real, yardstick)
-            log(f"{name}: feature distance {', '.join(f'{s:.0%} {d:.2f}' for s, d in zip(SHARES, rows[name]['distance'], strict=True))}")
-
-
-def curve(coder: Coder, pixels: Pixels) -> dict[str, Any]:
-    """Squared error after 0..K codes, summed over a picture whose values are in 0..1, and PSNR; means over pictures."""
-    squares = errors(coder, pixels)
-    ratio = -10 * np.log10(np.maximum(squares, 1e-9) / pixels[0].size)
-    return {"codes": coder.count, "error": squares.mean(1).tolist(), "psnr": ratio.mean(1).tolist()}
+def _present(loaders: dict[str, Callable[[], T]]) -> dict[str, T]:
+    """What is loaded; without what is not there."""
+    loaded = {}
+    for name, load_one in loaders.items():
+        with suppress(FileNotFoundError):
+            loaded[name] = load_one()
+    return loaded
 
 
 @torch.no_grad()
-def errors(coder: Coder, pixels: Pixels) -> Features:
-    """Squared errors after 0..K codes, (K + 1, n): |d(z_<=i) - x|^2 of Eq. 7, values of pixels in 0..1."""
-    found = []
+def curve(coder: Coder, pixels: Pixels) -> dict[str, Any]:
+    """Squared error after 0..K codes, |d(z_<=i) - x|^2 of Eq. 7 with values of pixels in 0..1, and PSNR; means over pictures."""
+    parts = []
     for part in torch.from_numpy(np.ascontiguousarray(pixels)).split(250):
         codes, target = coder.encode(part), part.float()
         rows = [coder.decode(first(codes, i)) for i in range(coder.count + 1)]
-        found.append(torch.stack([((row - target) / 255).square().sum((1, 2, 3)) for row in rows]))
-    return torch.cat(found, 1).double().numpy()
+        parts.append(torch.stack([((row - target) / 255).square().sum((1, 2, 3)) for row in rows]))
+    squares = torch.cat(parts, 1).double().numpy()
+    ratio = -10 * np.log10(np.maximum(squares, 1e-9) / pixels[0].size)
+    return {"codes": coder.count, "error": squares.mean(1).tolist(), "psnr": ratio.mean(1).tolist()}
 
 
 def first(codes: Tensor, count: int) -> Tensor:
@@ -197,20 +171,16 @@ def code_lengths(prior: priors.Prior, coder: Channels, training: Pixels, test: P
     }
 
 
-def to_pixels(levels: Tensor) -> Pixels:
-    """Grey levels as uint8."""
-    found: Pixels = levels.round().to(torch.uint8).numpy()
-    return found
-
-
 @torch.no_grad()
 def decoded(coder: Channels, symbols: Tensor, count: int) -> Pixels:
     """Pictures (n, 32, 32, 3) of the first codes of (n, K)."""
-    return np.concatenate([to_pixels(coder.decode(first(coder.look_up(part), count))) for part in symbols.split(BATCH)])
+    levels = torch.cat([coder.decode(first(coder.look_up(part), count)) for part in symbols.split(BATCH)])
+    pixels: Pixels = levels.round().to(torch.uint8).numpy()
+    return pixels
 
 
 def sampled(
-    prior: priors.Prior, coder: Channels, count: int, real: Tensor | None, yardstick: Yardstick
+    prior: priors.Prior, coder: Channels, count: int, real: Tensor | None, yardstick: features.Yardstick
 ) -> tuple[dict[str, Any], list[Pixels]]:
     """Distances and times of so many samples cut at SHARES, and a few of them at SHOWN.
 
@@ -221,32 +191,42 @@ def sampled(
     seconds = np.zeros(coder.count)
     rows = []
     for start in range(0, count, BATCH):
-        started = time.process_time()
-        marks: list[float] = []
-        drawn = prior.sample(min(BATCH, count - start), coder.count, random, lambda _, m=marks: m.append(time.process_time()))  # type: ignore[misc]
-        rows.append(drawn)
-        seconds += np.array(marks) - started
+        marks = [time.process_time()]
+        rows.append(prior.sample(min(BATCH, count - start), coder.count, random, lambda _, m=marks: m.append(time.process_time())))  # type: ignore[misc]
+        seconds += np.array(marks[1:]) - marks[0]
     symbols = torch.cat(rows)
-    lengths = [round(share * coder.count) for share in SHARES]
-    distance, reconstruction, decoding = [], [], []
-    for length in lengths:
-        started = time.process_time()
-        pixels = decoded(coder, symbols, length)
-        decoding.append(time.process_time() - started)
-        distance.append(yardstick.distance(pixels))
-        if real is not None:
-            reconstruction.append(yardstick.distance(decoded(coder, real, length)))
-    found = {
+    row: dict[str, Any] = {
         "count": count,
         "codes": coder.count,
-        "lengths": lengths,
-        "distance": distance,
-        "reconstruction": reconstruction,
+        "lengths": [round(share * coder.count) for share in SHARES],
+        "distance": [],
+        "reconstruction": [],
         "seconds": seconds.tolist(),  # for all samples, after each code
-        "decode_seconds": decoding,  # for all samples, at each of the lengths
-        "enough": enough(distance),
+        "decode_seconds": [],  # for all samples, at each of the lengths
     }
-    return found, [decoded(coder, symbols[:COLUMNS], round(share * coder.count)) for share in SHOWN]
+    for length in row["lengths"]:
+        pixels, spent = timed(decoded, coder, symbols, length, clock=time.process_time)
+        row["decode_seconds"].append(spent)
+        row["distance"].append(yardstick.distance(pixels))
+        if real is not None:
+            row["reconstruction"].append(yardstick.distance(decoded(coder, real, length)))
+    row["enough"] = enough(row["distance"])
+    return row, [decoded(coder, symbols[:COLUMNS], round(share * coder.count)) for share in SHOWN]
+
+
+def draw_grid(grids: Grids, target: Path, scale: int = 2) -> None:
+    """Samples of the ordered and, below, of the unordered model; a row for each of SHOWN, a column for each sample."""
+    names = [name for name in MAIN if name in grids]
+    step = features.SIDE + 2
+    rows = len(names) * len(SHOWN)
+    sheet = np.full((rows * step + 2 + 6 * (len(names) - 1), COLUMNS * step + 2, 3), 255, np.uint8)
+    for i, pixels in enumerate(picture for name in names for picture in grids[name]):
+        top = 2 + i * step + 6 * (i // len(SHOWN))
+        for column, one in enumerate(pixels[:COLUMNS]):
+            left = 2 + column * step
+            sheet[top : top + features.SIDE, left : left + features.SIDE] = one
+    image = Image.fromarray(sheet)
+    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(target)
 
 
 def exact_times(model: str, folder: Path) -> dict[str, Any]:
@@ -260,16 +240,10 @@ def exact_times(model: str, folder: Path) -> dict[str, Any]:
     times = np.zeros((TURNS, len(lengths)))
     for turn in range(TURNS):  # all lengths in turn, so that what else the machine does strikes all of them
         for i, length in enumerate(lengths):
-            started = time.process_time()
-            draw_pictures(network, BATCH, (features.SIDE, features.SIDE), turn, settings, layers=length)
-            times[turn, i] = time.process_time() - started
-    return {
-        "model": loaded.name,
-        "weights": loaded.hash.hex(),
-        "count": BATCH,
-        "lengths": lengths,
-        "seconds": np.median(times, 0).tolist(),
-    }
+            sampler = partial(draw_pictures, network, BATCH, (features.SIDE, features.SIDE), turn, settings, layers=length)
+            times[turn, i] = timed(sampler, clock=time.process_time)[1]
+    facts = {"model": loaded.name, "weights": loaded.hash.hex(), "count": BATCH, "lengths": lengths}
+    return facts | {"seconds": np.median(times, 0).tolist()}
 
 
 def enough(distance: Sequence[float]) -> float:

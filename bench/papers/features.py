@@ -9,9 +9,8 @@ distances are for comparing the models of one table. As any such distance it dep
 `recorded/rotation-features.safetensors` was made so, from the 25,600 shared training pictures of CIFAR-10.
 """
 
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,8 @@ from torch import Tensor, nn
 
 from ...models.autoencoder import Convolution
 from ...models.training.data import Pixels, tiles
+from ..compare.common import Log
+from .ablations import fit
 
 Features = NDArray[np.float64]
 RECORDED = Path(__file__).parents[1] / "recorded" / "rotation-features.safetensors"
@@ -50,24 +51,24 @@ class Rotations(nn.Module):
     def features(self, pixels: Tensor) -> Tensor:
         """uint8 pixels (B, 32, 32, 3) -> float32 (B, 128)."""
         x = pixels.permute(0, 3, 1, 2).to(torch.bfloat16) / 127.5 - 1
-        found: Tensor = self.layers(x).float().mean((2, 3))
-        return found
+        pooled: Tensor = self.layers(x).float().mean((2, 3))
+        return pooled
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, 4) of the angle by which pixels (B, 32, 32, 3) were turned."""
-        found: Tensor = self.angles(self.features(pixels))
-        return found
+        logits: Tensor = self.angles(self.features(pixels))
+        return logits
 
 
 def read_pictures(files: Sequence[Path], side: int = SIDE) -> Pixels:
     """The pictures of mosaics, uint8 (n, side, side, 3). Raises ValueError if there are none."""
-    found: list[Pixels] = []
+    pictures: list[Pixels] = []
     for file in files:
         with Image.open(file) as image:
-            found.extend(tiles(np.asarray(image.convert("RGB")), side))
-    if not found:
+            pictures.extend(tiles(np.asarray(image.convert("RGB")), side))
+    if not pictures:
         raise ValueError(f"no pictures of {side} x {side} pixels")
-    return np.stack(found)
+    return np.stack(pictures)
 
 
 def turned(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,27 +76,21 @@ def turned(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([torch.rot90(pixels, k, (1, 2)) for k in range(4)]), torch.arange(4).repeat_interleave(len(pixels))
 
 
-def train(pictures: Pixels, steps: int = STEPS, log: Callable[[str], None] = print) -> tuple[Rotations, float]:
+def train(pictures: Pixels, steps: int = STEPS, log: Log = print) -> tuple[Rotations, float]:
     """The network, trained on uint8 pictures (n, 32, 32, 3), and its accuracy on those held out, 0..1."""
     torch.manual_seed(0)
     random = np.random.default_rng(0)
     network = Rotations()
-    optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
     held_out, training = torch.from_numpy(pictures[::HELD_OUT]), np.delete(pictures, slice(None, None, HELD_OUT), axis=0)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, (step + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+    def loss(_: int) -> Tensor:
         batch = training[random.integers(len(training), size=BATCH)]
         if random.random() < 0.5:
             batch = batch[:, :, ::-1].copy()
         pixels, angles = turned(torch.from_numpy(batch))
-        loss = F.cross_entropy(network(pixels), angles)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if (step + 1) % 100 == 0:
-            log(f"step {step + 1}/{steps}: {float(loss.detach()):.3f} nats")
-    network.eval().requires_grad_(False)
+        return F.cross_entropy(network(pixels), angles)
+
+    fit(network, loss, steps, RATE, log, betas=(0.9, 0.999), clip=float("inf"))
     right = 0
     for part in held_out.split(256):
         pixels, angles = turned(part)
@@ -128,19 +123,25 @@ def features(network: Rotations, pixels: Pixels) -> Features:
     return torch.cat(parts).double().numpy()
 
 
-def _root(matrix: Features) -> Features:
-    values, vectors = np.linalg.eigh(matrix)
-    found: Features = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    return found
-
-
 def frechet(a: Features, b: Features) -> float:
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^1/2) of features (n, d) and (m, d)."""
     first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = _root(first)
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     both = np.linalg.eigvalsh(root @ second @ root)
     cross = float(np.sqrt(np.maximum(both, 0)).sum())
     return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(first) + np.trace(second) - 2 * cross)
+
+
+class Yardstick:
+    """The feature distance from reference pictures."""
+
+    def __init__(self, network: Rotations, reference: Pixels) -> None:
+        self.network, self.reference = network, features(network, reference)
+
+    def distance(self, pixels: Pixels) -> float:
+        """Of uint8 pixels (n, 32, 32, 3)."""
+        return frechet(self.reference, features(self.network, pixels))
 
 
 if __name__ == "__main__":

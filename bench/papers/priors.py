@@ -5,9 +5,8 @@ the 70 codes padded to 81 and laid out as 9 x 9. All have about as many paramete
 """
 
 import math
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,21 +15,12 @@ from torch import Tensor, nn
 from ...models.autoencoder import Convolution
 from ...models.ordered.prior import QUARTERS, Transformer, attend
 from ...models.precision import working_dtype
+from ..compare.common import Log
+from .ablations import fit
 
-Log = Callable[[str], None]
 SPARE = 32  # codes of one evaluation; bounds the memory of logits
-
-
-class Prior(Protocol):
-    """What the comparison needs of a prior."""
-
-    def logits(self, codes: Tensor) -> Tensor:
-        """Of every code, given those before it: (B, K, entries)."""
-        ...
-
-    def sample(self, count: int, length: int, random: torch.Generator, each: Callable[[int], None] = ...) -> Tensor:
-        """The first codes (count, length) of new pictures; `each` is called after every code with how many there are."""
-        ...
+Step = Callable[[Tensor, int], Tensor]
+"""(codes, i) -> logits (B, entries) of the i-th code, given those before it; called for one i after the other."""
 
 
 def _nothing(_: int) -> None:
@@ -42,31 +32,58 @@ def draw(logits: Tensor, random: torch.Generator) -> Tensor:
     return torch.multinomial(logits.softmax(-1), 1, generator=random)[:, 0]
 
 
-class Cached:
+class Prior(ABC):
+    """What the comparison needs of a prior."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
+        assert isinstance(self, nn.Module)
+        return self
+
+    @abstractmethod
+    def logits(self, codes: Tensor) -> Tensor:
+        """Of every code (B, K), given those before it: (B, K, entries)."""
+
+    @abstractmethod
+    def stepper(self, count: int, length: int) -> Step:
+        """What samples rows of codes (count, length)."""
+
+    @torch.no_grad()
+    def sample(self, count: int, length: int, random: torch.Generator, each: Callable[[int], None] = _nothing) -> Tensor:
+        """The first codes (count, length) of new pictures; `each` is called after every code with how many there are."""
+        codes, step = torch.zeros(count, length, dtype=torch.int64), self.stepper(count, length)
+        for i in range(length):
+            codes[:, i] = draw(step(codes, i), random)
+            each(i + 1)
+        return codes
+
+
+class Cached(Prior):
     """The Transformer of a picture with one patch; samples with the keys and values of earlier codes kept."""
 
     def __init__(self, network: Transformer) -> None:
         if len(network.config.segments()) != 1 or network.config.neighbours:
             raise ValueError("only priors of pictures with one patch are sampled here")
-        self.network = network
+        self.transformer = network
         self.side = network.config.sides[0]
 
-    def logits(self, codes: Tensor) -> Tensor:
-        """Logits (B, K, entries) of codes (B, K)."""
-        found = self.network.logits(list(codes.t().unsqueeze(-1)), self.side, self.side)
-        return torch.cat(found, 1)
+    @property
+    def network(self) -> nn.Module:
+        return self.transformer
 
-    @torch.no_grad()
-    def sample(self, count: int, length: int, random: torch.Generator, each: Callable[[int], None] = _nothing) -> Tensor:
-        """Codes (count, length)."""
-        n, quantised = self.network, bool(self.network.quantised)
+    def logits(self, codes: Tensor) -> Tensor:
+        return torch.cat(self.transformer.logits(list(codes.t().unsqueeze(-1)), self.side, self.side), 1)
+
+    def stepper(self, count: int, length: int) -> Step:
+        n, quantised = self.transformer, bool(self.transformer.quantised)
         c, dtype = n.config, working_dtype(n.embedding.device)
         kept = [[torch.zeros(count, c.heads, length, c.head, dtype=dtype) for _ in range(2)] for _ in n.blocks]
         quarter = torch.zeros(count, QUARTERS, dtype=dtype)
-        codes = torch.zeros(count, length, dtype=torch.int64)
-        for i in range(length):
+
+        def step(codes: Tensor, i: int) -> Tensor:
             before = n.embedded(i - 1, codes[:, i - 1]) if i else torch.zeros(count, c.embedding, dtype=dtype)
-            stream = n._stream(n.ins[i](before, quarter, quantised=quantised))
+            stream = n.stream(n.ins[i](before, quarter, quantised=quantised))
             for block, (keys, values) in zip(n.blocks, kept, strict=True):
                 x = block.first_grid(stream, quantised).to(dtype)
                 query, key, value = (
@@ -76,17 +93,18 @@ class Cached:
                 keys[:, :, i], values[:, :, i] = key, value
                 past = keys[:, :, : i + 1], values[:, :, : i + 1]
                 seen = attend(query.unsqueeze(2), *past, i, quantised, block.grids[2].bits).to(dtype)
-                stream = stream + n._stream(block.out(seen.flatten(1), quantised=quantised))
+                stream = stream + n.stream(block.out(seen.flatten(1), quantised=quantised))
                 x = block.second_grid(stream, quantised).to(dtype)
                 y = block.hidden_grid(block.mix(x, quantised=quantised), quantised).to(dtype)
-                stream = stream + n._stream(block.back(y, quantised=quantised))
+                stream = stream + n.stream(block.back(y, quantised=quantised))
             y = n.last_grid(stream, quantised).to(dtype)
-            codes[:, i] = draw(n.outs[0 if c.shared else i](y, quantised=quantised).float(), random)
-            each(i + 1)
-        return codes
+            logits: Tensor = n.outs[0 if c.shared else i](y, quantised=quantised).float()
+            return logits
+
+        return step
 
 
-class Lstm(nn.Module):
+class Lstm(nn.Module, Prior):
     """One layer of an LSTM (Hochreiter and Schmidhuber 1997) over the codes; where in the row a code stands is an input as well."""
 
     def __init__(self, length: int, entries: int, width: int = 384, embedding: int = 96) -> None:
@@ -98,22 +116,21 @@ class Lstm(nn.Module):
         self.start = entries
 
     def logits(self, codes: Tensor) -> Tensor:
-        """Logits (B, K, entries) of codes (B, K)."""
         before = F.pad(codes[:, :-1], (1, 0), value=self.start)
-        found: Tensor = self.out(self.cells(self.embedding(before) + self.place[: codes.shape[1]])[0])
-        return found
+        logits: Tensor = self.out(self.cells(self.embedding(before) + self.place[: codes.shape[1]])[0])
+        return logits
 
-    @torch.no_grad()
-    def sample(self, count: int, length: int, random: torch.Generator, each: Callable[[int], None] = _nothing) -> Tensor:
-        """Codes (count, length)."""
-        codes = torch.zeros(count, length, dtype=torch.int64)
-        last, state = torch.full((count, 1), self.start), None
-        for i in range(length):
+    def stepper(self, count: int, length: int) -> Step:
+        state = None
+
+        def step(codes: Tensor, i: int) -> Tensor:
+            nonlocal state
+            last = codes[:, i - 1 : i] if i else torch.full((count, 1), self.start)
             seen, state = self.cells(self.embedding(last) + self.place[i], state)
-            codes[:, i] = draw(self.out(seen[:, 0]), random)
-            last = codes[:, i : i + 1]
-            each(i + 1)
-        return codes
+            logits: Tensor = self.out(seen[:, 0])
+            return logits
+
+        return step
 
 
 class Masked(Convolution):
@@ -128,12 +145,11 @@ class Masked(Convolution):
         mask[side // 2 + 1 :] = 0
         self.register_buffer("mask", mask)
 
-    def _weight(self, x: Tensor) -> Tensor:
-        found: Tensor = (self.weight * self.mask).to(x.dtype)
-        return found
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, (self.weight * self.mask).to(x.dtype), self.bias.to(x.dtype), self.stride, self.padding)
 
 
-class PixelCnn(nn.Module):
+class PixelCnn(nn.Module, Prior):
     """Masked convolutions over the codes laid out as a square, with residual blocks (van den Oord et al. 2016)."""
 
     def __init__(self, length: int, entries: int, width: int = 192, blocks: int = 6, embedding: int = 64) -> None:
@@ -157,63 +173,42 @@ class PixelCnn(nn.Module):
         x = self.first(x) + self.place.to(x.dtype)
         for block in self.blocks:
             x = x + block(x)
-        found: Tensor = x.float().flatten(2).transpose(1, 2)[:, : codes.shape[1]]
-        return found
+        seen: Tensor = x.float().flatten(2).transpose(1, 2)[:, : codes.shape[1]]
+        return seen
 
     def logits(self, codes: Tensor) -> Tensor:
-        """Logits (B, K, entries) of codes (B, K)."""
-        found: Tensor = self.out(self._seen(codes))
-        return found
+        logits: Tensor = self.out(self._seen(codes))
+        return logits
 
-    @torch.no_grad()
-    def sample(self, count: int, length: int, random: torch.Generator, each: Callable[[int], None] = _nothing) -> Tensor:
-        """Codes (count, length), with the network run over all that is known for each."""
-        codes = torch.zeros(count, length, dtype=torch.int64)
-        for i in range(length):
-            codes[:, i] = draw(self.out(self._seen(codes[:, : i + 1])[:, i]), random)
-            each(i + 1)
-        return codes
+    def stepper(self, count: int, length: int) -> Step:
+        return lambda codes, i: self.out(self._seen(codes[:, : i + 1])[:, i])
 
 
-def parameters(network: nn.Module) -> int:
-    """How many numbers a network learns."""
-    return sum(p.numel() for p in network.parameters())
-
-
-def train(network: nn.Module, prior: Prior, codes: Tensor, steps: int, batch: int, rate: float, log: Log) -> float:
-    """Fit a prior, and the network that it is of, to codes (n, K) by Adam, the rate falling along half a cosine; seconds it took."""
+def train(prior: Prior, codes: Tensor, steps: int, batch: int, rate: float, log: Log) -> float:
+    """Fit a prior to codes (n, K); seconds it took."""
     random = torch.Generator().manual_seed(0)
-    optimiser = torch.optim.Adam(network.parameters(), lr=rate, betas=(0.9, 0.99))
-    started = time.perf_counter()
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+    def loss(_: int) -> Tensor:
         chosen = codes[torch.randint(len(codes), (batch,), generator=random)]
-        loss = F.cross_entropy(prior.logits(chosen).flatten(0, 1), chosen.flatten())
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        if (step + 1) % 100 == 0:
-            spent = time.perf_counter() - started
-            log(f"step {step + 1}/{steps}: {float(loss.detach()) / math.log(2):.3f} bits a code, {spent:.0f} s")
-    return time.perf_counter() - started
+        return F.cross_entropy(prior.logits(chosen).flatten(0, 1), chosen.flatten())
+
+    return fit(prior.network, loss, steps, rate, log, warm_up=100)
 
 
 @torch.no_grad()
 def bits(prior: Prior, codes: Tensor) -> Tensor:
     """Bits of every place in the row of codes (n, K), means over pictures: (K)."""
-    found = [F.cross_entropy(prior.logits(part).transpose(1, 2), part, reduction="none").double().sum(0) for part in codes.split(SPARE)]
-    return torch.stack(found).sum(0) / (len(codes) * math.log(2))
+    nats = [F.cross_entropy(prior.logits(part).transpose(1, 2), part, reduction="none").double().sum(0) for part in codes.split(SPARE)]
+    return torch.stack(nats).sum(0) / (len(codes) * math.log(2))
 
 
 def independent_bits(training: Tensor, codes: Tensor, entries: int) -> Tensor:
     """Bits of every place (K) of codes (n, K) by how often its entries occur in training codes (m, K), nothing else known."""
-    found = []
-    for place in range(codes.shape[1]):
-        counts = torch.bincount(training[:, place], minlength=entries).double() + 0.1
-        found.append((counts.sum() / counts).log2()[codes[:, place]].mean())
-    return torch.stack(found)
+    means = []
+    for known, unseen in zip(training.t(), codes.t(), strict=True):
+        counts = torch.bincount(known, minlength=entries).double() + 0.1
+        means.append((counts.sum() / counts).log2()[unseen].mean())
+    return torch.stack(means)
 
 
 def used(codes: Tensor, entries: int) -> float:

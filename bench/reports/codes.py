@@ -1,23 +1,16 @@
-"""Tables and figures of what `codes.run` measured.
+"""Tables and figures of what `codes.run` measured."""
 
-`python -m presage.bench.reports.codes RESULT.json [FIGURE.png SAMPLES.png]`
-"""
-
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ..papers.ablations_train import BASE, GEOMETRIC, TAILORED
-from ..papers.codes import COLUMNS, MAIN, SHARES, SHOWN, TOLERANCE, Grids, importance, linearity
-from .figures import blank
-from .tables import rows_of
+from ..papers.ablations_train import BASE, GEOMETRIC, MAIN, TAILORED
+from ..papers.codes import SHARES, TOLERANCE, importance, linearity
+from .layout import OWN, PEER, blank, rows_of, save
 
-COLOURS = {"ordered": "#c2410c", "unordered": "#1e3a5f", "pca": "#15803d"}
+COLOURS = {"ordered": OWN, "unordered": PEER, "pca": "#15803d"}
 FAINT = {"vae-ordered": "#f59e0b", "vae-unordered": "#60a5fa", "spatial": "#a855f7"}
 TITLES = {
     "ordered": "ordered VQ-VAE",
@@ -30,8 +23,11 @@ TITLES = {
     "lstm": "LSTM",
     "pixelcnn": "PixelCNN, 9 x 9",
 }
-PICTURE = 32
 COMPARED = (0.2, 0.4, 0.6, 0.8, 1.0)
+ABLATIONS = {
+    "C.2, priors at the same training budget": (BASE, "lstm", "pixelcnn"),
+    "C.3, where training cuts": (BASE, *GEOMETRIC),
+}
 
 
 def title(name: str) -> str:
@@ -53,45 +49,48 @@ def markdown(result: dict[str, Any]) -> str:
     if "bits" in result:
         parts.append(_bits(result["bits"]))
     if "samples" in result:
-        found, samples = result["features"], result["samples"]
+        feature, samples = result["features"], result["samples"]
         parts.append(
-            f"Feature distance: Fréchet distance of features that tell right angles apart ({found['accuracy']:.1%} right). This is **not** "
-            f"the Inception distance (FID). {samples['count']:,} samples (ablations: half as many) against "
-            f"{found['reference_pictures']:,} training pictures; "
-            f"the floor, that of the {result['test_pictures']:,} test pictures, is {found['floor']:.2f}."
+            "Feature distance: Fréchet distance of features that tell right angles apart "
+            f"({feature['accuracy']:.1%} right). This is **not** the Inception distance (FID). "
+            f"{samples['count']:,} samples (ablations: half as many) against {feature['reference_pictures']:,} training pictures; "
+            f"the floor, that of the {result['test_pictures']:,} test pictures, is {feature['floor']:.2f}."
         )
         parts += [_distances(samples), _times(samples)]
-        for head, names in (
-            ("C.2, priors at the same training budget", (BASE, "lstm", "pixelcnn")),
-            ("C.3, where training cuts", (BASE, *GEOMETRIC)),
-        ):
+        for head, names in ABLATIONS.items():
             if any(name in samples for name in names[1:]):
                 parts.append(_ablation(head, names, result))
         if any(name in samples for name in TAILORED):
-            parts.append(_tailored(result))
+            parts.append(_tailored(samples))
     if "exact" in result:
-        parts.append(_exact(result["exact"]))
+        exact = result["exact"]
+        text = f"{exact['model']}, exact: processor time for {exact['count']} samples, decoding included"
+        row = ["seconds at a number of codes", *_two(exact["seconds"]), _line(exact["seconds"])]
+        parts.append(rows_of([text, *map(str, exact["lengths"]), "from a straight line"], [row]))
     return "\n\n".join(parts)
 
 
-def _exact(exact: dict[str, Any]) -> str:
-    explained, farthest = linearity(exact["seconds"])
-    head = [f"{exact['model']}, exact: processor time for {exact['count']} samples, decoding included", *map(str, exact["lengths"])]
-    row = ["seconds at a number of codes", *(f"{t:.2f}" for t in exact["seconds"]), f"R² {explained:.4f}, within {farthest:.1%}"]
-    return rows_of([*head, "from a straight line"], [row])
+def _two(values: Sequence[float]) -> list[str]:
+    """With two digits."""
+    return [f"{value:.2f}" for value in values]
 
 
-def _at(curve: dict[str, Any], share: float, key: str) -> float:
-    return float(curve[key][round(share * curve["codes"])])
+def _percents(shares: Sequence[float]) -> list[str]:
+    return [f"{share:.0%}" for share in shares]
+
+
+def _line(seconds: Sequence[float]) -> str:
+    explained, farthest = linearity(seconds)
+    return f"R² {explained:.4f}, within {farthest:.1%}"
 
 
 def _curves(curves: dict[str, Any]) -> str:
     shares = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-    rows = [
-        [title(name), str(c["codes"]), *(f"{_at(c, s, 'error'):.1f} / {_at(c, s, 'psnr'):.2f}" for s in shares)]
-        for name, c in curves.items()
-    ]
-    return rows_of(["squared error of a picture / PSNR in dB", "codes", *(f"{s:.0%} of the codes" for s in shares)], rows)
+    rows = []
+    for name, c in curves.items():
+        lengths = [round(share * c["codes"]) for share in shares]
+        rows.append([title(name), str(c["codes"]), *(f"{c['error'][i]:.1f} / {c['psnr'][i]:.2f}" for i in lengths)])
+    return rows_of(["squared error of a picture / PSNR in dB", "codes", *(f"{s} of the codes" for s in _percents(shares))], rows)
 
 
 def _importance(curves: dict[str, Any]) -> str:
@@ -106,18 +105,10 @@ def _importance(curves: dict[str, Any]) -> str:
 
 
 def _bits(bits: dict[str, Any]) -> str:
-    rows = [
-        [
-            title(name),
-            f"{row['codes']}",
-            f"{row['parameters'] / 1e6:.2f} M",
-            f"{row['mean']:.3f}",
-            f"{row['independent']:.3f}",
-            f"{row['even']:.3f}",
-            f"{row['used']:.0f}",
-        ]
-        for name, row in bits.items()
-    ]
+    rows = []
+    for name, row in bits.items():
+        lengths = [f"{row[key]:.3f}" for key in ("mean", "independent", "even")]
+        rows.append([title(name), f"{row['codes']}", f"{row['parameters'] / 1e6:.2f} M", *lengths, f"{row['used']:.0f}"])
     head = ["bits a code, test pictures", "codes", "parameters", "with the prior", "by each place's frequencies", "evenly"]
     return rows_of([*head, "entries in use (2^entropy)"], rows)
 
@@ -126,58 +117,41 @@ def _distances(samples: dict[str, Any]) -> str:
     rows = []
     for name in MAIN:
         row = samples[name]
-        rows.append(
-            [f"{title(name)}, samples", *(f"{d:.2f}" for d in row["distance"]), f"{row['enough']:.0%}", f"{least(row['distance']):.0%}"]
-        )
-        rows.append([f"{title(name)}, test pictures decoded", *(f"{d:.2f}" for d in row["reconstruction"]), "", ""])
-    head = ["feature distance at a share of the codes", *(f"{s:.0%}" for s in SHARES)]
+        least = SHARES[int(np.argmin(row["distance"]))]
+        rows.append([f"{title(name)}, samples", *_two(row["distance"]), *_percents([row["enough"], least])])
+        rows.append([f"{title(name)}, test pictures decoded", *_two(row["reconstruction"]), "", ""])
+    head = ["feature distance at a share of the codes", *_percents(SHARES)]
     return rows_of([*head, f"as good as all, within {TOLERANCE - 1:.0%}, from", "least at"], rows)
-
-
-def least(distance: Sequence[float]) -> float:
-    """The one of SHARES with the smallest distance."""
-    return SHARES[int(np.argmin(distance))]
 
 
 def _times(samples: dict[str, Any]) -> str:
     rows = []
     for name in MAIN:
         row = samples[name]
-        explained, farthest = linearity(row["seconds"])
-        times = [row["seconds"][length - 1] for length in row["lengths"]]
-        rows.append([f"{title(name)}, codes", *(f"{t:.2f}" for t in times), f"R² {explained:.4f}, within {farthest:.1%}"])
-        rows.append([f"{title(name)}, decoding", *(f"{t:.2f}" for t in row["decode_seconds"]), ""])
-    count, batch = samples["count"], samples["batch"]
-    return rows_of(
-        [f"seconds of processor time for {count:,} samples, {batch} at once", *(f"{s:.0%}" for s in SHARES), "from a straight line"], rows
-    )
+        seconds = [row["seconds"][length - 1] for length in row["lengths"]]
+        rows.append([f"{title(name)}, codes", *_two(seconds), _line(row["seconds"])])
+        rows.append([f"{title(name)}, decoding", *_two(row["decode_seconds"]), ""])
+    head = f"seconds of processor time for {samples['count']:,} samples, {samples['batch']} at once"
+    return rows_of([head, *_percents(SHARES), "from a straight line"], rows)
 
 
-def _ablation(head: str, names: tuple[str, ...], result: dict[str, Any]) -> str:
+def _ablation(head: str, names: Sequence[str], result: dict[str, Any]) -> str:
     samples, bits = result["samples"], result.get("bits", {})
-    rows = [
-        [
-            title(name),
-            *(f"{samples[name]['distance'][SHARES.index(s)]:.2f}" for s in COMPARED),
-            f"{bits[name]['mean']:.3f}" if name in bits else "",
-            f"{samples[name]['seconds'][-1]:.1f}",
-        ]
-        for name in names
-        if name in samples
-    ]
-    return rows_of([head, *(f"{s:.0%}" for s in COMPARED), "bits a code", "seconds for all codes"], rows)
-
-
-def _tailored(result: dict[str, Any]) -> str:
-    samples = result["samples"]
-    whole = samples[BASE]
     rows = []
-    for name in TAILORED:
+    for name in names:
         if name in samples:
-            row = samples[name]
-            at = whole["lengths"].index(row["codes"])
-            rows.append([f"{row['codes']}", f"{row['distance'][-1]:.2f}", f"{whole['distance'][at]:.2f}"])
-    rows.append([f"{whole['codes']}", "", f"{whole['distance'][-1]:.2f}"])
+            distances = [samples[name]["distance"][SHARES.index(share)] for share in COMPARED]
+            mean = f"{bits[name]['mean']:.3f}" if name in bits else ""
+            rows.append([title(name), *_two(distances), mean, f"{samples[name]['seconds'][-1]:.1f}"])
+    return rows_of([head, *_percents(COMPARED), "bits a code", "seconds for all codes"], rows)
+
+
+def _tailored(samples: dict[str, Any]) -> str:
+    whole, rows = samples[BASE], []
+    for row in (samples[name] for name in TAILORED if name in samples):
+        at = whole["lengths"].index(row["codes"])
+        rows.append([f"{row['codes']}", *_two([row["distance"][-1], whole["distance"][at]])])
+    rows.append([f"{whole['codes']}", "", *_two(whole["distance"][-1:])])
     return rows_of(["C.5, feature distance at a number of codes", "a VQ-VAE with so many", "ordered codes, cut"], rows)
 
 
@@ -200,9 +174,8 @@ def draw(result: dict[str, Any], target: Path) -> None:
     for axis, label in zip(axes, labels, strict=True):
         axis.set_ylabel(label)
         axis.set_xlabel("% of the codes" if axis is axes[2] else "code")
-        _finish(axis)
-    figure.suptitle(f"Codes of {result['curve_pictures']:,} CIFAR-10 test pictures", fontsize=10)
-    figure.savefig(target, dpi=150)
+        axis.legend(frameon=False, fontsize=8)
+    save(figure, target, f"Codes of {result['curve_pictures']:,} CIFAR-10 test pictures")
 
 
 def draw_samples(result: dict[str, Any], target: Path) -> None:
@@ -219,15 +192,9 @@ def draw_samples(result: dict[str, Any], target: Path) -> None:
     if "exact" in result:
         exact = result["exact"]
         scale = samples["count"] / exact["count"]
-        places = [100 * length / exact["lengths"][-1] for length in exact["lengths"]]
-        axes[1].plot(
-            places,
-            [scale * t for t in exact["seconds"]],
-            "s--",
-            color="#c2410c",
-            markersize=4,
-            label="ordered, exact integers, with decoding",
-        )
+        percents = [100 * length / exact["lengths"][-1] for length in exact["lengths"]]
+        style = {"color": OWN, "markersize": 4, "label": "ordered, exact integers, with decoding"}
+        axes[1].plot(percents, [scale * t for t in exact["seconds"]], "s--", **style)
     axes[0].axhline(result["features"]["floor"], color="#888888", linewidth=0.8, label="test pictures themselves")
     axes[0].set_yscale("log")
     axes[0].set_ylim(0.03, None)  # room for the legend
@@ -236,34 +203,5 @@ def draw_samples(result: dict[str, Any], target: Path) -> None:
     axes[1].set_ylim(0, None)
     for axis in axes:
         axis.set_xlabel("% of the codes")
-        _finish(axis)
-    figure.savefig(target, dpi=150)
-
-
-def _finish(axis: Any) -> None:
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
-
-
-def grid(grids: Grids, target: Path, scale: int = 2) -> None:
-    """Samples of the ordered and, below, of the unordered model; a row for each of SHOWN, a column for each sample."""
-    names = [name for name in MAIN if name in grids]
-    step = PICTURE + 2
-    rows = len(names) * len(SHOWN)
-    sheet = np.full((rows * step + 2 + 6 * (len(names) - 1), COLUMNS * step + 2, 3), 255, np.uint8)
-    for i, pixels in enumerate(picture for name in names for picture in grids[name]):
-        top = 2 + i * step + 6 * (i // len(SHOWN))
-        for column, one in enumerate(pixels[:COLUMNS]):
-            left = 2 + column * step
-            sheet[top : top + PICTURE, left : left + PICTURE] = one
-    image = Image.fromarray(sheet)
-    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(target)
-
-
-if __name__ == "__main__":
-    found = json.loads(Path(sys.argv[1]).read_text())
-    print(markdown(found))
-    if len(sys.argv) > 3:
-        draw(found, Path(sys.argv[2]))
-        draw_samples(found, Path(sys.argv[3]))
+        axis.legend(frameon=False, fontsize=8)
+    save(figure, target)

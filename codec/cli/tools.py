@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ import click
 from ..errors import PresageError
 from .options import PATH
 
+EXISTING = click.Path(path_type=Path, exists=True)
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+POSITIVE = click.IntRange(min=1)
+NATURAL = click.IntRange(min=0)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+MODEL_PATH = click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS).")
+
 
 @click.command()
-@click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS).")
+@MODEL_PATH
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every weights file.")
 def models(model_path: tuple[Path, ...], as_json: bool) -> None:
     """List the models: names, hashes, sizes."""
@@ -57,148 +65,106 @@ def bench() -> None:
     """Measure Presage beside other codecs."""
 
 
-@bench.command("lossless")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
-@click.option("--codecs", default="", help="Comma-separated; by default all that are installed.")
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Times are the median of so many runs.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first images.")
-@click.option("--ladder", is_flag=True, help="Also: what tiles, integers and the coder cost.")
-@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), help="Float network for the ladder.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def bench_lossless(folder: Path, codecs: str, as_json: bool, **options: Any) -> None:
-    """Real bytes, speed and memory on the images of a folder."""
-    from ...bench.compare import lossless
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator."""
 
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _names(context: click.Context, option: click.Parameter, text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _print(room: str, name: str, as_json: bool, plot: Path | None = None, plot_samples: Path | None = None, **options: Any) -> None:
+    """Measure by a module of the bench, draw what is wanted, and print the result by the report of the same name."""
+    measure = import_module(f"presage.bench.{room}.{name}")
+    report = import_module(f"presage.bench.reports.{name}")
     try:
-        result = lossless.run(folder, [c for c in codecs.split(",") if c], log=partial(click.echo, err=True), **options)
-    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(result, indent=1) if as_json else lossless.table(result))
-
-
-def _curves(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of the benches that draw curves."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
-        click.option("--plot", type=PATH, help="Draw the curves."),
-        click.option(
-            "--beside", type=click.Path(path_type=Path, exists=True), help="Result of an earlier run: take over its other codecs."
-        ),
-        click.option(
-            "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Images worked on at a time, in processes."
-        ),
-        click.option("--limit", type=click.IntRange(min=1), help="Only the first images."),
-        click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True),
-    ):
-        command = option(command)
-    return command
-
-
-def _measure(
-    run: Callable[..., dict[str, Any]], report: Any, folder: Path, codecs: str, plot: Path | None, as_json: bool, **options: Any
-) -> None:
-    """Run such a bench, draw its curves where they are wanted, and print its result with its report module."""
-    try:
-        result = run(folder, [c for c in codecs.split(",") if c], log=partial(click.echo, err=True), **options)
+        result = measure.run(log=partial(click.echo, err=True), **options)
         if plot:
             report.draw(result, plot)
+        if plot_samples:
+            report.draw_samples(result, plot_samples)
     except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(result, indent=1) if as_json else report.markdown(result))
 
 
-@bench.command("lossy")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
-@click.option("--codecs", default="", help="Comma-separated; by default all that are installed.")
-@_curves
-def bench_lossy(folder: Path, **options: Any) -> None:
-    """PSNR and MS-SSIM against real bytes on the images of a folder."""
-    from ...bench.compare import lossy
-    from ...bench.reports import lossy as lossy_report
+ON_FOLDER = _options(
+    click.argument("folder", type=FOLDER, metavar="DIR"),
+    click.option("--codecs", "names", default="", callback=_names, help="Comma-separated; by default all that are installed."),
+    click.option("--threads", type=POSITIVE, default=2, show_default=True),
+    click.option("--limit", type=POSITIVE, help="Only the first images."),
+    JSON,
+)
+CURVES = _options(
+    ON_FOLDER,
+    click.option("-j", "--jobs", type=POSITIVE, default=1, show_default=True, help="Images worked on at a time, in processes."),
+    click.option("--beside", type=EXISTING, help="Result of an earlier run: take over its other codecs."),
+    click.option("--plot", type=PATH, help="Draw the curves."),
+)
 
-    _measure(lossy.run, lossy_report, folder, **options)
+
+@bench.command("lossless")
+@ON_FOLDER
+@click.option("--repeats", type=POSITIVE, default=3, show_default=True, help="Times are the median of so many runs.")
+@click.option("--ladder", is_flag=True, help="Also: what tiles, integers and the coder cost.")
+@click.option("--checkpoint", type=EXISTING, help="Float network for the ladder.")
+def bench_lossless(**options: Any) -> None:
+    """Real bytes, speed and memory on the images of a folder."""
+    _print("compare", "lossless", **options)
+
+
+@bench.command("lossy")
+@CURVES
+def bench_lossy(**options: Any) -> None:
+    """PSNR and MS-SSIM against real bytes on the images of a folder."""
+    _print("compare", "lossy", **options)
 
 
 @bench.command("anytime")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
-@click.option("-m", "--model", "models", multiple=True, default=("ordered",), show_default=True, help="Model of Presage; may be repeated.")
-@click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS).")
-@click.option("--codecs", default="", help="Comma-separated, `presage` for its models; by default all that are installed.")
-@_curves
-def bench_anytime(folder: Path, **options: Any) -> None:
+@CURVES
+@click.option("-m", "--model", "models", multiple=True, default=("ordered",), show_default=True, help="For `presage`; may be repeated.")
+@MODEL_PATH
+def bench_anytime(**options: Any) -> None:
     """PSNR and MS-SSIM of one file an image that is cut, on the images of a folder."""
-    from ...bench.compare import anytime
-    from ...bench.reports import anytime as anytime_report
-
-    _measure(anytime.run, anytime_report, folder, **options)
+    _print("compare", "anytime", **options)
 
 
 @bench.command("calls")
 @click.option("-m", "--model", required=True, help="Model or release, see `presage models`.")
-@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Pictures to decode: a folder, or a mosaic of square ones.")
-@click.option("--batches", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in a batch; one packed set each.")
+@click.option("--data", type=EXISTING, help="Pictures to decode: a folder, or a mosaic of square ones.")
+@click.option("--batches", type=POSITIVE, default=10, show_default=True)
+@click.option("--batch", type=POSITIVE, default=1, show_default=True, help="Images in a batch; one packed set each.")
 @click.option("--stochastic", is_flag=True, help="Make pixels white with the probability grey / 255 (seed 0).")
-@click.option(
-    "--slow-batches", type=click.IntRange(min=0), default=3, show_default=True, help="For rows with nearly a call a symbol; 0: without."
-)
+@click.option("--slow-batches", type=NATURAL, default=3, show_default=True, help="For rows with nearly a call a symbol; 0: without.")
 @click.option("--part", "parts", multiple=True, help="sampling, decoding, windows, precision, times or packed; by default all.")
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="For the packed file of all pictures.")
+@click.option("--threads", type=NATURAL, default=0, help="For the packed file of all pictures.")
 @click.option("--plot", type=PATH, help="Draw calls against evaluations and precision.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def bench_calls(model: str, data: Path | None, threads: int, plot: Path | None, as_json: bool, **options: Any) -> None:
+@JSON
+def bench_calls(**options: Any) -> None:
     """How often predictive decoding calls a model, for samples and for real pictures."""
-    from ...bench.papers import calls
-    from ...bench.reports import calls as calls_report
-    from ..settings import Settings
-
-    try:
-        result = calls.run(model, data, settings=Settings(threads=threads), log=partial(click.echo, err=True), **options)
-        if plot:
-            calls_report.draw(result, plot)
-    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(result, indent=1) if as_json else calls_report.markdown(result))
+    _print("papers", "calls", **options)
 
 
 @bench.command("codes")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="CHECKPOINTS")
-@click.option(
-    "--data", type=click.Path(path_type=Path, exists=True), multiple=True, required=True, help="Mosaic of test pictures; may be repeated."
-)
+@click.argument("folder", type=FOLDER, metavar="CHECKPOINTS")
+@click.option("--data", type=EXISTING, multiple=True, required=True, help="Mosaic of test pictures; may be repeated.")
 @click.option("-m", "--model", default="", help="Also time the exact sampler of this model, here or in CHECKPOINTS.")
 @click.option("--samples", type=click.IntRange(min=2), default=2000, show_default=True, help="Of each prior.")
-@click.option("--limit", type=click.IntRange(min=0), default=1000, show_default=True, help="Test pictures of the error curves; 0: all.")
-@click.option("--features", type=PATH, help="Weights of the feature distance; by default those in the repository.")
+@click.option("--limit", type=NATURAL, default=1000, show_default=True, help="Test pictures of the error curves; 0: all.")
+@click.option("--features", "weights", type=PATH, help="Weights of the feature distance; by default those in the repository.")
 @click.option("--part", "parts", multiple=True, help="curves, bits or samples; by default all.")
 @click.option("--plot", type=PATH, help="Draw importance and errors of the codes.")
 @click.option("--plot-samples", type=PATH, help="Draw feature distance and time of samples.")
-@click.option("--beside", type=click.Path(path_type=Path, exists=True), help="Result of an earlier run: measure only what it lacks.")
+@click.option("--beside", type=EXISTING, help="Result of an earlier run: measure only what it lacks.")
 @click.option("--grid", type=PATH, help="Draw samples at 25, 50, 75 and 100 % of the codes.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def bench_codes(
-    folder: Path,
-    features: Path | None,
-    plot: Path | None,
-    plot_samples: Path | None,
-    grid: Path | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
+@JSON
+def bench_codes(**options: Any) -> None:
     """How much ordered codes matter one by one, and what samples of a part of them are worth (CIFAR-10)."""
-    from ...bench.papers import codes
-    from ...bench.papers.features import RECORDED
-    from ...bench.reports import codes as codes_report
-
-    try:
-        result, grids = codes.run(folder=folder, weights=features or RECORDED, log=partial(click.echo, err=True), **options)
-        if plot:
-            codes_report.draw(result, plot)
-        if plot_samples:
-            codes_report.draw_samples(result, plot_samples)
-        if grid:
-            codes_report.grid(grids, grid)
-    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(result, indent=1) if as_json else codes_report.markdown(result))
+    _print("papers", "codes", **options)

@@ -165,7 +165,8 @@ class Transformer(nn.Module):
         table = round_inputs(table) if self.quantised else table
         return table.to(working_dtype(table.device))[chosen]
 
-    def _stream(self, x: Tensor) -> Tensor:
+    def stream(self, x: Tensor) -> Tensor:
+        """What is added to the residual stream, on its grid when quantised."""
         return round_to(x.float(), torch.exp2(self.stream_bits.float())) if self.quantised else x.float()
 
     def _tokens(self, segment: int, chosen: Sequence[Tensor], height: int, width: int) -> Tensor:
@@ -188,7 +189,7 @@ class Transformer(nn.Module):
             else:
                 seen = quarter.new_zeros((len(chosen[0]), h, w, c.taps * c.embedding))
             tokens.append(self.ins[layer](seen, quarter.expand(len(seen), -1, -1, -1), quantised=q))
-        return self._stream(torch.stack(tokens, 1))
+        return self.stream(torch.stack(tokens, 1))
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, T, h, w, heads * d) -> (B, h, w, heads, T, d)."""
@@ -219,10 +220,10 @@ class Transformer(nn.Module):
                 flat = [t.flatten(0, 2) for t in (queries, keys, values)]
                 seen = attend(flat[0], flat[1], flat[2], first, q, block.grids[2].bits)
                 seen = seen.unflatten(0, shape[:3]).permute(0, 4, 1, 2, 3, 5).flatten(-2).to(dtype)
-                stream = stream + self._stream(block.out(seen, quantised=q))
+                stream = stream + self.stream(block.out(seen, quantised=q))
                 x = block.second_grid(stream, q).to(dtype)
                 y = block.hidden_grid(block.mix.convolve(x, q), q).to(dtype)
-                stream = stream + self._stream(block.back(y, quantised=q))
+                stream = stream + self.stream(block.back(y, quantised=q))
             y = self.last_grid(stream, q).to(dtype)
             if c.shared:
                 logits.extend(self.outs[0](y, quantised=q).flatten(2, 3).float().unbind(1))
