@@ -19,7 +19,7 @@ check: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m presage.bench.results --check
+	$(VENV)/bin/python docs/results.py --check
 
 clean:
 	rm -rf $(VENV) build dist demo presage.egg-info

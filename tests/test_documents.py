@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+import results
 from conftest import HERE
 from PIL import Image
 
 import presage
-from presage.bench import results
 from presage.codec.cli.main import main
 
 ROOT = HERE.parent

@@ -1,4 +1,4 @@
-"""`python -m presage.bench.results [--check | --figures]`: the tables of README.md and docs/, made of bench/recorded.
+"""`python docs/results.py [--check | --figures]`: the tables of README.md and docs/, made of bench/recorded.
 
 In these pages a table stands between `<!-- results: begin NAME -->` and `<!-- results: end -->`; NAME is one of BLOCKS, `summary` where
 there is none. --check writes nothing and names the pages that are stale; --figures draws the figures of bench/recorded as well.
@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..models import catalogue
-from .compare.anytime_codecs import RATES
-from .reports import anytime, calls, codes, lossless, lossy
-from .reports.layout import bullets, nearest, number, relative, rows_of, threads
+from presage.bench.compare.anytime_codecs import RATES
+from presage.bench.reports import anytime, calls, codes, lossless, lossy
+from presage.bench.reports.layout import bullets, nearest, number, relative, rows_of, threads
+from presage.models import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "bench" / "recorded"
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str]) -> int:
             parser.error(f"{page}: {error}")
         if new != text:
             stale += 1
-            print(f"{page.relative_to(options.folder)}: {'stale; run python -m presage.bench.results' if options.check else 'written'}")
+            print(f"{page.relative_to(options.folder)}: {'stale; run python docs/results.py' if options.check else 'written'}")
             if not options.check:
                 page.write_text(new)
     if options.figures and not options.check:

@@ -1,4 +1,4 @@
-"""`python -m presage.bench.reports.picture PHOTO OUT [BPP]`: a piece of a photograph as codecs show it at one rate, side by side."""
+"""`python docs/picture.py PHOTO OUT [BPP]`: a piece of a photograph as codecs show it at one rate, side by side."""
 
 import sys
 from bisect import bisect_right
@@ -8,10 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import presage
-
-from ..compare.anytime_codecs import budget
-from ..compare.codecs import LOSSY, Pixels, pillow_decode
-from ..compare.common import psnr, read_pixels
+from presage.bench.compare.anytime_codecs import budget
+from presage.bench.compare.codecs import LOSSY, Pixels, pillow_decode
+from presage.bench.compare.common import psnr, read_pixels
 
 PEERS = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG"}
 WIDTH, HEIGHT, LABEL, GAP = 288, 320, 24, 6  # pixels
