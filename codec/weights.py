@@ -95,7 +95,7 @@ def _load(weights: catalogue.WeightsFile, settings: Settings) -> Loaded[Model]:
 @lru_cache(maxsize=4)
 def _model(path: Path, digest: bytes, kind: str, arithmetic: str | None, device: str) -> Model:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.numpy import load_file
 
     if kind not in _registered and kind in SHIPPED:
         room, name = SHIPPED[kind]

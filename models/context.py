@@ -14,25 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SLOPE = 2
-CHANNELS = 3
-PIXEL_BLOCK = (8, 4)  # wavefront steps, rows: 32 neighbouring pixels
-ERROR_BLOCK = (3, 2)  # where past errors are looked at: W NE WW N WWW NW
-PREDICTIONS = 6
-OUTSIDE = -2048  # value of a plane outside the tile; becomes 0 in the network's input
-TO_CODED = [1, 0, 2]  # RGB <-> the coded order G, R, B
-FRACTION = 8  # predictions are in 1/8 of a grey level
-SIGNED_LIMIT, ERROR_LIMIT = 640, 255 * 6
-HINT_LIMIT = 511  # of a residual that later channels are told of
-NEIGHBOURS, REMEMBERED = PIXEL_BLOCK[0] * PIXEL_BLOCK[1], ERROR_BLOCK[0] * ERROR_BLOCK[1]
-INPUTS = CHANNELS * (NEIGHBOURS + PREDICTIONS + REMEMBERED)
-HINTS = 2  # numbers that tell of an earlier channel's residual
-
-
-def offsets(block: tuple[int, int]) -> list[tuple[int, int]]:
-    """(dy, dx) of a block's cells in their order: oldest step first, top row first."""
-    steps, rows = block
-    return [(-k, SLOPE * k - d) for d in range(steps, 0, -1) for k in range(rows - 1, -1, -1)]
+from .units import (
+    ERROR_BLOCK,
+    ERROR_LIMIT,
+    FRACTION,
+    OUTSIDE,
+    PIXEL_BLOCK,
+    SIGNED_LIMIT,
+    offsets,
+)
 
 
 def compand(limit: int, knee: float) -> Tensor:

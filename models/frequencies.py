@@ -18,17 +18,24 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .logistic import LOGIT_RANGE, OFFSET_UNIT, SCALE_RANGE
-
-PLACE = 32  # units of a grey level in offsets and centres
-LEVEL = 32  # units of a natural logarithm in scales and logits
-STEPS = 256  # table entries of the sigmoid for a unit of its argument
-REACH = 16  # the sigmoid's table covers -REACH..REACH
-SCALE_LOW, SCALE_HIGH = (round(v * LEVEL) for v in SCALE_RANGE)
-LOGIT_LIMIT = round(LOGIT_RANGE * LEVEL)
-OFFSET_LIMIT = 4095  # keeps every product of a distance and an inverse scale below 2^31
-INVERSE_BITS = 8
-SIGMOID_BITS, SHARE_BITS, WEIGHT_BITS = 16, 12, 23  # K <= 7 keeps sums below 2^31, weights below 2^24
+from .units import (
+    CATEGORY_BITS,
+    DEEPEST,
+    INVERSE_BITS,
+    LEVEL,
+    LOGIT_LIMIT,
+    LOGIT_UNIT,
+    OFFSET_LIMIT,
+    OFFSET_UNIT,
+    PLACE,
+    REACH,
+    SCALE_HIGH,
+    SCALE_LOW,
+    SHARE_BITS,
+    SIGMOID_BITS,
+    SPARE_BITS,
+    STEPS,
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Distribution:
             c = self.cumulative((self.tables.edges + 16 * above) * PLACE - PLACE // 2)
             c[0].masked_fill_(above == 0, 0)
             torch.where(above == 15, total, c[16], out=c[16])
-        c.bitwise_right_shift_(SIGMOID_BITS + SHARE_BITS + 3 - WEIGHT_BITS)
+        c.bitwise_right_shift_(SPARE_BITS)
         weights = torch.empty((c.shape[1], 16), dtype=torch.float32, device=c.device)
         return weights.copy_((c[1:] - c[:-1]).add_(1).t())
 
@@ -163,12 +170,7 @@ class Mixtures(Quantiles):
         edges = (symbols.t() * (step * PLACE) - step * PLACE // 2).int()
         total = self.distribution.share.sum(0, dtype=torch.int32) << SIGMOID_BITS
         weight = torch.where(symbols.t() <= 0, 0, torch.where(symbols.t() >= self.levels, total, self.distribution.cumulative(edges)))
-        return (weight >> (SIGMOID_BITS + SHARE_BITS + 3 - WEIGHT_BITS)).t().long()
-
-
-CATEGORY_BITS = 16  # of the largest weight of a category
-LOGIT_UNIT = 64  # logits of categories count 1 / LOGIT_UNIT
-DEEPEST = 16 * LOGIT_UNIT  # logits that are further below the largest get no weight but the one quantile
+        return (weight >> (SPARE_BITS)).t().long()
 
 
 def category_table() -> Tensor:

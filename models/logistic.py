@@ -7,9 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-OFFSET_UNIT = 4.0  # grey levels a unit of the network's output
-SCALE_RANGE = (-3.0, 4.5)  # natural logarithm of a logistic's scale in grey levels
-LOGIT_RANGE = 8.0
+from .units import LOGIT_RANGE, OFFSET_UNIT, SCALE_RANGE
 
 
 def initial_bias(mixtures: int) -> Tensor:

@@ -11,18 +11,23 @@ How a model's symbols are coded (`coding`):
 - `layers`: the ordered codes of a `Layered` model, all patches' first codes, then the second ones, in chunks that may be cut anywhere.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from .frequencies import Quantiles
-from .windows import Window
+from .integer import Tensors
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .frequencies import Quantiles
 
 Pixels = NDArray[np.uint8]
 """Grey levels (..., height, width, 1 or 3)."""
@@ -30,8 +35,13 @@ Symbols = NDArray[np.uint8]
 """(..., height, width, channels)"""
 Size = tuple[int, int]
 """(height, width)"""
+Window = tuple[int, int, int, int]
+"""(top, bottom, left, right)"""
 Way = Literal["tiles", "groups", "layers"]
 """How a model's symbols are coded, see above."""
+Places = NDArray[np.int64]
+Nibbles = NDArray[Any]
+"""Integers: the symbols of a turn."""
 Features = NDArray[Any]
 """What is quantised: float32 (B, h, w, channels), or categories as they are."""
 
@@ -51,36 +61,38 @@ class Turn:
 
     channel: of the symbols; of ordered codes the layer. half: which nibble of the symbol, 0 the high one, 1 the low one; of codes 0.
     at: where the symbols are (n): row by row in tiles of the walk's largest size, one after another; of codes the row in the layer.
-    parts: which of the n belong to each stream; what belongs to none is ignored. share: of the walk that is done, 0..1.
+    bounds: (streams, 2), which of the n belong to each stream, first and past-the-last; what belongs to none is ignored. share: of the
+    walk that is done, 0..1.
     steps: of the wavefront at which the symbols are (n), where they are known beforehand and asked for many steps at a time. In a
     stream they stand in the order (step, channel, half, place in the turn).
     """
 
     channel: int
     half: int
-    at: Tensor
-    parts: Sequence[slice]
+    at: Places
+    bounds: Places
     share: float
     steps: NDArray[np.int64] | None = None
 
 
-Code = Callable[[Turn, Tensor], Tensor]
-"""Integer weights (n, entries) of the symbols at a turn -> the symbols (n); of codes fewer than n end the walk."""
+Code = Callable[[Turn, NDArray[np.float32]], Nibbles]
+"""Integer weights (n, entries) of the symbols at a turn -> the symbols (n), of any integer type; of codes fewer than n end the walk."""
 
 
 class Known:
     """The code that answers with known symbols: the nibbles of tiles (height, width, channels) each."""
 
-    def __init__(self, tiles: Sequence[Symbols], device: torch.device) -> None:
+    def __init__(self, tiles: Sequence[Symbols]) -> None:
         height, width = (max(tile.shape[i] for tile in tiles) for i in (0, 1))
         padded = np.zeros((len(tiles), height, width, tiles[0].shape[2]), np.uint8)
         for i, tile in enumerate(tiles):
             padded[i, : tile.shape[0], : tile.shape[1]] = tile
-        self.symbols = torch.from_numpy(padded).to(device).flatten(0, 2)
+        self.symbols = padded.reshape(-1, padded.shape[3])
 
-    def __call__(self, turn: Turn, weights: Tensor) -> Tensor:
-        symbols = self.symbols[turn.at, turn.channel]
-        return (symbols >> 4 if turn.half == 0 else symbols & 15).int()
+    def __call__(self, turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
+        symbols = self.symbols[turn.at, turn.channel].astype(np.int32)
+        nibbles: Nibbles = symbols >> 4 if turn.half == 0 else symbols & 15
+        return nibbles
 
 
 class Model(Protocol):
@@ -95,7 +107,6 @@ class Model(Protocol):
     colour: bool
     grey_levels: int
     stride: int
-    device: torch.device
 
     def size(self, height: int, width: int) -> Size:
         """Height and width of the map of a picture."""
@@ -106,7 +117,7 @@ class Model(Protocol):
     def synthesise(self, received: Any, window: Window) -> Pixels:
         """The pixels (B, stride * rows, stride * columns, 1 or 3) of a window of the map, of what `dequantise` gives."""
 
-    def predictor(self, quality: int) -> "Predictable | None":
+    def predictor(self, quality: int) -> Predictable | None:
         """What predicts the symbols of the map at any of its places, if the model can."""
 
 
@@ -191,10 +202,10 @@ class Predictable(Protocol):
     def steps(self, height: int, width: int) -> Tensor:
         """The step of every pixel in coding order, ascending."""
 
-    def evaluator(self, sizes: Sequence[Size]) -> "Evaluator":
+    def evaluator(self, sizes: Sequence[Size]) -> Evaluator:
         """For images whose symbols have these sizes."""
 
-    def forecasts(self, kind: str, evaluator: Any) -> "Forecasts":
+    def forecasts(self, kind: str, evaluator: Any) -> Forecasts:
         """A learned module over an evaluator's maps. Raises ValueError if there is none of that kind."""
 
 
@@ -250,7 +261,7 @@ class Lossless:
     channels = depth = 3
     blank = 128
     slope = 0
-    device = torch.device("cpu")
+    device: Any = "cpu"
 
     def size(self, height: int, width: int) -> Size:
         return height, width
@@ -284,14 +295,18 @@ class Lossless:
         return height, width
 
     def order(self, height: int, width: int) -> Tensor:
+        import torch
+
         return torch.arange(height * width)
 
     def steps(self, height: int, width: int) -> Tensor:
+        import torch
+
         return torch.zeros(height * width, dtype=torch.int64)
 
     def forecasts(self, kind: str, evaluator: Any) -> Forecasts:
         raise ValueError(f"this model has no forecasting module {kind!r}; there are none")
 
 
-Factory = Callable[[Mapping[str, Tensor], str | None, str], Model]
-"""(tensors of a weights file, arithmetic, device) -> model. Raises ValueError for tensors that are not exact."""
+Factory = Callable[[Tensors, str | None, str], Model]
+"""(arrays of a weights file, arithmetic, device) -> model. Raises ValueError for arrays that are not exact."""

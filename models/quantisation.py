@@ -96,7 +96,7 @@ def integer_layer(layer: Linear, output_bits: Tensor) -> IntLinear:
     bias = (layer.bias.detach().cpu().double() * torch.exp2(exponent.double())).round() + half
     if int(shift.min()) < 0:
         raise ValueError("a layer's weights are too large for the precision of its outputs")
-    return IntLinear(layer.integers().detach().cpu().to(torch.int8), bias.to(torch.int32), shift)
+    return IntLinear(layer.integers().detach().cpu().to(torch.int8).numpy(), bias.to(torch.int32).numpy(), shift.numpy())
 
 
 class FakeQuantiser(nn.Module):

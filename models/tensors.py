@@ -3,15 +3,17 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from . import context, frequencies
-from .integer import IntLinear
+from .integer import IntLinear, Tensors
 
 SMALL_FROM = 4096  # numbers in a convolution from which it is stored as int8
+Value = TypeVar("Value")
 
 
 def settings_tensor(config: Any) -> Tensor:
@@ -19,16 +21,21 @@ def settings_tensor(config: Any) -> Tensor:
     return torch.frombuffer(bytearray(json.dumps(dataclasses.asdict(config)).encode()), dtype=torch.uint8)
 
 
-def read_settings(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The inverse, of the tensors of a weights file."""
-    settings: dict[str, Any] = json.loads(bytes(tensors["config"].cpu().numpy()))
+def read_settings(tensors: Tensors) -> dict[str, Any]:
+    """The inverse, of the arrays of a weights file."""
+    settings: dict[str, Any] = json.loads(np.asarray(tensors["config"]).tobytes())
     return settings
+
+
+def on_device(tensors: Tensors, device: torch.device) -> dict[str, Tensor]:
+    """The arrays of a weights file as torch's tensors."""
+    return {name: torch.as_tensor(array).to(device) for name, array in tensors.items()}
 
 
 def layer_tensors(layers: Mapping[str, IntLinear]) -> dict[str, Tensor]:
     """Integer layers as NAME.weight, NAME.bias, NAME.shift and, with a skip connection, NAME.skip."""
     parts = {f"{name}.{part}": getattr(layer, part) for name, layer in layers.items() for part in ("weight", "bias", "shift", "skip")}
-    return {name: tensor for name, tensor in parts.items() if tensor is not None}
+    return {name: torch.from_numpy(array) for name, array in parts.items() if array is not None}
 
 
 def context_tables() -> dict[str, Tensor]:
@@ -70,6 +77,6 @@ def large_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part_of(tensors: Mapping[str, Value], prefix: str) -> dict[str, Value]:
     """The tensors whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Window = tuple[int, int, int, int]
-"""(top, bottom, left, right)"""
+from .model import Window
+
 SIDE = 64  # places along the side of a window
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from conftest import noise
 
-from presage.codec.coders.turns import Record
-from presage.models import context
+from presage.models import units
 from presage.models.model import Span
 from presage.models.photo import network as photo
 
@@ -19,8 +18,8 @@ def record(network, pixels):
 
     def spy(turn, weights):
         y, x = divmod(int(turn.at[0]), W)
-        step = x + context.SLOPE * y
-        seen[step, turn.channel, turn.half] = weights.reshape(len(pixels), -1, 16).numpy().copy()
+        step = x + units.SLOPE * y
+        seen[step, turn.channel, turn.half] = weights.reshape(len(pixels), -1, 16).copy()
         return answers(turn, weights)
 
     network.walk([(H, W)] * len(pixels), [Span.FULL] * 3, 0, spy)
@@ -32,13 +31,13 @@ def test_changing_a_symbol_changes_no_equal_or_earlier_weight(network) -> None:
     places = [(y, x, c) for y in range(H) for x in range(W) for c in range(3)]
     variants = np.repeat(base[None], len(places) + 1, axis=0)
     for i, (y, x, c) in enumerate(places, 1):
-        variants[i, y, x, context.TO_CODED[c]] ^= 0xFF
+        variants[i, y, x, units.TO_CODED[c]] ^= 0xFF
     seen = record(network, variants)
     later = 0
     for i, (y, x, c) in enumerate(places, 1):
-        step = x + context.SLOPE * y
+        step = x + units.SLOPE * y
         for (s, channel, half), weights in seen.items():
-            rows = np.arange(max(0, -(-(s - W + 1) // context.SLOPE)), max(0, -(-(s - W + 1) // context.SLOPE)) + weights.shape[1])
+            rows = np.arange(max(0, -(-(s - W + 1) // units.SLOPE)), max(0, -(-(s - W + 1) // units.SLOPE)) + weights.shape[1])
             earlier = (s, channel, half) <= (step, c, 0) if s <= step else False
             for row, (before, after) in zip(rows, zip(weights[0], weights[i], strict=True), strict=True):
                 same_pixel = s == step and row == y
@@ -63,9 +62,9 @@ def test_no_gradient_from_later_pixels() -> None:
     changed[0, 3, 4] = 255 - changed[0, 3, 4]
     with torch.no_grad():
         before, after = network(pixels)[:, 0], network(changed)[:, 0]
-    step = torch.arange(W)[None] + context.SLOPE * torch.arange(H)[:, None]
+    step = torch.arange(W)[None] + units.SLOPE * torch.arange(H)[:, None]
     same = (before == after).all(0)
-    mask = step <= 4 + context.SLOPE * 3
+    mask = step <= 4 + units.SLOPE * 3
     mask[3, 4] = False
     assert bool(same[mask].all())
     assert not bool(same.all())
@@ -92,10 +91,16 @@ def test_float_network_is_the_integer_one() -> None:
 
 def ideal_bits(network, pixels) -> float:
     """Code length of the integer frequencies, bits a symbol."""
-    coder = Record(network.answers(list(pixels)), len(pixels))
-    network.walk([tile.shape[:2] for tile in pixels], [Span.FULL] * 3, 0, coder)
+    answers = network.answers(list(pixels))
     total = 0.0
-    for nibbles, weights in zip(coder._nibbles, coder._weights, strict=True):
-        n, w = np.concatenate(nibbles), np.concatenate(weights).astype(np.float64)
-        total -= np.log2(w[np.arange(len(n)), n] / w.sum(1)).sum()
+
+    def count(turn, weights):
+        nonlocal total
+        nibbles = answers(turn, weights)
+        for first, last in turn.bounds.tolist():
+            n, w = nibbles[first:last], weights[first:last].astype(np.float64)
+            total -= np.log2(w[np.arange(len(n)), n] / w.sum(1)).sum()
+        return nibbles
+
+    network.walk([tile.shape[:2] for tile in pixels], [Span.FULL] * 3, 0, count)
     return total / pixels.size

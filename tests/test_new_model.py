@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import presage
 from presage.codec import weights
 from presage.codec.cli.main import main
 from presage.models.frequencies import Categories, Quantiles, category_table
+from presage.models.integer import Tensors
 from presage.models.model import Lossless, Size
 
 # ------------------------------------------------------------------------------------------------------------ the model
@@ -55,8 +56,8 @@ class Histogram:
 class Order0(Lossless):
     """`logits`: int32 (3, 256), in 1/64 nat."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
-        self.logits = tensors["logits"]
+    def __init__(self, tensors: Tensors, arithmetic: str | None = None, device: str = "cpu") -> None:
+        self.logits = torch.from_numpy(tensors["logits"])
 
     def evaluator(self, sizes: Sequence[Size]) -> Histogram:
         return Histogram(self.logits, sizes)

@@ -276,5 +276,5 @@ def _size(codes: Codes, weights: NDArray[np.float32]) -> int:
     writer = Writer()
     for layer, chosen in enumerate(codes):
         for part in chosen.split(4096):
-            writer.add(part, torch.from_numpy(weights[layer]).expand(len(part), -1))
+            writer.add(part.cpu().numpy(), np.broadcast_to(weights[layer], (len(part), weights.shape[1])))
     return len(writer.finish())

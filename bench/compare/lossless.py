@@ -26,9 +26,10 @@ from ...codec.coders import ans
 from ...codec.format import container
 from ...codec.settings import Settings
 from ...codec.weights import load
-from ...models.frequencies import Distribution
+from ...models.kernels import mixtures, products
+from ...models.kernels import photo as contexts
 from ...models.photo import network as photo
-from ...models.photo.exact import ExactPhoto, Wavefront
+from ...models.photo.exact import ExactPhoto
 from . import memory
 from .codecs import LOSSLESS, Codec, Pixels, choose, recorded_flif
 from .common import Log, machine, read_pixels, rgb_files, timed
@@ -38,12 +39,10 @@ WARM_UP_SIDE = 64
 SLOW = 5.0  # seconds
 PORTABLE = "float32"
 PARTS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("network products", ExactPhoto, ("sums",)),
-    ("activations", ExactPhoto, ("layer", "activation")),
-    ("features and context", Wavefront, ("__init__", "start", "put", "finish")),
-    ("distributions", Wavefront, ("distribution",)),
-    ("distributions", Distribution, ("nibble",)),
-    ("entropy coder", ans.AnsDecoder, ("__init__", "decode")),
+    ("network", products, ("sums", "activations")),
+    ("contexts", contexts, ("look", "tell", "centre", "put", "cell_input", "remember")),
+    ("distributions", mixtures, ("nibbles",)),
+    ("entropy coder", ans.CompiledDecoder, ("__init__", "decode")),
 )
 """Part, and the functions whose own time, without that of others in this list, it is."""
 WHOLE_PIXELS = 1 << 19  # an image of more is not given to the float network in one piece
@@ -163,7 +162,7 @@ def _presage_only(path: Path, threads: int, repeats: int) -> dict[str, Any]:
     seconds = median(timed(portable)[1] for _ in range(repeats))
     return {
         "model": presage.info(data).get("model"),
-        "arithmetic": cast(ExactPhoto, load(api.DEFAULT_MODEL, Settings()).model).back_end.name,
+        "arithmetic": cast(ExactPhoto, load(api.DEFAULT_MODEL, Settings()).model).network.arithmetic,
         "first_image": path.name,
         "portable_float32": {"decode_s": seconds, "decode_mb_s": pixels.size / 1e6 / seconds},
         "time": where_time_goes(data),
@@ -251,20 +250,24 @@ def coded_bits(pixels: Pixels) -> tuple[float, int, int]:
     Done in this process alone, where the counting can be seen.
     """
     ideal: list[float] = []
-    streams: list[int] = []
-    encode = ans.encode
+    sizes: list[int] = []
+    add, streams = ans.Encoder.add, ans.Encoder.streams
 
-    def counting(nibbles: ans.Nibbles, weights: ans.Weights) -> bytes:
-        exact = weights.astype(np.float64)
-        chosen = np.take_along_axis(exact, nibbles[:, None].astype(np.int64), 1)[:, 0]
-        ideal.append(float(np.log2(exact.sum(1) / chosen).sum()))
-        stream = encode(nibbles, weights)
-        streams.append(8 * len(stream))
-        return stream
+    def counting(self: ans.Encoder, nibbles: ans.Nibbles, weights: ans.Weights, bounds: ans.Bounds, *keys: Any) -> None:
+        for first, last in bounds.tolist():
+            exact = weights[first:last].astype(np.float64)
+            chosen = np.take_along_axis(exact, nibbles[first:last, None].astype(np.int64), 1)[:, 0]
+            ideal.append(float(np.log2(exact.sum(1) / chosen).sum()))
+        add(self, nibbles, weights, bounds, *keys)
 
-    with patch.object(ans, "encode", counting):
+    def measured(self: ans.Encoder) -> list[bytes]:
+        written = streams(self)
+        sizes.append(8 * sum(map(len, written)))
+        return written
+
+    with patch.object(ans.Encoder, "add", counting), patch.object(ans.Encoder, "streams", measured):
         size = len(presage.encode(pixels, threads=1))
-    return sum(ideal), sum(streams), 8 * size
+    return sum(ideal), sum(sizes), 8 * size
 
 
 def bits_ladder(files: Sequence[Path], network: photo.Photo | None, threads: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from .work import Work
 
 PATH = click.Path(path_type=Path)
 FORCE = click.option("-f", "--force", is_flag=True, help="Replace existing files.")
+ARITHMETICS = ["int16", "int8", "onednn", "float32", "float64"]
 Command = Callable[..., Any]
 
 
@@ -45,7 +46,11 @@ def common(command: Command) -> Command:
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input."),
         click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr."),
         click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS)."),
-        click.option("--arithmetic", type=click.Choice(["int8", "float32", "float64"]), help="Who multiplies; the result is the same."),
+        click.option(
+            "--arithmetic",
+            type=click.Choice(ARITHMETICS),
+            help="Who multiplies; the result is the same.",
+        ),
         click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
         click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0: one for each processor."),
     )

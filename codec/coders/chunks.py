@@ -1,10 +1,9 @@
 """Ordered codes <-> chunks: range coders of a known size each, so that a file that is cut anywhere decodes to the whole ones."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from ...models.model import Nibbles
 from ..errors import DamagedFile
 from ..format import container
 from . import ans as entropy
@@ -22,10 +21,10 @@ class Writer:
         self._chunks: list[bytes] = []
         self.counts: list[int] = []  # codes of every chunk
 
-    def add(self, codes: Tensor, weights: Tensor) -> None:
+    def add(self, codes: Nibbles, weights: NDArray[np.float32]) -> None:
         """Codes (n) with their weights (n, entries)."""
-        self._codes.append(codes.to(torch.int32).cpu().numpy())
-        self._weights.append(weights.cpu().numpy())
+        self._codes.append(codes.astype(np.int32))
+        self._weights.append(weights)
         self._waiting += float(_bits(self._codes[-1], self._weights[-1]).sum())
         if self._waiting > 32 * container.CHUNK_WORDS.stop:
             self._pack(last=False)
@@ -81,15 +80,14 @@ class Reader:
         self.damaged = False
         self.counts: list[int] = []  # codes of every chunk that was read
 
-    def read(self, weights: Tensor) -> Tensor:
+    def read(self, weights: NDArray[np.float32]) -> NDArray[np.int64]:
         """The next codes, int64, given their weights (n, entries); fewer than n at the end of what is there."""
-        table = weights.cpu().numpy()
         parts: list[NDArray[np.int32]] = []
         at = 0
-        while at < len(table) and (self._left or self._open()):
-            count = min(self._left, len(table) - at)
+        while at < len(weights) and (self._left or self._open()):
+            count = min(self._left, len(weights) - at)
             try:
-                parts.append(self._decoder.decode(table[at : at + count]))
+                parts.append(self._decoder.decode(weights[at : at + count]))
             except DamagedFile:
                 if not self._recovering:
                     raise
@@ -98,7 +96,7 @@ class Reader:
             at += count
             self._left -= count
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
-        return torch.from_numpy(codes.astype(np.int64)).to(weights.device)
+        return codes.astype(np.int64)
 
     def _open(self) -> bool:
         """Go on to the next chunk that has codes; whether there is one."""

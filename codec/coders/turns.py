@@ -7,48 +7,33 @@ import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ...models.model import Code, Turn
+from ...models.model import Code, Nibbles, Turn
 from ..errors import DamagedFile
 from ..settings import Progress
 from . import ans
 
 ORDER = 1 << 16  # more than twice the channels of a symbol
+Weights = NDArray[np.float32]
 
 
 class Record:
-    """Knows the symbols, and remembers them with their weights, because a stack is written from its end."""
+    """Knows the symbols, and remembers them with their weights."""
 
     def __init__(self, answers: Code, streams: int) -> None:
         self._answers = answers
-        self._nibbles: list[list[ans.Nibbles]] = [[] for _ in range(streams)]
-        self._weights: list[list[ans.Weights]] = [[] for _ in range(streams)]
-        self._keys: list[list[NDArray[np.int64]]] = [[] for _ in range(streams)]
+        self._encoder = ans.encoder(streams)
 
-    def __call__(self, turn: Turn, weights: Tensor) -> Tensor:
-        symbols = self._answers(turn, weights)
-        nibbles, table = symbols.cpu().numpy(), weights.cpu().numpy()
-        for i, part in enumerate(turn.parts):
-            if part.stop > part.start:
-                self._nibbles[i].append(nibbles[part])
-                self._weights[i].append(table[part])
-                if turn.steps is not None:
-                    self._keys[i].append(turn.steps[part] * ORDER + 2 * turn.channel + turn.half)
-        return symbols
+    def __call__(self, turn: Turn, weights: Weights) -> Nibbles:
+        nibbles = self._answers(turn, weights)
+        keys = None if turn.steps is None else turn.steps * ORDER + 2 * turn.channel + turn.half
+        self._encoder.add(nibbles, weights, turn.bounds, keys)
+        return nibbles
 
     def streams(self) -> list[bytes]:
         """The ANS streams of what was recorded; empty where nothing was."""
-        return [self._stream(i) if nibbles else b"" for i, nibbles in enumerate(self._nibbles)]
-
-    def _stream(self, i: int) -> bytes:
-        nibbles, weights = np.concatenate(self._nibbles[i]), np.concatenate(self._weights[i])
-        if self._keys[i]:
-            order = np.argsort(np.concatenate(self._keys[i]), kind="stable")
-            nibbles, weights = nibbles[order], weights[order]
-        return ans.encode(nibbles, weights)
+        return self._encoder.streams()
 
 
 class Pull:
@@ -56,19 +41,14 @@ class Pull:
 
     def __init__(self, streams: Iterable[bytes]) -> None:
         """Raises DamagedFile for bytes that cannot be a stream."""
-        self._coders = [ans.AnsDecoder(stream) for stream in streams]
+        self._decoder = ans.decoder(streams)
 
-    def __call__(self, turn: Turn, weights: Tensor) -> Tensor:
-        table = weights.cpu().numpy()
-        nibbles = np.zeros(len(table), np.int32)
-        for coder, part in zip(self._coders, turn.parts, strict=True):
-            if part.stop > part.start:
-                nibbles[part] = coder.decode(table[part])
-        return torch.from_numpy(nibbles).to(weights.device)
+    def __call__(self, turn: Turn, weights: Weights) -> Nibbles:
+        return self._decoder.decode(weights, turn.bounds)
 
     def check(self) -> None:
         """Raises DamagedFile if not exactly everything was pulled."""
-        if not all(coder.finished for coder in self._coders):
+        if not self._decoder.finished:
             raise DamagedFile("a tile's stream does not end where its symbols do")
 
 
@@ -79,21 +59,22 @@ class Draw:
         self._generators = [np.random.Generator(np.random.Philox(key=[seed, image])) for image in images]
         self._deadline = deadline
 
-    def __call__(self, turn: Turn, weights: Tensor) -> Tensor:
+    def __call__(self, turn: Turn, weights: Weights) -> Nibbles:
         if self._deadline is not None and time.monotonic() > self._deadline:
-            return torch.empty(0, dtype=torch.int64, device=weights.device)
+            return np.empty(0, np.int64)
         bits = np.zeros(len(weights), np.int64)
-        for generator, part in zip(self._generators, turn.parts, strict=True):
-            if part.stop > part.start:
-                bits[part] = generator.integers(1 << 32, size=part.stop - part.start, dtype=np.int64)
-        below = weights.long().cumsum(1)
-        return (below <= (torch.from_numpy(bits).to(weights.device) * below[:, -1] >> 32).unsqueeze(1)).sum(1)
+        for generator, (first, last) in zip(self._generators, turn.bounds.tolist(), strict=True):
+            if last > first:
+                bits[first:last] = generator.integers(1 << 32, size=last - first, dtype=np.int64)
+        below = weights.astype(np.int64).cumsum(1)
+        symbols: Nibbles = (below <= (bits * below[:, -1] >> 32)[:, None]).sum(1)
+        return symbols
 
 
 def watched(code: Code, progress: Progress) -> Code:
     """The same code, reporting how far the walk is."""
 
-    def report(turn: Turn, weights: Tensor) -> Tensor:
+    def report(turn: Turn, weights: Weights) -> Nibbles:
         symbols = code(turn, weights)
         progress(turn.share)
         return symbols

@@ -35,7 +35,7 @@ def intervals(model: Predictable, tiles: Sequence[Symbols], precision: int) -> l
     sizes = [s.shape[:2] for s in symbols]
     front = model.evaluator(sizes)
     rows = torch.cat(list(front.pixels))
-    ordered = [torch.from_numpy(s.reshape(-1, model.depth))[model.order(*size)] for s, size in zip(symbols, sizes, strict=True)]
+    ordered = [torch.tensor(s.reshape(-1, model.depth))[model.order(*size)] for s, size in zip(symbols, sizes, strict=True)]
     known = torch.cat(ordered).to(model.device)
     front.put(rows, known, watch=False)
     front.evaluate(rows)

@@ -10,10 +10,12 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ...models.model import Layered, Pixels, Turn
+from ...models.model import Layered, Nibbles, Pixels, Turn
 from ..coders.chunks import Reader, Writer
 from ..coders.turns import watched
 from ..errors import DamagedFile
@@ -42,12 +44,12 @@ class LayeredEncoding(Encoding):
         self.map_size = model.size(*self.size)
         answers, writer = model.answers(self.features), Writer()
 
-        def record(turn: Turn, weights: Tensor) -> Tensor:
+        def record(turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
             codes = answers(turn, weights)
             writer.add(codes, weights)
             return codes
 
-        with working(settings.workers):
+        with working():
             self.codes = model.walk(1, *self.map_size, len(model.sides), watched(record, settings.progress))
         sections = container.pack_layers(model.sides) | {Tag.CODES: writer.finish()}
         self._file = self.write(Coding.ORDERED, _crc(self.codes), 0, sections)
@@ -60,7 +62,7 @@ class LayeredEncoding(Encoding):
         return self._file[: self._stream.end(quality)]
 
     def received(self, quality: int) -> Any:
-        with working(self.settings.workers):
+        with working():
             return self.model.dequantise(_first(self.codes, sum(self._counts[:quality])), *self.map_size)
 
 
@@ -102,10 +104,10 @@ def read_codes(reading: Reading, model: Layered, layers: int | None) -> tuple[Co
     count = len(model.sides)
     wanted = count if layers is None else min(layers, count)
 
-    def pull(turn: Turn, weights: Tensor) -> Tensor:
+    def pull(turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
         return reader.read(weights)
 
-    with working(settings.workers):
+    with working():
         codes = model.walk(1, *map_size, wanted, watched(pull, settings.progress))
     settings.progress(1.0)
     if wanted == count:
@@ -124,7 +126,7 @@ def read_codes(reading: Reading, model: Layered, layers: int | None) -> tuple[Co
 def pixels_of(reading: Reading, model: Layered, codes: Codes) -> Pixels:
     """The picture (height, width, 3) of the first layers' codes, and perhaps a part of the last one's."""
     map_size = model.size(*reading.size)
-    with working(reading.settings.workers):
+    with working():
         received = model.dequantise(codes, *map_size)
     pixels: Pixels = transforms.synthesise(model, received, map_size, reading.size, reading.settings)[0]
     return pixels

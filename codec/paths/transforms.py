@@ -6,8 +6,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.model import Features, Model, Pixels, Size, Symbols
-from ...models.windows import Window, windows
+from ...models.model import Features, Model, Pixels, Size, Symbols, Window
+from ...models.windows import windows
 from ..parallel import spread
 from ..settings import Progress, Settings, quiet
 

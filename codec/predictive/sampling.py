@@ -161,7 +161,7 @@ def _draw_layers(
     map_size = model.size(*size)
     deadline = None if seconds is None else time.monotonic() + seconds
     code = watched(Draw(seed, range(count), deadline), settings.progress)
-    with working(settings.workers):
+    with working():
         codes = model.walk(count, *map_size, len(model.sides) if layers is None else min(layers, len(model.sides)), code)
         whole = [c for c, n in zip(codes, model.counts(*map_size), strict=False) if len(c) == count * n]
         received = model.dequantise(whole, *map_size, count)

@@ -5,9 +5,8 @@ decoder's pixels come after the entropy coder; large pictures go through it wind
 wide as the network's reach, so that windows leave no seams.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,11 +16,12 @@ from torch import Tensor
 
 from ..autoencoder import grey_levels, receptive_field
 from ..frequencies import Mixtures
-from ..model import Code, Known, Pixels, Size, Span, Symbols, Turn, Way
+from ..integer import Tensors
+from ..model import Code, Known, Pixels, Size, Span, Symbols, Turn, Way, Window
 from ..pixelcnn.evaluator import Evaluator
 from ..pixelcnn.exact import ExactPixelCNN
-from ..tensors import part_of, read_settings
-from ..windows import Window, around, padded
+from ..tensors import on_device, part_of, read_settings
+from ..windows import around, padded
 from .network import QUALITIES, ZERO, Config, Transforms
 
 Features = NDArray[np.float32]
@@ -42,13 +42,13 @@ class ExactLatent:
     colour = True
     grey_levels = 256
 
-    def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
+    def __init__(self, tensors: Tensors, arithmetic: str | None = None, device: str = "cpu") -> None:
         """Raises ValueError if a sum of the prior could leave the exact range."""
         self.config = Config(**read_settings(tensors))
         self.prior = ExactPixelCNN(part_of(tensors, "prior."), arithmetic, device)
         self.device = self.prior.device
         self.transforms = Transforms(self.config).eval()
-        weights = {k: v.float().to(self.device) for k, v in part_of(tensors, "transforms.").items()}
+        weights = {k: v.float() for k, v in on_device(part_of(tensors, "transforms."), self.device).items()}
         self.transforms.load_state_dict(weights, assign=True)
         self.transforms.requires_grad_(False)
         self.stride, self.channels, self.blank = self.config.side, self.config.channels, self.prior.config.zero
@@ -67,7 +67,7 @@ class ExactLatent:
         return -(-height // side), -(-width // side)
 
     def answers(self, tiles: Sequence[Symbols]) -> Known:
-        return Known(tiles, self.device)
+        return Known(tiles)
 
     def spans(self, tiles: Sequence[Symbols]) -> list[Span]:
         low = np.min([tile.min((0, 1)) for tile in tiles], axis=0)
@@ -89,21 +89,22 @@ class ExactLatent:
         for i, size in enumerate(sizes if known else []):
             assert known is not None
             front = prior.evaluator([size])
-            front.put(front.pixels[0], known.symbols[at[i]], watch=False)
+            front.put(front.pixels[0], torch.from_numpy(known.symbols).to(self.device)[at[i]], watch=False)
             for rows, here, step in zip(*(t.split(CHUNK) for t in (front.pixels[0], at[i], steps[i])), strict=True):
-                parts = [slice(0, len(here) * (j == i)) for j in range(len(sizes))]
-                turn = partial(Turn, at=here, parts=parts, share=(i + 1) / len(sizes), steps=step.numpy())
+                bounds = np.zeros((len(sizes), 2), np.int64)
+                bounds[i, 1] = len(here)
+                turn = partial(Turn, at=here.numpy(), bounds=bounds, share=(i + 1) / len(sizes), steps=step.numpy())
                 tiles[here] = self._visit(front, rows, spans, code, turn)
         if known is None:
             front = prior.evaluator(sizes)
             last = max(int(step[-1]) for step in steps)
-            bounds = [torch.searchsorted(step, torch.arange(last + 2)).tolist() for step in steps]
+            begins = [torch.searchsorted(step, torch.arange(last + 2)).tolist() for step in steps]
             for step in range(last + 1):
-                cuts = [slice(b[step], b[step + 1]) for b in bounds]
-                ends = np.cumsum([0] + [cut.stop - cut.start for cut in cuts]).tolist()
+                cuts = [slice(b[step], b[step + 1]) for b in begins]
+                ends = np.cumsum([0] + [cut.stop - cut.start for cut in cuts])
                 rows, here = (torch.cat([part[cut] for part, cut in zip(every, cuts, strict=True)]) for every in (front.pixels, at))
-                parts = [slice(a, b) for a, b in pairwise(ends)]
-                turn = partial(Turn, at=here, parts=parts, share=(step + 1) / (last + 1))
+                bounds = np.stack([ends[:-1], ends[1:]], 1)
+                turn = partial(Turn, at=here.numpy(), bounds=bounds, share=(step + 1) / (last + 1))
                 tiles[here] = symbols = self._visit(front, rows, spans, code, turn)
                 front.put(rows, symbols, watch=False)
         grids = tiles.view(len(sizes), height, width, -1).cpu().numpy()
@@ -119,8 +120,11 @@ class ExactLatent:
                 distribution = front.distribution(head_sums, rows, channel, symbols[:, :0], precision=0)
                 assert isinstance(distribution, Mixtures)
                 mixture = distribution.distribution
-                high = code(turn(channel, 0), mixture.nibble()) if span == Span.FULL else self.blank >> 4
-                symbols[:, channel] = high * 16 + code(turn(channel, 1), mixture.nibble(high))
+                above: Tensor | int = self.blank >> 4
+                if span == Span.FULL:
+                    above = torch.from_numpy(code(turn(channel, 0), mixture.nibble().cpu().numpy())).to(self.device)
+                low = torch.from_numpy(code(turn(channel, 1), mixture.nibble(above).cpu().numpy())).to(self.device)
+                symbols[:, channel] = above * 16 + low
             front.network.tell(head_sums, channel, symbols[:, channel])
         return symbols
 

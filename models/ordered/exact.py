@@ -4,7 +4,7 @@ Only what the prior says reaches the entropy coder. Which entry stands for what 
 comes after it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from .. import autoencoder, windows
 from ..autoencoder import grey_levels
-from ..model import Code, Pixels, Turn, Way
-from ..tensors import large_tensors, part_of, read_settings
+from ..integer import Tensors
+from ..model import Code, Nibbles, Pixels, Turn, Way, Window
+from ..tensors import large_tensors, on_device, part_of, read_settings
 from .exact_prior import ExactTransformer, order, walk
 from .network import PLACE, Config, Transforms, spread_out
 
@@ -32,12 +33,13 @@ class ExactOrdered:
     grey_levels = 256
     stride = PLACE
 
-    def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
+    def __init__(self, arrays: Tensors, arithmetic: str | None = None, device: str = "cpu") -> None:
         """Raises ValueError if a sum of the prior could leave the exact range."""
-        settings = read_settings(tensors)
+        settings = read_settings(arrays)
         settings["layers"] = tuple((s, c) for s, c in settings["layers"])
         self.config = c = Config(**settings)
-        self.prior = ExactTransformer(part_of(tensors, "prior."), arithmetic, device)
+        self.prior = ExactTransformer(part_of(arrays, "prior."), arithmetic, device)
+        tensors = on_device(arrays, torch.device("cpu"))
         self.device = self.prior.device
         if tuple(self.prior.config.sides) != tuple(c.sides()) or self.prior.config.entries != c.entries:
             raise ValueError("the prior is not one of these codes")
@@ -67,7 +69,7 @@ class ExactOrdered:
             self._orders[key] = order(key[0], self.config.unit, height, width).to(self.device)
         return self._orders[key]
 
-    def analyse(self, pixels: Pixels, window: windows.Window) -> Map:
+    def analyse(self, pixels: Pixels, window: Window) -> Map:
         """The map in a window of pictures, uint8 (B, H, W, 3), whose edges are repeated to whole patches: float32 (B, h, w, channels)."""
         height, width = self.size(*pixels.shape[1:3])
         (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, height, width)
@@ -83,7 +85,7 @@ class ExactOrdered:
     def walk(self, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Tensor]:
         return walk(self.prior, pictures, height, width, layers, code)
 
-    def synthesise(self, received: Received, window: windows.Window) -> Pixels:
+    def synthesise(self, received: Received, window: Window) -> Pixels:
         """The pixels of a window of the map."""
         features, share = received
         (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, *features.shape[1:3])
@@ -119,18 +121,21 @@ class Chooser:
         self._values = torch.empty(0)
         self._chosen: list[Tensor] = []
 
-    def __call__(self, turn: Turn, weights: Tensor) -> Tensor:
+    def __call__(self, turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
         height, width = self.rest.shape[1:3]
         layer, transforms = turn.channel, self.network.transforms
         view, order = transforms.views[layer], self.network.order(layer, height, width)
         if not self._chosen:
             self._values = view.analyse(self.rest)[0, order]
-        lengths = weights.sum(1, keepdim=True).log2() - weights.log2()
-        codes = transforms.codebooks.choose(layer, self._values[turn.at], lengths)
+        table = torch.from_numpy(weights).to(self.rest.device)
+        lengths = table.sum(1, keepdim=True).log2() - table.log2()
+        at = torch.from_numpy(turn.at).to(self.rest.device)
+        codes = transforms.codebooks.choose(layer, self._values[at], lengths)
         self._chosen.append(codes)
         if int(turn.at[-1]) == len(order) - 1:
             vectors = torch.empty((len(order), self.network.config.size), device=self.rest.device)
             vectors[order] = transforms.codebooks.look_up(layer, torch.cat(self._chosen))
             self.rest = self.rest - view.synthesise(vectors.unsqueeze(0), height, width)
             self._chosen = []
-        return codes
+        numbers: Nibbles = codes.cpu().numpy()
+        return numbers

@@ -7,19 +7,22 @@ Attention is integer arithmetic as well: products of int8 queries and keys, weig
 sum over T tokens is at most T x 255 x 127, which is proved to be below 2^24 when the weights are loaded, so float32 holds it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .. import integer
-from ..frequencies import CATEGORY_BITS, DEEPEST, category_weights
-from ..integer import LARGEST, SUM_BITS, Prepared
+from .. import back_ends, integer
+from ..back_ends import Prepared
+from ..frequencies import category_weights
+from ..integer import LARGEST, SUM_BITS, Tensors
 from ..model import Code, Turn
 from ..pixelcnn.exact import STREAM_LIMIT
 from ..quantisation import INPUT_BITS
-from ..tensors import read_settings
+from ..tensors import on_device, read_settings
+from ..units import CATEGORY_BITS, DEEPEST
 from .prior import FARTHEST, QUARTERS, WEIGHT, Config
 
 CHUNK = 2048  # rows that are worked on together, more or less
@@ -37,18 +40,18 @@ class BlockBits(NamedTuple):
 class ExactTransformer:
     """The integer network: weights, tables and a back end on one device."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
+    def __init__(self, arrays: Tensors, arithmetic: str | None = None, device: str = "cpu") -> None:
         """`tensors` as in the weights file. Raises ValueError if a sum could leave the exact range."""
         self.device = torch.device(device)
-        tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-        self.config = c = Config(**read_settings(tensors))
-        layers = integer.linear_layers(tensors)
+        tensors = on_device(arrays, self.device)
+        self.config = c = Config(**read_settings(arrays))
+        layers = integer.linear_layers(arrays)
         tokens = len(c.sides)
         if max(tokens * WEIGHT * LARGEST, c.head * LARGEST**2) >= 1 << SUM_BITS:
             raise ValueError(f"attention over {tokens} tokens is not exact: a sum may reach 2^{SUM_BITS}")
-        self.back_end = integer.choose(arithmetic, [layer.shape for layer in layers.values()], self.device)
-        self.dtype = integer.batched_dtype(c.head, tokens, self.device)
-        self.layers = {n: Prepared.of(layer, self.back_end) for n, layer in layers.items()}
+        self.back_end = back_ends.choose(arithmetic, [layer.shape for layer in layers.values()], self.device)
+        self.dtype = back_ends.batched_dtype(c.head, tokens, self.device)
+        self.layers = {n: Prepared.of(layer, self.back_end, self.device) for n, layer in layers.items()}
         self.embedding, self.category = tensors["embedding"], tensors["tables.category"]
         self.attention = tensors["tables.attention"].to(self.dtype)
         self.bits = [BlockBits(*row) for row in tensors["block_bits"].tolist()]
@@ -235,11 +238,10 @@ def walk(network: ExactTransformer, pictures: int, height: int, width: int, laye
         parts: list[Tensor] = []
         for rows, weights in front.weights():
             own = front.rows // pictures
-            spans = [(max(i * own, rows.start), min((i + 1) * own, rows.stop)) for i in range(pictures)]
-            streams = [slice(a - rows.start, max(a, b) - rows.start) for a, b in spans]
+            edges = np.clip(np.arange(pictures + 1) * own, rows.start, rows.stop) - rows.start
             done += len(weights)
-            turn = Turn(layer, 0, torch.arange(rows.start, rows.stop, device=weights.device), streams, done / total)
-            parts.append(code(turn, weights))
+            turn = Turn(layer, 0, np.arange(rows.start, rows.stop), np.stack([edges[:-1], edges[1:]], 1), done / total)
+            parts.append(torch.from_numpy(code(turn, weights.cpu().numpy())).to(network.device, torch.int64))
             if len(parts[-1]) < len(weights):
                 return [*known, torch.cat(parts)]
         known.append(torch.cat(parts))

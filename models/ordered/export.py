@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .. import frequencies
-from ..integer import IntLinear
+from ..integer import joined
 from ..quantisation import LOGIT_BITS, input_integers, integer_layer
 from ..tensors import layer_tensors, settings_tensor, small_tensors
 from .network import Ordered
@@ -29,7 +29,7 @@ def transformer_tensors(network: Transformer) -> dict[str, Tensor]:
     for i, block in enumerate(network.blocks):
         qkv = zip((block.query, block.key, block.value), block.grids, strict=True)
         parts = [integer_layer(part, grid.bits) for part, grid in qkv]
-        layers[f"blocks.{i}.qkv"] = IntLinear(*(torch.cat([getattr(p, k) for p in parts]) for k in ("weight", "bias", "shift")))
+        layers[f"blocks.{i}.qkv"] = joined(parts)
         layers[f"blocks.{i}.out"] = integer_layer(block.out, stream)
         layers[f"blocks.{i}.mix"] = integer_layer(block.mix, block.hidden_grid.bits)
         layers[f"blocks.{i}.back"] = integer_layer(block.back, stream)

@@ -15,7 +15,7 @@ def photo_tensors(network: Photo) -> dict[str, Tensor]:
     layers = {"trunk": integer_layer(network.trunk, network.grids[0].bits)}
     layers |= {f"cell.{i}": integer_layer(x, grid.bits) for i, (x, grid) in enumerate(zip(network.cell, network.cell_grids, strict=True))}
     for i, (block, grid) in enumerate(zip(network.blocks, network.grids[1:], strict=True)):
-        skip = (block.exponent - block.input_bits[0]).cpu()  # in units of the sums
+        skip = (block.exponent - block.input_bits[0]).cpu().numpy()  # in units of the sums
         layers[f"blocks.{i}"] = replace(integer_layer(block, grid.bits), skip=skip)
     layers |= {f"heads.{c}": integer_layer(x, grid.bits) for c, (x, grid) in enumerate(zip(network.heads, network.head_grids, strict=True))}
     units = frequencies.output_bits(network.config.mixtures)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import context, logistic
+from .. import context, logistic, units
 from ..precision import working_dtype
 from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list
 from ..training.trainable import Trainable
@@ -38,16 +38,16 @@ class Photo(Trainable):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.cell = module_list([Linear(context.INPUTS + context.CHANNELS, config.hidden), Linear(config.hidden, config.hidden)])
-        self.trunk = Linear(context.INPUTS + CELLS * config.hidden, config.width)
+        self.cell = module_list([Linear(units.INPUTS + units.CHANNELS, config.hidden), Linear(config.hidden, config.hidden)])
+        self.trunk = Linear(units.INPUTS + CELLS * config.hidden, config.width)
         self.blocks = module_list([Linear(config.width, config.width, gain=0.5) for _ in range(config.blocks)])
-        self.heads = module_list([Linear(config.width + context.HINTS * c, config.head) for c in range(context.CHANNELS)])
-        self.outs = module_list([Linear(config.head, 3 * config.mixtures, gain=0.1) for _ in range(context.CHANNELS)])
+        self.heads = module_list([Linear(config.width + units.HINTS * c, config.head) for c in range(units.CHANNELS)])
+        self.outs = module_list([Linear(config.head, 3 * config.mixtures, gain=0.1) for _ in range(units.CHANNELS)])
         for out in self.outs:
             out.bias.data.copy_(logistic.initial_bias(config.mixtures))
         self.cell_grids = module_list([FakeQuantiser(), FakeQuantiser()])
         self.grids = module_list([FakeQuantiser() for _ in range(config.blocks + 1)])
-        self.head_grids = module_list([FakeQuantiser() for _ in range(context.CHANNELS)])
+        self.head_grids = module_list([FakeQuantiser() for _ in range(units.CHANNELS)])
         self.register_buffer("quantised", torch.tensor(False))
         self.tables = context.Tables.make()
         self._nats = logistic.nats
@@ -57,16 +57,16 @@ class Photo(Trainable):
 
     def quantise(self, sample: Tensor) -> None:
         calibrate(self, sample)
-        causal = (context.INPUTS, INPUT_BITS)
+        causal = (units.INPUTS, INPUT_BITS)
         first, second = (int(grid.bits) for grid in self.cell_grids)
-        self.cell[0].calibrate(causal, (context.CHANNELS, INPUT_BITS))
+        self.cell[0].calibrate(causal, (units.CHANNELS, INPUT_BITS))
         self.cell[1].calibrate((self.config.hidden, first))
         self.trunk.calibrate(causal, (CELLS * self.config.hidden, second))
         bits = [int(grid.bits) for grid in self.grids]
         for block, before in zip(self.blocks, bits, strict=False):
             block.calibrate((self.config.width, before))
         for c, (head, grid, out) in enumerate(zip(self.heads, self.head_grids, self.outs, strict=True)):
-            head.calibrate((self.config.width, bits[-1]), (context.HINTS * c, INPUT_BITS))
+            head.calibrate((self.config.width, bits[-1]), (units.HINTS * c, INPUT_BITS))
             out.calibrate((self.config.head, int(grid.bits)))
         self.quantised.fill_(True)
 

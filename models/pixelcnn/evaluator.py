@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import context
-from ..frequencies import PLACE, Quantiles
+from .. import context, units
+from ..frequencies import Quantiles
 from ..quantisation import INPUT_BITS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Evaluator:
         net, c = network, network.config
         self.network, self.sizes, device = network, sizes, network.device
         (first_up, first_left), (up, left) = c.first_taps(), c.block_taps()
-        near = context.offsets(context.PIXEL_BLOCK) if net.relative else []
+        near = units.offsets(units.PIXEL_BLOCK) if net.relative else []
         every = [*first_up, *first_left, *up, *left, *near]
         self.gap = max(abs(dx) for _, dx in every)
         self._top = max(-dy for dy, _ in every)
@@ -73,10 +73,10 @@ class Evaluator:
         int8, int16 = torch.int8, torch.int16
         self._seen = torch.zeros((rows, c.seen), dtype=int8, device=device)
         if net.relative:
-            self._planes = torch.full((rows, 3), context.OUTSIDE, dtype=int16, device=device)
-            self._near_taps, self._error_taps = self._offsets(near), self._offsets(context.offsets(context.ERROR_BLOCK))
+            self._planes = torch.full((rows, 3), units.OUTSIDE, dtype=int16, device=device)
+            self._near_taps, self._error_taps = self._offsets(near), self._offsets(units.offsets(units.ERROR_BLOCK))
             self._predictor_taps = self._near_taps[context.PREDICTORS]
-            count = context.PREDICTIONS * 3
+            count = units.PREDICTIONS * 3
             self._prediction = _Map(rows, device, (count, int16), (count, int16))  # predictions, their absolute errors
             self._combined = _Map(rows, device, (count, int16), (3, int16), (3, int8))  # errors, combined, companded residual
             self._residual = torch.zeros((rows, 3), dtype=int16, device=device)
@@ -199,7 +199,7 @@ class Evaluator:
         if len(due):
             past = self._near(self._prediction.tables[1], due, self._error_taps).unflatten(1, (len(self._error_taps), -1))
             errors = past.sum(1, dtype=torch.int16)
-            shape = (context.PREDICTIONS, 3)
+            shape = (units.PREDICTIONS, 3)
             combined = context.combine(self._prediction.tables[0].index_select(0, due).unflatten(1, shape), errors.unflatten(1, shape))
             self._own.stale[self._combined.store(0, due, errors, watch)] = True
             changed = self._combined.store(1, due, combined, watch)
@@ -283,12 +283,12 @@ class Evaluator:
         net = self.network
         if not net.relative:
             outputs = net.outputs(head_sums, channel, symbols[:, :channel].unbind(1))
-            return net.quantiles(outputs, net.config.zero * PLACE, precision)
+            return net.quantiles(outputs, net.config.zero * units.PLACE, precision)
         combined = self._combined.tables[1].index_select(0, pixels)
         values = symbols.to(torch.int16) * net.config.step
         earlier = [values[:, i] - (values[:, 0] if i else 0) - context.middle(combined[:, i]) for i in range(channel)]
-        centres = combined[:, channel] + (context.FRACTION * values[:, 0] if channel else 0)
-        centres = centres.clamp(0, 255 * context.FRACTION).int() * (PLACE // context.FRACTION)
+        centres = combined[:, channel] + (units.FRACTION * values[:, 0] if channel else 0)
+        centres = centres.clamp(0, 255 * units.FRACTION).int() * (units.PLACE // units.FRACTION)
         return net.quantiles(net.outputs(head_sums, channel, earlier), centres, precision)
 
     def head_sums(self, pixels: Tensor) -> Tensor:

@@ -3,21 +3,23 @@
 What evaluates it over the pixels of many images is `evaluator.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import context, integer
-from ..context import HINT_LIMIT
+from .. import back_ends, context, integer
+from ..back_ends import Prepared
 from ..frequencies import Categories, Distribution, DistributionTables, Mixtures, Quantiles
-from ..integer import IntLinear, Prepared
+from ..integer import IntLinear, Tensors, joined
 from ..model import Lossless, Size, Symbols
-from ..tensors import read_settings
+from ..tensors import on_device, read_settings
+from ..units import CHANNELS, HINT_LIMIT
 from .evaluator import Evaluator
 from .forecasts import LearnedForecasts
 from .network import GATE_LEVELS, Config
@@ -29,39 +31,38 @@ STREAM_LIMIT = 32767  # of a residual stream
 class ExactPixelCNN(Lossless):
     """The integer network: weights, tables and a back end on one device."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> None:
+    def __init__(self, tensors: Tensors, arithmetic: str | None = None, device: str = "cpu") -> None:
         """`tensors` as in the weights file. Raises ValueError if a sum could leave the exact range."""
         self.device = torch.device(device)
-        self.tensors = tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-        self.config = c = Config(**read_settings(tensors))
-        layers = integer.linear_layers(tensors)
+        arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
+        self.tensors = on_device(arrays, self.device)
+        self.config = c = Config(**read_settings(arrays))
+        layers = integer.linear_layers(arrays)
         for name, layer in layers.items():
             if name.startswith(("up.", "left.")) and int(layer.shift[: c.width].min()) < 1:
                 raise ValueError(f"layer {name} is not exact: a gated value may leave 32 bits")
         self.width, self.depth, self.slope = c.width, c.channels, c.slope
         self.levels = self.grey_levels = c.levels
-        self.channels, self.colour = c.channels // c.patch**2, c.channels // c.patch**2 == context.CHANNELS
+        self.channels, self.colour = c.channels // c.patch**2, c.channels // c.patch**2 == CHANNELS
         heads = [layers[f"heads.{i}"] for i in range(c.channels)]
-        together = IntLinear(
-            torch.cat([h.weight[:, : c.width] for h in heads]), torch.cat([h.bias for h in heads]), torch.cat([h.shift for h in heads])
-        )
+        together = joined([IntLinear(h.weight[:, : c.width], h.bias, h.shift) for h in heads])
         if c.qualities:
             at = len(c.first_taps()[1]) * c.seen
             first = layers["first"]
-            self._condition = first.weight[:, at : at + c.own].int()
-            layers["first"] = IntLinear(torch.cat([first.weight[:, :at], first.weight[:, at + c.own :]], 1), first.bias, first.shift)
+            self._condition = torch.from_numpy(first.weight[:, at : at + c.own]).to(self.device).int()
+            layers["first"] = IntLinear(np.concatenate([first.weight[:, :at], first.weight[:, at + c.own :]], 1), first.bias, first.shift)
         used = [together, *(layer for name, layer in layers.items() if not name.startswith("heads"))]
-        self.back_end = integer.choose(arithmetic, [layer.shape for layer in used], self.device)
+        self.back_end = back_ends.choose(arithmetic, [layer.shape for layer in used], self.device)
         self.layers = {name: self._prepare(layer) for name, layer in layers.items() if not name.startswith("heads")}
         self.head = self._prepare(together)
-        self._gate = tensors["tables.gate"]
-        self.up_bits, self.left_bits = tensors["up_bits"].tolist(), tensors["left_bits"].tolist()
-        self.representation_bits = int(tensors["stream_bits"]) - self.left_bits[-1]
+        self._gate = self.tensors["tables.gate"]
+        self.up_bits, self.left_bits = arrays["up_bits"].tolist(), arrays["left_bits"].tolist()
+        self.representation_bits = int(arrays["stream_bits"]) - self.left_bits[-1]
         self.relative = c.context == "relative"
         if self.relative:
-            self.tables = context.Tables(tensors["tables.signed"], tensors["tables.error"])
+            self.tables = context.Tables(self.tensors["tables.signed"], self.tensors["tables.error"])
         if c.output == "mixture":
-            self._mixture = DistributionTables(tensors["tables.inverse"], tensors["tables.sigmoid"], tensors["tables.share"])
+            self._mixture = DistributionTables(*(self.tensors[f"tables.{name}"] for name in ("inverse", "sigmoid", "share")))
         self._told = [self._hint_table(heads, i) for i in range(c.channels - 1)]
 
     def to_symbols(self, tile: Symbols) -> Symbols:
@@ -97,7 +98,7 @@ class ExactPixelCNN(Lossless):
         return network
 
     def _prepare(self, layer: IntLinear) -> Prepared:
-        return Prepared.of(layer, self.back_end)
+        return Prepared.of(layer, self.back_end, self.device)
 
     def _hint_table(self, heads: Sequence[IntLinear], channel: int) -> Tensor:
         """What the symbol (or residual) of a channel adds to the sums of all later heads; int32 (values, later * head)."""
@@ -107,7 +108,9 @@ class ExactPixelCNN(Lossless):
         else:
             values = self.tensors["embedding"][channel]
         at = self.width + channel * values.shape[1]
-        weight = torch.cat([head.weight[:, at : at + values.shape[1]] for head in heads[channel + 1 :]])
+        weight = torch.from_numpy(np.concatenate([head.weight[:, at : at + values.shape[1]] for head in heads[channel + 1 :]])).to(
+            self.device
+        )
         return (values.float() @ weight.float().t()).int()  # exact: a part of a sum that stays below 2^24
 
     def sums(self, x: Tensor, layer: Prepared) -> Tensor:

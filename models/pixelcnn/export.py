@@ -1,5 +1,6 @@
 """From a trained `pixelcnn` network to the integer tensors of its weights file."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,5 +51,5 @@ def pixelcnn_tensors(network: PixelCNN) -> dict[str, Tensor]:
 
 def _joined(a: IntLinear, b: IntLinear) -> IntLinear:
     """One layer for two whose sums are added; they have the same exponents, so the same shifts."""
-    half = torch.where(a.shift > 0, 1 << (a.shift.long() - 1).clamp(min=0), 0).int()  # each bias rounds; once is enough
-    return IntLinear(torch.cat([a.weight, b.weight], 1), a.bias + b.bias - half, a.shift)
+    half = np.where(a.shift > 0, 1 << (a.shift - 1).clip(0), 0).astype(np.int32)  # each bias rounds; once is enough
+    return IntLinear(np.concatenate([a.weight, b.weight], 1), a.bias + b.bias - half, a.shift)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import context, logistic
+from .. import context, logistic, units
 from ..precision import working_dtype
 from ..quantisation import INPUT_BITS, STREAM_BITS, FakeQuantiser, Linear, calibrate, module_list, round_inputs, round_to, straight_through
 from ..training.trainable import Trainable
@@ -54,8 +54,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.context not in ("embedded", "relative") or self.output not in ("categorical", "mixture"):
             raise ValueError("context is `embedded` or `relative`, output is `categorical` or `mixture`")
-        if self.context == "relative" and (self.channels, self.slope) != (context.CHANNELS, context.SLOPE):
-            raise ValueError(f"relative contexts are for {context.CHANNELS} channels and slope {context.SLOPE}")
+        if self.context == "relative" and (self.channels, self.slope) != (units.CHANNELS, units.SLOPE):
+            raise ValueError(f"relative contexts are for {units.CHANNELS} channels and slope {units.SLOPE}")
         if self.channels % self.patch**2 or (self.patch > 1 and self.context == "relative"):
             raise ValueError("channels come in whole patches, and relative contexts know no patches")
         if self.qualities and self.context == "relative":
@@ -69,17 +69,17 @@ class Config:
     @property
     def own(self) -> int:
         """Inputs that describe a pixel's surroundings without the pixel, or all of the image."""
-        return context.INPUTS if self.context == "relative" else CONDITION * bool(self.qualities)
+        return units.INPUTS if self.context == "relative" else CONDITION * bool(self.qualities)
 
     @property
     def seen(self) -> int:
         """Inputs that later pixels get of a pixel."""
-        return context.INPUTS + context.CHANNELS if self.context == "relative" else self.channels * self.embedding
+        return units.INPUTS + units.CHANNELS if self.context == "relative" else self.channels * self.embedding
 
     @property
     def hints(self) -> int:
         """Inputs that later channels get of a channel."""
-        return context.HINTS if self.context == "relative" else self.embedding
+        return units.HINTS if self.context == "relative" else self.embedding
 
     @property
     def outputs(self) -> int:

@@ -5,7 +5,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..context import TO_CODED
+from ..units import TO_CODED
 from .network import Config
 
 Pixels = NDArray[np.uint8]

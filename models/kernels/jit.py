@@ -1,0 +1,65 @@
+"""Compiling a kernel, or finding it compiled: once on a machine, where there is a folder for it that can be written."""
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, TypeAlias, TypeVar
+
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+"""An argument of a kernel, whose type and shape stand in the signature."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+KERNELS = "PRESAGE_KERNELS"
+"""The environment variable that switches kernels off: `torch`."""
+ARITHMETIC = "int16"
+"""The name of the kernels' products among the back ends."""
+INSTALLED = find_spec("numba") is not None
+_told: list[Any] = []
+
+
+def available() -> bool:
+    """Whether kernels can be compiled here, and are not switched off."""
+    return INSTALLED and os.environ.get(KERNELS, "numba") != "torch"
+
+
+def wanted(arithmetic: str | None) -> bool:
+    """Whether a network is to be evaluated by kernels, given the arithmetic that is asked for, or None."""
+    return available() and (arithmetic or os.environ.get("PRESAGE_ARITHMETIC") or ARITHMETIC) == ARITHMETIC
+
+
+def kernel(*signatures: str) -> Callable[[Function], Function]:
+    """Compile a function for these signatures when its module is imported; without signatures when a kernel of its file calls it."""
+
+    def decorate(function: Function) -> Function:
+        if not available():
+            return function
+        numba: Any = import_module("numba")
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+        types = [list(signatures)] if signatures else []
+        try:
+            compiled: Function = numba.njit(*types, cache=True, **options)(function)
+        except RuntimeError:  # no folder for compiled code can be written
+            compiled = numba.njit(*types, **options)(function)
+        return compiled
+
+    return decorate
+
+
+def on_compiling(notice: Callable[[], None]) -> None:
+    """Call `notice` before the first kernel of this process is compiled; kernels that are found compiled don't count."""
+    if not INSTALLED:
+        return
+    event: Any = import_module("numba.core.event")
+
+    class Listener(event.Listener):  # type: ignore[misc]
+        def on_start(self, event: Any) -> None:
+            if not _told:
+                _told.append(event)
+                notice()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Listener())

@@ -1,0 +1,77 @@
+"""Where the wavefront of `photo` stands in a batch of tiles; what computes it is `compiled.py` or, in torch, `reference.py`.
+
+Pixel (y, x) of a tile belongs to step x + 2 y: everything its distribution depends on was decoded in earlier steps, and all pixels of a
+step, in all tiles, are evaluated together.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model import Size
+from ..units import SLOPE
+
+
+class Front(ABC):
+    """The walk through a batch of tiles, for encoder and decoder alike.
+
+    for step in range(front.steps):
+        if not front.start(step):
+            continue  # no pixel belongs to it
+        for channel in range(3):
+            front.begin(channel)
+            front.weights()  # of the high nibbles, then of the low ones
+            front.put(channel, symbols)  # known or just decoded
+        front.finish()
+
+    A step evaluates the rows `low` to `low + rows - 1` of every tile, `count` pixels tile by tile; of these the tiles really have those
+    that `bounds` (tiles, 2) says, and what is said of the others is ignored.
+    """
+
+    def __init__(self, sizes: Sequence[Size]) -> None:
+        """sizes: height and width of every tile."""
+        self._sizes = np.array(sizes, np.int64)
+        self.height, self.width = self._sizes.max(0).tolist()
+        self.tiles = len(sizes)
+        self.steps = self.width + SLOPE * (self.height - 1)
+
+    def start(self, step: int) -> bool:
+        """Go to a step: everything that does not depend on its symbols. False if no pixel belongs to it."""
+        self.step = step
+        first = np.maximum(0, -(-(step - self._sizes[:, 1] + 1) // SLOPE))
+        last = np.minimum(self._sizes[:, 0] - 1, step // SLOPE) + 1
+        self.low, self.rows = int(first.min()), int(last.max() - first.min())
+        self.advance()
+        if self.rows <= 0:
+            return False
+        self.count = self.tiles * self.rows
+        starts = np.arange(self.tiles) * self.rows - self.low
+        self.bounds = np.stack([starts + first, starts + np.maximum(first, last)], 1)
+        self.look()
+        return True
+
+    @abstractmethod
+    def advance(self) -> None:
+        """Make room for the step in what is remembered."""
+
+    @abstractmethod
+    def look(self) -> None:
+        """Evaluate the network up to its heads at all pixels of the step."""
+
+    @abstractmethod
+    def begin(self, channel: int) -> None:
+        """Go on to a channel (0, 1, 2 = G, R, B) of the step."""
+
+    @abstractmethod
+    def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """Weights (count, 16) of the channel's high nibbles, or of the low ones under the high nibbles `above`."""
+
+    @abstractmethod
+    def put(self, channel: int, symbols: NDArray[np.uint8]) -> None:
+        """The step's symbols (count) of a channel; what is outside a tile is ignored."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Remember the step's pixels for their neighbours."""
