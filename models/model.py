@@ -162,13 +162,13 @@ class Layered(Model, Protocol):
     def answers(self, features: Features) -> Code:
         """The code that chooses the codes of a map (1, h, w, channels)."""
 
-    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Tensor]:
+    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Places]:
         """The codes of the first layers of maps of one size, int64 (n) of every layer in coding order."""
 
     def counts(self, height: int, width: int) -> list[int]:
         """Codes of every layer of a map."""
 
-    def dequantise(self, known: Sequence[Tensor], height: int, width: int, pictures: int = 1) -> Any:
+    def dequantise(self, known: Sequence[Places], height: int, width: int, pictures: int = 1) -> Any:
         """What `synthesise` wants of maps of which the first codes of the first layers are known."""
 
 

@@ -3,11 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from .model import Window
+from .model import Pixels, Window
 
 SIDE = 64  # places along the side of a window
 
@@ -26,12 +23,12 @@ def around(window: Window, margin: int, height: int, width: int) -> tuple[Window
     return (a, b, c, d), (top - a, bottom - a, left - c, right - c)
 
 
-def padded(pixels: NDArray[np.uint8], area: Window) -> Tensor:
+def padded(pixels: Pixels, area: Window) -> Pixels:
     """An area of pictures (B, H, W, 3) that may reach over their lower and right edges, which are repeated."""
     top, bottom, left, right = area
     part = pixels[:, top:bottom, left:right]
     beyond = [(0, 0), (0, bottom - top - part.shape[1]), (0, right - left - part.shape[2]), (0, 0)]
-    return torch.from_numpy(np.pad(part, beyond, mode="edge"))
+    return np.pad(part, beyond, mode="edge")
 
 
 def _cuts(length: int) -> list[tuple[int, int]]:

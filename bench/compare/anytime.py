@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any, Unpack
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -264,9 +263,9 @@ def _savings(paths: Sequence[Path], model: str, threads: int, model_path: Sequen
     return savings
 
 
-def _frequencies(codes: Sequence[Tensor], entries: int) -> NDArray[np.float32]:
+def _frequencies(codes: Codes, entries: int) -> NDArray[np.float32]:
     """How often each entry is used, as a weight of at least 1."""
-    counts = torch.bincount(torch.cat(list(codes)).cpu(), minlength=entries).double().numpy()
+    counts = np.bincount(np.concatenate(codes), minlength=entries).astype(np.float64)
     weights: NDArray[np.float32] = (1 + np.floor(counts / counts.sum() * ((1 << SHARE_BITS) - entries))).astype(np.float32)
     return weights
 
@@ -275,6 +274,6 @@ def _size(codes: Codes, weights: NDArray[np.float32]) -> int:
     """Bytes of the chunks of codes with weights (layers, entries)."""
     writer = Writer()
     for layer, chosen in enumerate(codes):
-        for part in chosen.split(4096):
-            writer.add(part.cpu().numpy(), np.broadcast_to(weights[layer], (len(part), weights.shape[1])))
+        for part in np.array_split(chosen, -(-len(chosen) // 4096)):
+            writer.add(part, np.broadcast_to(weights[layer], (len(part), weights.shape[1])))
     return len(writer.finish())

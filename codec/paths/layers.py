@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ...models.model import Layered, Nibbles, Pixels, Turn
+from ...models.model import Layered, Nibbles, Pixels, Places, Turn
 from ..coders.chunks import Reader, Writer
 from ..coders.turns import watched
 from ..errors import DamagedFile
@@ -29,7 +27,7 @@ from . import transforms
 from .encoding import Encoding
 from .reading import Reading
 
-Codes = list[Tensor]
+Codes = list[Places]
 """int64 (n) of every layer in coding order; the last one may have fewer than there are patches."""
 
 
@@ -68,7 +66,7 @@ class LayeredEncoding(Encoding):
 
 def _crc(codes: Codes) -> int:
     """Of all codes in their order, two bytes each."""
-    return zlib.crc32(torch.cat(codes).cpu().numpy().astype("<u2").tobytes())
+    return zlib.crc32(np.concatenate(codes).astype("<u2").tobytes())
 
 
 def _first(codes: Codes, count: int) -> Codes:

@@ -21,7 +21,7 @@ from ..image.pixels import image_of, pixels_for
 from ..isolation import isolated
 from ..settings import Settings
 from ..weights import Loaded, load, load_for
-from . import groups, tiles, transforms
+from . import tiles, transforms
 from .reading import Reading
 
 TILE = 32  # the usual side
@@ -31,6 +31,8 @@ TOGETHER = 32  # small pictures of one size that go through a model's transforms
 @isolated()
 def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: Settings) -> bytes:
     """A set of named pictures of one mode. Raises ImageRefused and WeightsError."""
+    from . import groups  # with torch, which photographs do without
+
     if not 0 < len(pictures) <= MAX_IMAGES:
         raise ImageRefused(f"a set has 1 to {MAX_IMAGES:,} pictures, not {len(pictures)}")
     tiles.check_tile(tile)

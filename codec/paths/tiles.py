@@ -16,7 +16,7 @@ from ..format.container import Box, Coding, Tag
 from ..image.files import Picture
 from ..settings import Progress, Settings
 from ..weights import Loaded
-from . import groups, transforms, wavefront
+from . import transforms, wavefront
 from .encoding import Encoding
 from .reading import Reading
 
@@ -74,6 +74,8 @@ class TiledEncoding(Encoding):
         return Coding.GRAY if Span.SAME in spans else Coding.COLOUR, container.pack_tiles(streams)
 
     def _groups(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
+        from . import groups  # with torch, which photographs do without
+
         predictor = cast(Predictable, self.model.predictor(quality))
         packed = container.pack_groups(*groups.encode_tiles(predictor, tiles, self.settings.workers, self.settings.progress))
         return Coding.LATENT if self.model.lossy else Coding.CHAIN, packed
@@ -160,6 +162,8 @@ def _from_streams(reading: Reading, model: Walkable, boxes: Sequence[Box], wante
 
 def _from_groups(reading: Reading, predictor: Predictable, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:
     """Tiles in groups that have a stream together."""
+    from . import groups
+
     streams, settings = container.GroupStreams(reading.data, reading.header, len(boxes)), reading.settings
     asked = set(wanted)
     whole = {}

@@ -133,7 +133,8 @@ class ExactLatent:
         side = self.config.side
         height, width = self.size(*pixels.shape[1:3])
         (a, b, c, d), (top, bottom, left, right) = around(window, self.margin, height, width)
-        features = self.transforms.encode(padded(pixels, (a * side, b * side, c * side, d * side)).to(self.device), torch.float32)
+        part = torch.from_numpy(padded(pixels, (a * side, b * side, c * side, d * side))).to(self.device)
+        features = self.transforms.encode(part, torch.float32)
         values = features.argmax(-1).float() if self.config.quantiser == "categories" else features
         return np.asarray(values[:, top:bottom, left:right].cpu().numpy())
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import autoencoder, windows
 from ..autoencoder import grey_levels
 from ..integer import Tensors
-from ..model import Code, Nibbles, Pixels, Turn, Way, Window
+from ..model import Code, Nibbles, Pixels, Places, Turn, Way, Window
 from ..tensors import large_tensors, on_device, part_of, read_settings
 from .exact_prior import ExactTransformer, order, walk
 from .network import PLACE, Config, Transforms, spread_out
@@ -73,7 +73,7 @@ class ExactOrdered:
         """The map in a window of pictures, uint8 (B, H, W, 3), whose edges are repeated to whole patches: float32 (B, h, w, channels)."""
         height, width = self.size(*pixels.shape[1:3])
         (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, height, width)
-        part = windows.padded(pixels, (a * PLACE, b * PLACE, c * PLACE, d * PLACE)).to(self.device)
+        part = torch.from_numpy(windows.padded(pixels, (a * PLACE, b * PLACE, c * PLACE, d * PLACE))).to(self.device)
         return np.asarray(self.transforms.encode(part, torch.float32)[:, top:bottom, left:right].cpu().numpy())
 
     def predictor(self, quality: int) -> None:
@@ -82,8 +82,8 @@ class ExactOrdered:
     def answers(self, features: Map) -> Code:
         return Chooser(self, features)
 
-    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Tensor]:
-        return walk(self.prior, pictures, height, width, layers, code)
+    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Places]:
+        return [codes.cpu().numpy() for codes in walk(self.prior, pictures, height, width, layers, code)]
 
     def synthesise(self, received: Received, window: Window) -> Pixels:
         """The pixels of a window of the map."""
@@ -93,14 +93,14 @@ class ExactOrdered:
         decoded = self.transforms.decode(parts[0], parts[1], torch.float32)
         return grey_levels(decoded)[:, top * PLACE : bottom * PLACE, left * PLACE : right * PLACE]
 
-    def dequantise(self, known: Sequence[Tensor], height: int, width: int, pictures: int = 1) -> Received:
+    def dequantise(self, known: Sequence[Places], height: int, width: int, pictures: int = 1) -> Received:
         """Map (B, height, width, channels) and share of layers (B, height, width) of the first codes of the first layers.
 
         known: int64 (B * n) of each layer in coding order, perhaps fewer of the last one than there are patches.
         """
         features = torch.zeros((pictures, height, width, self.config.channels), device=self.device)
         share = torch.zeros(features.shape[:3], device=self.device)
-        for layer, entries in enumerate(known):
+        for layer, entries in enumerate(torch.as_tensor(codes).to(self.device) for codes in known):
             view, at = self.transforms.views[layer], self.order(layer, height, width)
             values = torch.zeros((pictures * len(at), self.config.size), device=self.device)
             values[: len(entries)] = self.transforms.codebooks.look_up(layer, entries)
