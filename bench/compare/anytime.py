@@ -13,7 +13,6 @@ from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 import presage
 
@@ -35,7 +34,7 @@ BELOW = 0.8  # share of the file up to which a model shall be above the others
 NEAR = 0.1  # dB from the whole file's PSNR
 SHARE_BITS = 23  # of a frequency as a weight
 Values = NDArray[np.float64]
-Codes = Sequence[Tensor]
+Codes = list[NDArray[np.int64]]
 
 
 def run(
