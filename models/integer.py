@@ -62,7 +62,8 @@ class IntLinear:
 def linear_layers(tensors: Tensors) -> dict[str, IntLinear]:
     """All layers of a weights file by their names, each proved to be exact. Raises ValueError."""
     names = sorted(name.removesuffix(".shift") for name in tensors if name.endswith(".shift"))
-    layers = {n: IntLinear(tensors[f"{n}.weight"], tensors[f"{n}.bias"], tensors[f"{n}.shift"], tensors.get(f"{n}.skip")) for n in names}
+    arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
+    layers = {n: IntLinear(arrays[f"{n}.weight"], arrays[f"{n}.bias"], arrays[f"{n}.shift"], arrays.get(f"{n}.skip")) for n in names}
     for name, layer in layers.items():
         layer.check(name)
     return layers

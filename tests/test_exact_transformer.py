@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from test_format_ordered import Prior
 from torch import Tensor
 
-from presage.codec.parallel import threads
+from presage.codec.parallel import spread
 from presage.models.model import Turn
 from presage.models.ordered import exact_prior as exact_transformer
 from presage.models.ordered import prior as transformer
@@ -64,9 +64,9 @@ def weights_of(network: ExactTransformer, codes: Codes, size: tuple[int, int]) -
     places = [order(side, network.config.sides[0], *size).numpy() for side in network.config.sides]
     parts: list[list[np.ndarray]] = [[] for _ in codes]
 
-    def code(turn: Turn, weights: Tensor) -> Tensor:
-        parts[turn.channel].append(weights.cpu().numpy())
-        return torch.from_numpy(codes[turn.channel][:, places[turn.channel]].ravel()[turn.at.cpu().numpy()]).to(weights.device)
+    def code(turn: Turn, weights: np.ndarray) -> np.ndarray:
+        parts[turn.channel].append(weights.copy())
+        return codes[turn.channel][:, places[turn.channel]].ravel()[turn.at]
 
     with torch.inference_mode():
         walk(network, pictures, *size, len(codes), code)
@@ -98,9 +98,8 @@ def found_digest(model: str, arithmetic: str | None = None, device: str = "cpu")
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("arithmetic", ["int8", "float32", "float64"])
 def test_threads_and_arithmetic(model: str, arithmetic: str) -> None:
-    for count in (1, 2):
-        with threads(count):
-            assert found_digest(model, arithmetic) == GOLDEN[model]
+    found = spread(lambda part, report: [found_digest(model, arithmetic)], 2, 1, 2, lambda share: None)
+    assert found == [GOLDEN[model]] * 2
 
 
 @pytest.mark.parametrize("model", MODELS)

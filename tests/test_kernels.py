@@ -78,7 +78,7 @@ def test_weights_of_nibbles(seed: int, count: int, components: int, reach: int) 
     above = random.integers(0, 16, count, dtype=np.int32)
     distribution = Distribution(torch.from_numpy(outputs), torch.from_numpy(centres), TABLES)
     tables = [table.numpy() for table in (TABLES.inverse, TABLES.sigmoid, TABLES.share)]
-    weights, scratch = np.empty((count, 16), np.float32), np.empty((3, 17), np.int32)
+    weights, scratch = np.empty((count, 16), np.float32), np.empty(mixtures.EDGES, np.int32)
     mixtures.nibbles(outputs, components, centres, NONE, *tables, scratch, weights)
     assert np.array_equal(weights, distribution.nibble().numpy())
     mixtures.nibbles(outputs, components, centres, above, *tables, scratch, weights)

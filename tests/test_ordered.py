@@ -5,7 +5,6 @@ from itertools import count as counter
 
 import numpy as np
 import pytest
-import torch
 from conftest import HERE, noise
 from PIL import Image
 
@@ -35,7 +34,7 @@ def network_of(name: str, **settings: object) -> ExactOrdered:
     return network
 
 
-def codes_of(data: bytes, **settings: object) -> list[torch.Tensor]:
+def codes_of(data: bytes, **settings: object) -> list[np.ndarray]:
     header = container.read_header(data)
     used = Settings(**settings)
     network = weights.load_for(header, used).model
@@ -43,8 +42,8 @@ def codes_of(data: bytes, **settings: object) -> list[torch.Tensor]:
     return layers.read_codes(Reading(data, header, False, used), network, None)[0]
 
 
-def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
-    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def error(data: bytes, pixels: np.ndarray) -> float:
@@ -196,7 +195,7 @@ def test_windows_leave_no_seams(model: str, monkeypatch: pytest.MonkeyPatch) -> 
         return transforms.synthesise(network, network.dequantise(codes, *size), size, (192, 256), SETTINGS)
 
     whole = transforms.analyse(network, pixels, SETTINGS)
-    codes = [torch.arange(count) * 7 % network.config.entries for count in network.counts(*size)]
+    codes = [np.arange(count) * 7 % network.config.entries for count in network.counts(*size)]
     first = decoded()
     monkeypatch.setattr(windows, "SIDE", 5)
     assert len(windows.windows(*size)) > 9
@@ -208,9 +207,9 @@ def test_windows_leave_no_seams(model: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def drawn_codes(monkeypatch: pytest.MonkeyPatch) -> list[list[torch.Tensor]]:
+def drawn_codes(monkeypatch: pytest.MonkeyPatch) -> list[list[np.ndarray]]:
     """The codes behind the samples that are drawn from now on."""
-    kept: list[list[torch.Tensor]] = []
+    kept: list[list[np.ndarray]] = []
     real = ExactOrdered.dequantise
 
     def keep(network, codes, *more):
@@ -226,7 +225,7 @@ def draw(model: str, count: int, size: tuple[int, int], seed: int, layers: int |
     return np.stack(drawn.pictures), drawn.layers
 
 
-def test_samples(model: str, drawn_codes: list[list[torch.Tensor]]) -> None:
+def test_samples(model: str, drawn_codes: list[list[np.ndarray]]) -> None:
     every = [
         draw(model, 3, (40, 70), 5, threads=threads, arithmetic=arithmetic)
         for threads, arithmetic in ((1, "float64"), (2, "int8"), (2, None))
@@ -241,11 +240,11 @@ def test_samples(model: str, drawn_codes: list[list[torch.Tensor]]) -> None:
     other, _ = draw(model, 3, (40, 70), 6)
     assert not np.array_equal(other, pictures)
     alone, _ = draw(model, 1, (40, 70), 5)
-    assert all(torch.equal(a, b[: len(a)]) for a, b in zip(drawn_codes[-1], drawn_codes[0], strict=True))
+    assert all(np.array_equal(a, b[: len(a)]) for a, b in zip(drawn_codes[-1], drawn_codes[0], strict=True))
     assert np.abs(alone[0].astype(int) - pictures[0]).max() <= 1
 
 
-def test_samples_of_some_codes(model: str, drawn_codes: list[list[torch.Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_of_some_codes(model: str, drawn_codes: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of(model)
     draw(model, 2, (32, 64), 1)
     for number in (0, 1, 5, 1000):

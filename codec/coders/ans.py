@@ -36,19 +36,21 @@ class Encoder(ABC):
 
     def __init__(self, streams: int) -> None:
         self._count = streams
+        self._bounds: Bounds | None = None  # for which `which`, `at` and `whole` are
         self._streams: list[NDArray[np.uint16]] = []  # of every symbol
         self._keys: list[NDArray[np.int64]] = []
 
     def add(self, nibbles: Nibbles, weights: Weights, bounds: Bounds, keys: NDArray[np.int64] | None = None) -> None:
         """The next nibbles (n) of streams, with their weights (n, 16). keys: by which they are to be sorted, if not by their order here."""
-        lengths = bounds[:, 1] - bounds[:, 0]
-        which = np.repeat(np.arange(self._count, dtype=np.uint16), lengths)
-        at = np.arange(len(which)) + np.repeat(bounds[:, 0] - np.cumsum(lengths) + lengths, lengths)
-        whole = len(at) == len(nibbles) and bool((np.diff(at) == 1).all())
-        self._streams.append(which)
+        if bounds is not self._bounds:  # turns of one step share them
+            lengths = bounds[:, 1] - bounds[:, 0]
+            self._bounds, self._which = bounds, np.repeat(np.arange(self._count, dtype=np.uint16), lengths)
+            self._at = np.arange(len(self._which)) + np.repeat(bounds[:, 0] - np.cumsum(lengths) + lengths, lengths)
+            self._whole = len(self._at) == len(nibbles) and bool((np.diff(self._at) == 1).all())
+        self._streams.append(self._which)
         if keys is not None:
-            self._keys.append(keys[at])
-        self._keep(nibbles if whole else nibbles[at], weights if whole else weights[at])
+            self._keys.append(keys[self._at])
+        self._keep(nibbles if self._whole else nibbles[self._at], weights if self._whole else weights[self._at])
 
     def streams(self) -> list[bytes]:
         """The streams of what was added; empty where nothing was."""

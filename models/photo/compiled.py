@@ -124,7 +124,7 @@ class _Step:
         self.inner, self.outer = (np.empty((count, layer.width), np.int16) for layer in net.cell)
         widest = max(layer.width for layer in (*net.layers, *net.cell))
         self.block = np.empty((products.BLOCK, widest), np.int32)
-        self.edges = np.empty((3, 17), np.int32)
+        self.edges = np.empty(mixtures.EDGES, np.int32)
 
     def first(self, count: int) -> Any:
         """The same of so many pixels."""
