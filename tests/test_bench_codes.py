@@ -11,7 +11,7 @@ from PIL import Image
 from presage.bench.papers import ablations, codes, features, priors
 from presage.bench.papers.ablations import Channels, Components, Spatial, Vae
 from presage.bench.reports import codes as codes_report
-from presage.models.ordered.network import Config, Ordered
+from presage.models.ordered.network import Ordered, OrderedConfig
 from presage.models.ordered.prior import Transformer
 
 PRIOR = {"neighbours": False, "width": 16, "blocks": 2, "heads": 2, "head": 8, "hidden": 16, "embedding": 8}
@@ -27,7 +27,7 @@ def pictures(count: int) -> codes.Pixels:
 @pytest.fixture(scope="module")
 def ordered() -> Ordered:
     torch.manual_seed(0)
-    network = Ordered(Config("leaky", channels=6, width=8, entries=20, shared=True, last_price=0.0, first_price=0.0, prior=PRIOR))
+    network = Ordered(OrderedConfig("leaky", channels=6, width=8, entries=20, shared=True, last_price=0.0, first_price=0.0, prior=PRIOR))
     network.begin(lambda count: torch.from_numpy(pictures(count)), fresh=True)
     return network.eval().requires_grad_(False)
 

@@ -56,7 +56,7 @@ def test_first_pixel_knows_nothing(network) -> None:
 
 def test_no_gradient_from_later_pixels() -> None:
     """The float network is causal too: its loss at a pixel has no dependence on what comes later."""
-    network = photo.Photo(photo.Config(hidden=8, width=16, blocks=1, head=8, mixtures=2))
+    network = photo.Photo(photo.PhotoConfig(hidden=8, width=16, blocks=1, head=8, mixtures=2))
     pixels = torch.from_numpy(noise(H, W)[None])
     changed = pixels.clone()
     changed[0, 3, 4] = 255 - changed[0, 3, 4]
@@ -76,7 +76,7 @@ def test_float_network_is_the_integer_one() -> None:
     from presage.models.photo.export import photo_tensors
 
     torch.manual_seed(3)
-    trained = photo.Photo(photo.Config(hidden=16, width=32, blocks=2, head=16, mixtures=3))
+    trained = photo.Photo(photo.PhotoConfig(hidden=16, width=32, blocks=2, head=16, mixtures=3))
     for head in trained.outs:
         head.weight.data *= 2
     pixels = np.stack([noise(40, 50, seed) for seed in range(3)])

@@ -219,7 +219,7 @@ DESIGNS = {
 def made(design: str) -> tuple[transformer.Transformer, ExactTransformer]:
     """A random network on its grids, whose codes are not all alike, and its exact form."""
     torch.manual_seed(4)
-    network = transformer.Transformer(transformer.Config(**DESIGNS[design]))
+    network = transformer.Transformer(transformer.TransformerConfig(**DESIGNS[design]))
     for layer in network.outs:
         layer.weight.data *= 4
     network.quantise([torch.from_numpy(layer) for layer in some_codes(network, SIZE, 4)], *SIZE)

@@ -74,7 +74,7 @@ def test_products_with_a_skip_connection(seed: int, rows: int, size: int) -> Non
 def test_weights_of_nibbles(seed: int, count: int, components: int, reach: int) -> None:
     random = np.random.default_rng(seed)
     outputs = random.integers(-reach, reach + 1, (count, 3 * components), dtype=np.int32)
-    centres = random.integers(0, 255 * units.PLACE + 1, count, dtype=np.int32)
+    centres = random.integers(0, 255 * units.GREY + 1, count, dtype=np.int32)
     above = random.integers(0, 16, count, dtype=np.int32)
     distribution = Distribution(torch.from_numpy(outputs), torch.from_numpy(centres), TABLES)
     tables = [table.numpy() for table in (TABLES.inverse, TABLES.sigmoid, TABLES.share)]

@@ -139,7 +139,7 @@ def test_what_a_model_cannot_do_is_said(network: ExactPixelCNN) -> None:
 
 def random_network(seed: int, channels: int, levels: int, slope: int, blocks: int) -> ExactPixelCNN:
     torch.manual_seed(seed)
-    config = pixelcnn.Config(channels=channels, levels=levels, slope=slope, width=8, blocks=blocks, head=8, embedding=3)
+    config = pixelcnn.PixelCNNConfig(channels=channels, levels=levels, slope=slope, width=8, blocks=blocks, head=8, embedding=3)
     trained = pixelcnn.PixelCNN(config)
     for out in trained.outs:
         out.weight.data *= 8  # opinions strong enough to matter
@@ -228,7 +228,7 @@ def test_float_network_is_the_integer_one(context: str, slope: int) -> None:
         "output": "mixture" if context == "relative" else "categorical",
         "levels": 256 if context == "relative" else 16,
     }
-    trained = pixelcnn.PixelCNN(pixelcnn.Config(**kind, slope=slope, width=16, blocks=2, head=16)).eval()
+    trained = pixelcnn.PixelCNN(pixelcnn.PixelCNNConfig(**kind, slope=slope, width=16, blocks=2, head=16)).eval()
     for out in trained.outs:
         out.weight.data *= 3
     pixels = np.stack([noise(16, 20, seed) for seed in range(3)]) // np.uint8(trained.config.step)

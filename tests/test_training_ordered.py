@@ -19,7 +19,7 @@ from presage.codec.settings import Settings
 from presage.models import catalogue
 from presage.models.ordered import codebooks as codes
 from presage.models.ordered.exact import ExactOrdered
-from presage.models.ordered.network import Config, Ordered
+from presage.models.ordered.network import Ordered, OrderedConfig
 from presage.models.training import loop as train
 
 RUN = """
@@ -161,7 +161,7 @@ def test_start_from_latent_weights(pictures: Path, tmp_path: Path) -> None:
 def test_wrong_settings_are_refused() -> None:
     for wrong in ({"design": "other"}, {"cuts": "other"}, {"stage": "other"}):
         with pytest.raises(ValueError, match="is one of"):
-            Config(**wrong)
+            OrderedConfig(**wrong)
 
 
 # -------------------------------------------------------------------------------------------------- the codes of a map
@@ -256,7 +256,7 @@ def leaky(**changes: object) -> Ordered:
     torch.manual_seed(2)
     prior = {"neighbours": False, "width": 8, "blocks": 1, "heads": 1, "head": 4, "hidden": 8, "embedding": 4}
     settings = {"design": "leaky", "channels": 6, "width": 8, "entries": 8, "shared": True, "last_price": 0.0, "logarithm": False}
-    return Ordered(Config(**(settings | {"prior": prior} | changes))).eval()
+    return Ordered(OrderedConfig(**(settings | {"prior": prior} | changes))).eval()
 
 
 def test_where_training_cuts() -> None:
@@ -267,7 +267,7 @@ def test_where_training_cuts() -> None:
     geometric = leaky(cuts="geometric", geometric=0.5).draw_cuts(6000)
     shares = torch.bincount(geometric.long(), minlength=7)[1:] / 6000
     assert torch.allclose(shares, 0.5 ** torch.arange(1, 7) / (1 - 0.5**6), atol=0.03)
-    part = Ordered(Config(channels=12, width=8, fine_width=8, fine_blocks=1, blocks=1, strides=((8, 6),))).draw_cuts(500)
+    part = Ordered(OrderedConfig(channels=12, width=8, fine_width=8, fine_blocks=1, blocks=1, strides=((8, 6),))).draw_cuts(500)
     assert 0 <= float(part.min()) < float(part.max()) < 6
     assert bool((part != part.round()).any())  # a part of the last layer
 

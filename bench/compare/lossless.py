@@ -218,7 +218,7 @@ def where_time_goes(data: bytes) -> list[dict[str, Any]]:
 
 def float_network(checkpoint: Path) -> photo.Photo:
     """The averaged network of a training checkpoint, in floating point. Raises ValueError if it does not fit."""
-    network = photo.Photo(photo.Config())
+    network = photo.Photo(photo.PhotoConfig())
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.load_state_dict({**state["network"], **state["average"]})

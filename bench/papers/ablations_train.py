@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...models.ordered.network import Config, Ordered
+from ...models.ordered.network import Ordered, OrderedConfig
 from ...models.ordered.prior import Transformer
 from ...models.training import loop as train
 from ...models.training.data import Pixels
@@ -59,7 +59,7 @@ def tailored_start(folder: Path, count: int, target: Path) -> None:
     energy = Channels(whole).encode(pixels).square().sum(2).mean(0)
     chosen = energy.topk(count).indices.sort().values
     old = whole.state_dict()
-    new = Ordered(Config(**{**config.network, "channels": count})).state_dict()
+    new = Ordered(OrderedConfig(**{**config.network, "channels": count})).state_dict()
     for name, value in new.items():
         other = old[name]
         for axis, (a, b) in enumerate(zip(value.shape, other.shape, strict=True)):

@@ -26,7 +26,7 @@ QUARTERS = 4  # inputs that say which quarter of the coarser patch a patch is
 
 
 @dataclass(frozen=True)
-class Config:
+class TransformerConfig:
     sides: Sequence[int] = (4,)  # places along a patch, of every layer; never growing
     entries: int = 128  # codewords of a codebook
     shared: bool = False  # one embedding and one output matrix for all layers
@@ -84,7 +84,7 @@ class TapLinear(Linear):
 class Block(nn.Module):
     """Attention over earlier tokens, then a layer over the patches around; each is added to the stream."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         c = self.config = config
         inner = c.heads * c.head
@@ -122,7 +122,7 @@ class Transformer(nn.Module):
     quantised: Tensor
     stream_bits: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         c = self.config = config
         layers = len(c.sides)

@@ -22,7 +22,7 @@ CELLS = CELL_BLOCK[0] * CELL_BLOCK[1]
 
 
 @dataclass(frozen=True)
-class Config:
+class PhotoConfig:
     hidden: int = 64  # cached vector of a decoded pixel
     width: int = 192
     blocks: int = 2
@@ -35,7 +35,7 @@ class Photo(Trainable):
 
     quantised: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: PhotoConfig) -> None:
         super().__init__()
         self.config = config
         self.cell = module_list([Linear(units.INPUTS + units.CHANNELS, config.hidden), Linear(config.hidden, config.hidden)])

@@ -31,7 +31,7 @@ CONDITION, KNOTS = 16, 9  # numbers that say what the quality is, at so many qua
 
 
 @dataclass(frozen=True)
-class Config:
+class PixelCNNConfig:
     channels: int = 3  # of a pixel, or patch * patch times as many
     levels: int = 256  # values of a symbol
     patch: int = 1  # a "pixel" of the network is a patch of so many by so many pixels, whose pixels are channels in turn
@@ -150,7 +150,7 @@ class PixelCNN(Trainable):
     quantised: Tensor
     stream_bits: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: PixelCNNConfig) -> None:
         super().__init__()
         c = self.config = config
         (first_up, first_left), (up, left) = c.first_taps(), c.block_taps()
@@ -311,7 +311,7 @@ def between_knots(table: Tensor, quality: Tensor) -> Tensor:
     return torch.lerp(table[low.long()], table[low.long() + 1], (position - low).unsqueeze(1))
 
 
-def _numbers(config: Config) -> Tensor:
+def _numbers(config: PixelCNNConfig) -> Tensor:
     """First embeddings of symbols that are numbers: smooth, so that rare symbols resemble their neighbours."""
     z = torch.arange(config.levels, dtype=torch.float32) - config.zero
     size = torch.log1p(z.abs())

@@ -38,10 +38,10 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "photo": Model(photo.Config, photo.Photo, photo_tensors),
-    "pixelcnn": Model(pixelcnn.Config, pixelcnn.PixelCNN, pixelcnn_tensors),
-    "latent": Model(latent.Config, latent.Latent, latent_tensors),
-    "ordered": Model(ordered.Config, ordered.Ordered, ordered_tensors),
+    "photo": Model(photo.PhotoConfig, photo.Photo, photo_tensors),
+    "pixelcnn": Model(pixelcnn.PixelCNNConfig, pixelcnn.PixelCNN, pixelcnn_tensors),
+    "latent": Model(latent.LatentConfig, latent.Latent, latent_tensors),
+    "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
 }
 
 
