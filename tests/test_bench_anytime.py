@@ -116,7 +116,7 @@ def test_models_beside_each_other(folder: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def test_recorded_figures_are_of_the_kodak_set_only() -> None:
-    shapes = {f"kodim{number:02}.png": (512, 768, 3) for number in range(1, 25)}
+    shapes: dict[str, tuple[int, ...]] = {f"kodim{number:02}.png": (512, 768, 3) for number in range(1, 25)}
     assert all(point["psnr"] > 20 for point in recorded_flif("kodak-flif-cut.json", shapes)["points"])
     assert recorded_flif("kodak-flif.json", {"kodim01.png": (512, 768, 3)})["images"]["kodim01.png"] > 0
     assert recorded_flif("kodak-flif.json", {"other.png": (512, 768, 3)}) == {}

@@ -3,20 +3,21 @@
 import numpy as np
 import torch
 from conftest import noise
+from numpy.typing import NDArray
 
 from presage.models import units
-from presage.models.model import Span
+from presage.models.model import Nibbles, Span, Turn, Walkable
 from presage.models.photo import network as photo
 
 H, W = 7, 10
 
 
-def record(network, pixels):
+def record(network: Walkable, pixels: NDArray[np.uint8]) -> dict[tuple[int, int, int], NDArray[np.float32]]:
     """Weights of every nibble of tiles (n, H, W, 3): {(step, channel, half): (n, rows, 16)}."""
     answers = network.answers(list(pixels))
-    seen = {}
+    seen: dict[tuple[int, int, int], NDArray[np.float32]] = {}
 
-    def spy(turn, weights):
+    def spy(turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
         y, x = divmod(int(turn.at[0]), W)
         step = x + units.SLOPE * y
         seen[step, turn.channel, turn.half] = weights.reshape(len(pixels), -1, 16).copy()
@@ -26,7 +27,7 @@ def record(network, pixels):
     return seen
 
 
-def test_changing_a_symbol_changes_no_equal_or_earlier_weight(network) -> None:
+def test_changing_a_symbol_changes_no_equal_or_earlier_weight(network: Walkable) -> None:
     base = noise(H, W)
     places = [(y, x, c) for y in range(H) for x in range(W) for c in range(3)]
     variants = np.repeat(base[None], len(places) + 1, axis=0)
@@ -48,7 +49,7 @@ def test_changing_a_symbol_changes_no_equal_or_earlier_weight(network) -> None:
     assert later > len(places)  # the test can fail: what comes later does change
 
 
-def test_first_pixel_knows_nothing(network) -> None:
+def test_first_pixel_knows_nothing(network: Walkable) -> None:
     seen = record(network, np.stack([noise(H, W, seed) for seed in range(4)]))
     first = seen[0, 0, 0]
     assert (first == first[:1]).all()
@@ -89,17 +90,17 @@ def test_float_network_is_the_integer_one() -> None:
     assert abs(bits - expected) < 0.005 * expected
 
 
-def ideal_bits(network, pixels) -> float:
+def ideal_bits(network: Walkable, pixels: NDArray[np.uint8]) -> float:
     """Code length of the integer frequencies, bits a symbol."""
     answers = network.answers(list(pixels))
     total = 0.0
 
-    def count(turn, weights):
+    def count(turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
         nonlocal total
         nibbles = answers(turn, weights)
         for first, last in turn.bounds.tolist():
             n, w = nibbles[first:last], weights[first:last].astype(np.float64)
-            total -= np.log2(w[np.arange(len(n)), n] / w.sum(1)).sum()
+            total -= float(np.log2(w[np.arange(len(n)), n] / w.sum(1)).sum())
         return nibbles
 
     network.walk([tile.shape[:2] for tile in pixels], [Span.FULL] * 3, 0, count)

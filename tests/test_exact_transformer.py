@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_changing_a_code_changes_only_later_layers(model: str) -> None:
     later = 0
     for variant, (layer, _) in enumerate(places, 1):
         assert not changed[: layer + 1, variant].any(), f"a code of layer {layer} is seen too early"
-        later += changed[layer + 1 :, variant].any()
+        later += int(changed[layer + 1 :, variant].any())
     assert later > 0.9 * sum(layer < len(weights) - 1 for layer, _ in places)  # the test can fail: what comes later does change
 
 
@@ -208,7 +209,7 @@ def test_first_layer_knows_nothing_but_the_edge(model: str) -> None:
 # ----------------------------------------------------------------------------------- the network that was trained
 
 
-DESIGNS = {
+DESIGNS: dict[str, dict[str, Any]] = {
     "layers of their own": {"sides": (4, 4, 2, 2, 1), "entries": 20, "width": 24, "heads": 3, "head": 8, "hidden": 24, "embedding": 4},
     "shared": {"sides": (4,) * 5, "entries": 300, "shared": True, "neighbours": False, "width": 32, "blocks": 3, "heads": 2, "head": 16},
     "fine first": {"sides": (2, 1, 1), "entries": 130, "width": 16, "blocks": 1, "heads": 1, "head": 4, "hidden": 8, "embedding": 3},

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from presage.codec.coders import chain
 from presage.codec.errors import DamagedFile, PresageError
+from presage.codec.format import container
 from presage.codec.image.pixels import coarser
 from presage.codec.paths import groups as chains
 from presage.codec.predictive import sampling
@@ -99,7 +100,7 @@ def test_wrong_bits_are_reported(network: ExactPixelCNN) -> None:
     for i in range(0, len(group.stream), max(1, len(group.stream) // 8)):
         wrong = bytearray(group.stream)
         wrong[i] ^= 0x10
-        changed = chains.Group(bytes(wrong), group.tiles, group.first)
+        changed = container.Group(bytes(wrong), group.tiles, group.first)
         try:
             found, _ = chains.decode_groups(network, [changed], sizes, precision, together, Schedule(), 1, lambda _: None)
         except DamagedFile:
@@ -151,7 +152,7 @@ def record(network: ExactPixelCNN, symbols: np.ndarray) -> tuple[np.ndarray, np.
     """Intervals of all symbols of images (n, h, w, channels), in coding order; (n * h * w, channels) each."""
     n, height, width, channels = symbols.shape
     front = Evaluator(network, [(height, width)] * n)
-    rows = torch.cat(front.pixels)
+    rows = torch.cat(list(front.pixels))
     order = network.config.order(height, width).numpy()
     known = torch.from_numpy(symbols.reshape(n, -1, channels)[:, order]).flatten(0, 1)
     front.put(rows, known, watch=False)
@@ -223,12 +224,9 @@ def test_a_slope_makes_the_pixels_of_a_step_independent() -> None:
 @pytest.mark.parametrize(("context", "slope"), [("embedded", 0), ("embedded", 2), ("relative", 2)])
 def test_float_network_is_the_integer_one(context: str, slope: int) -> None:
     torch.manual_seed(3)
-    kind = {
-        "context": context,
-        "output": "mixture" if context == "relative" else "categorical",
-        "levels": 256 if context == "relative" else 16,
-    }
-    trained = pixelcnn.PixelCNN(pixelcnn.PixelCNNConfig(**kind, slope=slope, width=16, blocks=2, head=16)).eval()
+    output, levels = ("mixture", 256) if context == "relative" else ("categorical", 16)
+    config = pixelcnn.PixelCNNConfig(context=context, output=output, levels=levels, slope=slope, width=16, blocks=2, head=16)
+    trained = pixelcnn.PixelCNN(config).eval()
     for out in trained.outs:
         out.weight.data *= 3
     pixels = np.stack([noise(16, 20, seed) for seed in range(3)]) // np.uint8(trained.config.step)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from presage.models.quantisation import FakeQuantiser, Linear, calibrate, integer_layer, round_to
+from presage.models.quantisation import FakeQuantiser, Linear, calibrate, integer_layer, module_list, round_to
 from presage.models.training.loop import MODELS
 from presage.models.training.trainable import Trainable
 
@@ -14,12 +14,13 @@ class Small(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = Linear(12, 16), Linear(16, 8)
-        self.grids = torch.nn.ModuleList([FakeQuantiser(signed=True), FakeQuantiser(), FakeQuantiser(signed=True)])
+        self.grids = module_list([FakeQuantiser(signed=True), FakeQuantiser(), FakeQuantiser(signed=True)])
 
     def forward(self, x: torch.Tensor, quantised: bool = False) -> torch.Tensor:
         x = self.grids[0](x, quantised)
         x = self.grids[1](self.first(x, quantised=quantised), quantised)
-        return self.grids[2](self.second(x, quantised=quantised), quantised)
+        result: torch.Tensor = self.grids[2](self.second(x, quantised=quantised), quantised)
+        return result
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_gradients_pass_the_rounding(network: Small) -> None:
     assert x.grad is not None
     assert x.grad.tolist() == [1.0] * 4
     network(torch.randn(50, 12), True).sum().backward()
-    assert all(bool(p.grad.abs().sum() > 0) for p in network.parameters())
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.parameters())
 
 
 @pytest.mark.parametrize("name", MODELS)
