@@ -152,7 +152,7 @@ def test_train_export_encode(tmp_path: Path) -> None:
     assert weights is not None
     exact = ExactLatent(load_file(weights))
     state = torch.load(checkpoint, weights_only=True)
-    network = train.averaged_network(train.read_run(run, []), state["network"], state["average"])
+    network = train.averaged_network(train.read_run(run, []), state)
     assert isinstance(network, Latent)
     tile = (120 + np.rint(np.random.default_rng(1).standard_normal((20, 24, 4)) * 3)).astype(np.uint8)
     for quality in (0, 100, 255):

@@ -125,7 +125,7 @@ def test_files_hold_the_codes_of_the_trained_network(name: str, pictures: Path, 
     second = train.run(run, stage, tmp_path / "second", False, "cpu", lambda _: None)
     train.export(run, stage, tmp_path / "second")
     state = torch.load(second, weights_only=True)
-    network = train.averaged_network(train.read_run(run, stage), state["network"], state["average"])
+    network = train.averaged_network(train.read_run(run, stage), state)
     pixels = noise(64, 96, 3)
     assert isinstance(network, Ordered)
     with torch.no_grad():

@@ -22,6 +22,7 @@ from .. import autoencoder
 from ..pixelcnn.network import between_knots
 from ..precision import working_dtype
 from ..quantisation import straight_through
+from ..tensors import large_tensors, part_of
 from ..training.trainable import Trainable
 from . import codebooks as codes
 from . import prior as transformer
@@ -182,9 +183,9 @@ class Ordered(Transforms, Trainable):
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the transforms of a `latent` weights file, at their TYPICAL quality."""
-        parts = {k.removeprefix("transforms."): v.float() for k, v in tensors.items() if k.startswith("transforms.")}
-        self.encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in parts.items() if k.startswith("encoder.")})
-        self.decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in parts.items() if k.startswith("decoder.")})
+        parts = large_tensors(part_of(tensors, "transforms."))
+        self.encoder.load_state_dict(part_of(parts, "encoder."))
+        self.decoder.load_state_dict(part_of(parts, "decoder."))
         quality = parts["gain"].new_tensor([TYPICAL])
         scale = (between_knots(parts["gain"], quality) + between_knots(parts["inverse_gain"], quality))[0].exp()
         decoder = self.decoder

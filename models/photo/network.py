@@ -88,8 +88,7 @@ class Photo(Trainable):
         for c, (head, grid, out) in enumerate(zip(self.heads, self.head_grids, self.outs, strict=True)):
             z = grid(head(y, hints[:, :c].flatten(1), quantised=q), q)
             outputs.append(out(z.float(), quantised=q))
-        stacked: Tensor = torch.stack(outputs).unflatten(1, inputs.shape[:3])
-        return stacked
+        return torch.unflatten(torch.stack(outputs), 1, inputs.shape[:3])
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Nats of every sub-pixel of uint8 RGB images (B, H, W, 3); float32 (3, B, H, W), channels G, R, B."""

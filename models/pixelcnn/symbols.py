@@ -5,17 +5,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model import Pixels
 from ..units import TO_CODED
 from .network import PixelCNNConfig
 
-Pixels = NDArray[np.uint8]
 Number = TypeVar("Number", bound=np.generic)
 
 
 def fold(pixels: Pixels, patch: int) -> Pixels:
     """(..., H, W, C) -> (..., H / patch, W / patch, patch * patch * C): the pixels of a patch, row by row, become channels."""
-    if patch == 1:
-        return pixels
     *first, height, width, channels = pixels.shape
     parts = pixels.reshape(*first, height // patch, patch, width // patch, patch, channels).swapaxes(-4, -3)
     return parts.reshape(*first, height // patch, width // patch, patch * patch * channels)
@@ -23,8 +21,6 @@ def fold(pixels: Pixels, patch: int) -> Pixels:
 
 def unfold(symbols: NDArray[Number], patch: int) -> NDArray[Number]:
     """The inverse of `fold`."""
-    if patch == 1:
-        return symbols
     *first, height, width, channels = symbols.shape
     parts = symbols.reshape(*first, height, width, patch, patch, channels // patch**2).swapaxes(-4, -3)
     return parts.reshape(*first, height * patch, width * patch, channels // patch**2)
