@@ -21,12 +21,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from ..models.model import Factory, Model
 
-SHIPPED = {
-    "photo": ("photo", "ExactPhoto"),
-    "pixelcnn": ("pixelcnn", "ExactPixelCNN"),
-    "latent": ("latent", "ExactLatent"),
-    "ordered": ("ordered", "ExactOrdered"),
-}
+SHIPPED = {"photo": "ExactPhoto", "pixelcnn": "ExactPixelCNN", "latent": "ExactLatent", "ordered": "ExactOrdered"}
 CODINGS = {
     ("tiles", False): (Coding.COLOUR, Coding.GRAY),
     ("groups", False): (Coding.CHAIN, Coding.SET),
@@ -97,8 +92,7 @@ def _model(path: Path, digest: bytes, kind: str, arithmetic: str | None, device:
     from safetensors.numpy import load_file
 
     if kind not in _registered and kind in SHIPPED:
-        room, name = SHIPPED[kind]
-        _registered[kind] = getattr(import_module(f"...models.{room}.exact", __name__), name)
+        _registered[kind] = getattr(import_module(f"...models.{kind}.exact", __name__), SHIPPED[kind])
     if kind not in _registered:
         raise WeightsError(f"{path}: weights of the kind {kind!r}, which this program does not know")
     try:

@@ -69,7 +69,7 @@ def timed(function: Callable[..., T], *arguments: Any, clock: Callable[[], float
 def machine(threads: int) -> dict[str, Any]:
     """Processor, threads and versions, for a result."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
-    installed = {distribution.name.lower(): distribution.version for distribution in distributions()}
+    installed = {(distribution.name or "").lower(): distribution.version for distribution in distributions()}
     versions |= {package: installed.get(package.lower()) for package in PACKAGES}
     if find_spec("imagecodecs"):
         import imagecodecs

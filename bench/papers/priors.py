@@ -23,6 +23,11 @@ Step = Callable[[Tensor, int], Tensor]
 """(codes, i) -> logits (B, entries) of the i-th code, given those before it; called for one i after the other."""
 
 
+def draw(logits: Tensor, random: torch.Generator) -> Tensor:
+    """A code for each row of logits (B, entries)."""
+    return torch.multinomial(logits.softmax(-1), 1, generator=random)[:, 0]
+
+
 class Prior(ABC):
     """What the comparison needs of a prior."""
 
@@ -45,7 +50,7 @@ class Prior(ABC):
         """The first codes (count, length) of new pictures; `each` is called after every code with how many there are."""
         codes, step = torch.zeros(count, length, dtype=torch.int64), self.stepper(count, length)
         for i in range(length):
-            codes[:, i] = torch.multinomial(step(codes, i).softmax(-1), 1, generator=random)[:, 0]
+            codes[:, i] = draw(step(codes, i), random)
             each(i + 1)
         return codes
 

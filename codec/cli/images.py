@@ -79,14 +79,7 @@ def _encode(work: Work, outputs: Outputs, name: str | None, tile: int, quantise:
 @click.option("--progressive", type=click.Path(path_type=Path, file_okay=False), help="Folder for the picture at several cuts of the file.")
 @scheduled
 def decode(
-    items: list[Item],
-    outputs: Outputs,
-    work: Work,
-    recover: bool,
-    progressive: Path | None,
-    schedule: Schedule,
-    stats: bool,
-    **part: Any,
+    items: list[Item], outputs: Outputs, work: Work, recover: bool, progressive: Path | None, schedule: Schedule, stats: bool, **part: Any
 ) -> None:
     """Decompress .psg files, to PNG or to the format of -o; of folders all .psg files in them."""
     if progressive is None:
