@@ -76,7 +76,7 @@ def _stand_in(name: str, folders: Sequence[Path]) -> Anytime:
         data: bytes = PEER["jpeg"].encode(pixels, threads)
         return data[:2] + idle + data[2:]
 
-    return Anytime(name, name, encode, PEER["jpeg"].decode, cut=PEER["jpeg"].cut, model=True)
+    return Anytime(name, name, encode, PEER["jpeg"].decode, cut=PEER["jpeg"].cut, model=True, option="presage")
 
 
 def test_models_beside_each_other(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
