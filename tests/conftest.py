@@ -1,14 +1,15 @@
 """Fixtures: tiny weights that are in the repository, and the shared pictures where they are at hand."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from presage.codec import weights
 from presage.codec.format.container import read_header
@@ -46,6 +47,11 @@ def unpack(
 ) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """The images of a set, and what of it is lost."""
     return unpack_pictures(Reading(data, read_header(data, partial=recovering), recovering, settings), wanted)
+
+
+def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """What is exported, as it is read from a weights file."""
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
 
 def shared(name: str) -> Path:

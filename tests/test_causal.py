@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from conftest import noise
+from conftest import arrays, noise
 from numpy.typing import NDArray
 
 from presage.models import units
@@ -85,7 +85,7 @@ def test_float_network_is_the_integer_one() -> None:
     trained.quantise(sample)
     with torch.no_grad():
         expected = float(trained(sample).mean()) / np.log(2)
-    exact = ExactPhoto(photo_tensors(trained))
+    exact = ExactPhoto(arrays(photo_tensors(trained)))
     bits = ideal_bits(exact, pixels)
     assert abs(bits - expected) < 0.005 * expected
 

@@ -4,7 +4,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +12,7 @@ from presage.codec.coders import chunks
 from presage.codec.format import container
 from presage.codec.format.container import ChunkStream, Coding, Header, Mode, Tag
 
-Source = tuple[torch.Tensor, torch.Tensor]
+Source = tuple[np.ndarray, np.ndarray]
 
 
 def source(seed: int, count: int, entries: int, sharpness: int, agree: float) -> Source:
@@ -25,7 +24,7 @@ def source(seed: int, count: int, entries: int, sharpness: int, agree: float) ->
     most = ((1 << 24) - 1) // entries
     weights = (most * 2.0 ** (-sharpness * random.random((count, entries)))).astype(np.int64).clip(1)
     codes = np.where(random.random(count) < agree, weights.argmax(1) if count else 0, random.integers(0, entries, count))
-    return torch.from_numpy(codes), torch.from_numpy(weights.astype(np.float32))
+    return codes, weights.astype(np.float32)
 
 
 def pieces(seed: int, count: int, calls: int) -> list[slice]:
@@ -34,7 +33,7 @@ def pieces(seed: int, count: int, calls: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
-def written(codes: torch.Tensor, weights: torch.Tensor, parts: list[slice]) -> tuple[bytes, list[int]]:
+def written(codes: np.ndarray, weights: np.ndarray, parts: list[slice]) -> tuple[bytes, list[int]]:
     """A file of these codes, and how many each chunk has."""
     writer = chunks.Writer()
     for part in parts:
@@ -43,14 +42,14 @@ def written(codes: torch.Tensor, weights: torch.Tensor, parts: list[slice]) -> t
     return container.write(Header(8, 8, Mode.RGB, Coding.ORDERED, 0), {Tag.CODES: stream}), writer.counts
 
 
-def read(data: bytes, weights: torch.Tensor, parts: list[slice]) -> tuple[torch.Tensor, chunks.Reader]:
+def read(data: bytes, weights: np.ndarray, parts: list[slice]) -> tuple[np.ndarray, chunks.Reader]:
     reader = chunks.Reader(ChunkStream(data, container.read_header(data)), recovering=False)
     found = []
     for part in parts:
         found.append(reader.read(weights[part]))
         if len(found[-1]) < part.stop - part.start:
             break
-    return torch.cat(found), reader
+    return np.concatenate(found), reader
 
 
 @given(
@@ -72,7 +71,7 @@ def test_round_trip(seed: int, count: int, entries: int, sharpness: int, agree: 
     data, counts = written(codes, weights, pieces(seed, count, calls))
     assert sum(counts) == count
     back, reader = read(data, weights, pieces(seed + 1, count, 5))
-    assert torch.equal(back, codes)
+    assert np.array_equal(back, codes)
     assert reader.finished
     assert reader.counts == counts
     stream = ChunkStream(data, container.read_header(data))
@@ -84,14 +83,15 @@ def test_round_trip(seed: int, count: int, entries: int, sharpness: int, agree: 
     at = len(data) - round((1 - left) * sum(size for _, size in stream.places))
     whole = sum(offset + size <= at for offset, size in stream.places)
     back, _ = read(data[:at], weights, pieces(seed + 2, count, 5))
-    assert torch.equal(back, codes[: sum(counts[:whole])])
+    assert np.array_equal(back, codes[: sum(counts[:whole])])
 
 
 def test_chunks_are_filled() -> None:
     """Little is lost by packing: the file is hardly longer than the code lengths say."""
     codes, weights = source(0, 40000, 64, 12, 0.7)
     data, counts = written(codes, weights, pieces(0, 40000, 30))
-    bits = float((weights.double().sum(1) / weights.double().gather(1, codes[:, None])[:, 0]).log2().sum())
+    own = np.take_along_axis(weights, codes[:, None], 1)[:, 0]
+    bits = float(np.log2(weights.sum(1, dtype=np.float64) / own).sum())
     size = sum(size for _, size in ChunkStream(data, container.read_header(data)).places)
     assert bits / 8 < size - 5 * len(counts) < 1.002 * bits / 8 + 4 * len(counts)
 
@@ -107,14 +107,14 @@ def test_chunks_know_their_number() -> None:
     with pytest.raises(presage.DamagedFile, match="chunk 57"):
         read(swapped, weights, [slice(0, 30000)])
     reader = chunks.Reader(ChunkStream(swapped, container.read_header(data)), recovering=True)
-    assert torch.equal(reader.read(weights), codes[: sum(counts[:57])])
+    assert np.array_equal(reader.read(weights), codes[: sum(counts[:57])])
     assert reader.damaged
 
 
 def test_golden_chunk() -> None:
     """The coder's bits are part of the format."""
-    weights = torch.tensor([[1.0, 2.0, 3.0], [1e6, 1.0, 5e6], [7.0, 7.0, 7.0], [16e6, 1.0, 1.0]]).repeat(9, 1)
-    codes = torch.tensor([2, 1, 0, 0, 1, 2, 2, 0, 0]).repeat(4)
+    weights = np.tile(np.array([[1.0, 2.0, 3.0], [1e6, 1.0, 5e6], [7.0, 7.0, 7.0], [16e6, 1.0, 1.0]], np.float32), (9, 1))
+    codes = np.tile([2, 1, 0, 0, 1, 2, 2, 0, 0], 4)
     data, counts = written(codes, weights, [slice(0, 36)])
     stream = ChunkStream(data, container.read_header(data))
     assert counts == [36]

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import HERE
+from conftest import HERE, arrays
 from safetensors.torch import load_file
 from test_format_ordered import Prior
 from torch import Tensor
 
-from presage.codec.parallel import threads
+from presage.codec.parallel import spread
 from presage.models.model import Turn
 from presage.models.ordered import exact_prior as exact_transformer
 from presage.models.ordered import prior as transformer
@@ -38,9 +38,13 @@ def tensors_of(model: str) -> dict[str, Tensor]:
     return part_of(load_file(HERE / "data" / f"{model}-1.safetensors"), "prior.")
 
 
+def exact_form(tensors: dict[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> ExactTransformer:
+    return ExactTransformer(arrays(tensors), arithmetic, device)
+
+
 @cache
 def network_of(model: str, arithmetic: str | None = None, device: str = "cpu") -> ExactTransformer:
-    return ExactTransformer(tensors_of(model), arithmetic, device)
+    return exact_form(tensors_of(model), arithmetic, device)
 
 
 def counts_of(network: ExactTransformer | transformer.Transformer, size: tuple[int, int]) -> list[int]:
@@ -65,9 +69,9 @@ def weights_of(network: ExactTransformer, codes: Codes, size: tuple[int, int]) -
     places = [order(side, network.config.sides[0], *size).numpy() for side in network.config.sides]
     parts: list[list[np.ndarray]] = [[] for _ in codes]
 
-    def code(turn: Turn, weights: Tensor) -> Tensor:
-        parts[turn.channel].append(weights.cpu().numpy())
-        return torch.from_numpy(codes[turn.channel][:, places[turn.channel]].ravel()[turn.at.cpu().numpy()]).to(weights.device)
+    def code(turn: Turn, weights: np.ndarray) -> np.ndarray:
+        parts[turn.channel].append(weights.copy())
+        return codes[turn.channel][:, places[turn.channel]].ravel()[turn.at]
 
     with torch.inference_mode():
         walk(network, pictures, *size, len(codes), code)
@@ -99,9 +103,8 @@ def found_digest(model: str, arithmetic: str | None = None, device: str = "cpu")
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("arithmetic", ["int8", "float32", "float64"])
 def test_threads_and_arithmetic(model: str, arithmetic: str) -> None:
-    for count in (1, 2):
-        with threads(count):
-            assert found_digest(model, arithmetic) == GOLDEN[model]
+    found = spread(lambda part, report: [found_digest(model, arithmetic)], 2, 1, 2, lambda share: None)
+    assert found == [GOLDEN[model]] * 2
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -224,7 +227,7 @@ def made(design: str) -> tuple[transformer.Transformer, ExactTransformer]:
     for layer in network.outs:
         layer.weight.data *= 4
     network.quantise([torch.from_numpy(layer) for layer in some_codes(network, SIZE, 4)], *SIZE)
-    return network, ExactTransformer(transformer_tensors(network))
+    return network, exact_form(transformer_tensors(network))
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -282,10 +285,10 @@ def settings_of(**changes: object) -> Tensor:
 def test_sums_that_could_leave_the_exact_range_are_refused() -> None:
     assert 518 * 255 * 127 < 1 << 24 <= 519 * 255 * 127
     with pytest.raises(ValueError, match="attention over 519 tokens"):
-        ExactTransformer(changed("config", settings_of(sides=[4] * 519)))
-    ExactTransformer(changed("config", settings_of(sides=[4] * 518)))
+        exact_form(changed("config", settings_of(sides=[4] * 519)))
+    exact_form(changed("config", settings_of(sides=[4] * 518)))
     with pytest.raises(ValueError, match="attention"):
-        ExactTransformer(changed("config", settings_of(head=1041)))
+        exact_form(changed("config", settings_of(head=1041)))
 
 
 @pytest.mark.parametrize("layer", ["ins.1", "blocks.0.qkv", "blocks.1.out", "blocks.0.mix", "blocks.1.back", "outs.0"])
@@ -298,7 +301,7 @@ def test_layers_that_are_not_exact_are_refused(layer: str) -> None:
         changed(f"{layer}.bias", bias.float()),
     ):
         with pytest.raises(ValueError, match=f"layer {layer} is not exact"):
-            ExactTransformer(wrong)
+            exact_form(wrong)
 
 
 def test_tables_and_shifts_that_are_not_known_are_refused() -> None:
@@ -315,4 +318,4 @@ def test_tables_and_shifts_that_are_not_known_are_refused() -> None:
         changed("tables.category", tensors["tables.category"] * 2),
     ):
         with pytest.raises(ValueError, match="not what this program knows"):
-            ExactTransformer(wrong)
+            exact_form(wrong)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import HERE, noise, shared
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 import presage
 from presage.codec import weights

@@ -7,7 +7,6 @@ from typing import Any, Unpack
 
 import numpy as np
 import pytest
-import torch
 from conftest import HERE, noise
 from PIL import Image
 
@@ -37,7 +36,7 @@ def network_of(name: str, **settings: Unpack[Options]) -> ExactOrdered:
     return network
 
 
-def codes_of(data: bytes, **settings: Unpack[Options]) -> list[torch.Tensor]:
+def codes_of(data: bytes, **settings: Unpack[Options]) -> list[np.ndarray]:
     header = container.read_header(data)
     used = Settings(**settings)
     network = weights.load_for(header, used).model
@@ -45,8 +44,8 @@ def codes_of(data: bytes, **settings: Unpack[Options]) -> list[torch.Tensor]:
     return layers.read_codes(Reading(data, header, False, used), network, None)[0]
 
 
-def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
-    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def error(data: bytes, pixels: np.ndarray) -> float:
@@ -200,7 +199,7 @@ def test_windows_leave_no_seams(model: str, monkeypatch: pytest.MonkeyPatch) -> 
         return transforms.synthesise(network, network.dequantise(codes, *size), size, (192, 256), SETTINGS)
 
     whole = transforms.analyse(network, pixels, SETTINGS)
-    codes = [torch.arange(count) * 7 % network.config.entries for count in network.counts(*size)]
+    codes = [np.arange(count) * 7 % network.config.entries for count in network.counts(*size)]
     first = decoded()
     monkeypatch.setattr(windows, "SIDE", 5)
     assert len(windows.windows(*size)) > 9
@@ -212,12 +211,12 @@ def test_windows_leave_no_seams(model: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def drawn_codes(monkeypatch: pytest.MonkeyPatch) -> list[list[torch.Tensor]]:
+def drawn_codes(monkeypatch: pytest.MonkeyPatch) -> list[list[np.ndarray]]:
     """The codes behind the samples that are drawn from now on."""
-    kept: list[list[torch.Tensor]] = []
+    kept: list[list[np.ndarray]] = []
     real = ExactOrdered.dequantise
 
-    def keep(network: ExactOrdered, codes: list[torch.Tensor], *more: Any) -> Any:
+    def keep(network: ExactOrdered, codes: list[np.ndarray], *more: Any) -> Any:
         kept.append(codes)
         return real(network, codes, *more)
 
@@ -238,7 +237,7 @@ def draw(
     return np.stack(drawn.pictures), drawn.layers
 
 
-def test_samples(model: str, drawn_codes: list[list[torch.Tensor]]) -> None:
+def test_samples(model: str, drawn_codes: list[list[np.ndarray]]) -> None:
     every = [
         draw(model, 3, (40, 70), 5, threads=threads, arithmetic=arithmetic)
         for threads, arithmetic in ((1, "float64"), (2, "int8"), (2, None))
@@ -253,11 +252,11 @@ def test_samples(model: str, drawn_codes: list[list[torch.Tensor]]) -> None:
     other, _ = draw(model, 3, (40, 70), 6)
     assert not np.array_equal(other, pictures)
     alone, _ = draw(model, 1, (40, 70), 5)
-    assert all(torch.equal(a, b[: len(a)]) for a, b in zip(drawn_codes[-1], drawn_codes[0], strict=True))
+    assert all(np.array_equal(a, b[: len(a)]) for a, b in zip(drawn_codes[-1], drawn_codes[0], strict=True))
     assert np.abs(alone[0].astype(int) - pictures[0]).max() <= 1
 
 
-def test_samples_of_some_codes(model: str, drawn_codes: list[list[torch.Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_of_some_codes(model: str, drawn_codes: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of(model)
     draw(model, 2, (32, 64), 1)
     for number in (0, 1, 5, 1000):

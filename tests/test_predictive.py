@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import HERE, noise, shared
+from conftest import HERE, arrays, noise, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 from presage.codec.coders import chain
 from presage.codec.errors import DamagedFile, PresageError
@@ -81,7 +81,7 @@ def test_batches_and_threads(network: ExactPixelCNN, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("arithmetic", ["int8", "float32", "float64"])
 def test_arithmetic(network: ExactPixelCNN, arithmetic: str) -> None:
-    other = ExactPixelCNN(network.tensors, arithmetic)
+    other = ExactPixelCNN(arrays(network.tensors), arithmetic)
     images = pictures(network)
     assert chains.encode_tiles(other, images, 1, lambda _: None) == chains.encode_tiles(network, images, 1, lambda _: None)
 
@@ -145,7 +145,7 @@ def random_network(seed: int, channels: int, levels: int, slope: int, blocks: in
     for out in trained.outs:
         out.weight.data *= 8  # opinions strong enough to matter
     trained.quantise(torch.randint(levels, (4, 8, 8, channels), dtype=torch.uint8))
-    return ExactPixelCNN(pixelcnn_tensors(trained))
+    return ExactPixelCNN(arrays(pixelcnn_tensors(trained)))
 
 
 def record(network: ExactPixelCNN, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -233,7 +233,7 @@ def test_float_network_is_the_integer_one(context: str, slope: int) -> None:
     trained.quantise(torch.from_numpy(pixels))
     with torch.no_grad():
         expected = float(trained(torch.from_numpy(pixels)).mean()) / np.log(2)
-    network = ExactPixelCNN(pixelcnn_tensors(trained))
+    network = ExactPixelCNN(arrays(pixelcnn_tensors(trained)))
     coded = pixels[..., [1, 0, 2]] if context == "relative" else pixels
     _, size = record(network, np.ascontiguousarray(coded))
     assert abs((16 - np.log2(size)).mean() - expected) < 0.005 * expected
