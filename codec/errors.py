@@ -22,8 +22,6 @@ class WeightsError(PresageError):
 class ImageRefused(PresageError):
     """An image that Presage does not take, or a request that does not fit the image."""
 
-    exit_code = 1
-
 
 class NotAnImage(ImageRefused):
     """Bytes that are no image at all."""

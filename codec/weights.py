@@ -6,6 +6,7 @@ shipped ones are imported when they are needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -20,12 +21,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from ..models.model import Factory, Model
 
-SHIPPED = {
-    "photo": ("photo", "ExactPhoto"),
-    "pixelcnn": ("pixelcnn", "ExactPixelCNN"),
-    "latent": ("latent", "ExactLatent"),
-    "ordered": ("ordered", "ExactOrdered"),
-}
+SHIPPED = {"photo": "ExactPhoto", "pixelcnn": "ExactPixelCNN", "latent": "ExactLatent", "ordered": "ExactOrdered"}
 CODINGS = {
     ("tiles", False): (Coding.COLOUR, Coding.GRAY),
     ("groups", False): (Coding.CHAIN, Coding.SET),
@@ -65,10 +61,7 @@ def register_model(kind: str, factory: Factory) -> None:
 
 def load(name: str, settings: Settings, lossy: bool | None = None) -> Loaded[Model]:
     """A model by its name or release. lossy: what the caller says that it is. Raises WeightsError and ImageRefused."""
-    try:
-        loaded = _load(catalogue.find(name, settings.model_path), settings)
-    except catalogue.WeightsNotFound as error:
-        raise WeightsError(str(error)) from None
+    loaded = _load(settings, catalogue.find, name)
     if lossy is not None and loaded.model.lossy != lossy:
         way, how = ("without", "leave out --lossy") if lossy else ("with", "use --lossy, or `presage.encode_lossy`")
         raise ImageRefused(f"the model {loaded.name} codes {way} loss; {how}")
@@ -77,16 +70,17 @@ def load(name: str, settings: Settings, lossy: bool | None = None) -> Loaded[Mod
 
 def load_for(header: Header, settings: Settings) -> Loaded[Model]:
     """The model of a file. Raises WeightsError, and DamagedFile if the file is coded as this model's never are."""
-    try:
-        loaded = _load(catalogue.find_hash(header.model, header.weights, settings.model_path), settings)
-    except catalogue.WeightsNotFound as error:
-        raise WeightsError(str(error)) from None
+    loaded = _load(settings, catalogue.find_hash, header.model, header.weights)
     if header.coding not in loaded.codings:
         raise DamagedFile(f"the model {header.model} does not go with the file's coding")
     return loaded
 
 
-def _load(weights: catalogue.WeightsFile, settings: Settings) -> Loaded[Model]:
+def _load(settings: Settings, find: Callable[..., catalogue.WeightsFile], *wanted: str | bytes) -> Loaded[Model]:
+    try:
+        weights = find(*wanted, settings.model_path)
+    except catalogue.WeightsNotFound as error:
+        raise WeightsError(str(error)) from None
     kind = weights.metadata.get("model", "photo")
     model = _model(weights.path, weights.hash, kind, settings.arithmetic, settings.device)
     return Loaded(weights.name, weights.hash, int(weights.metadata.get("side", "32")), model)
@@ -98,8 +92,7 @@ def _model(path: Path, digest: bytes, kind: str, arithmetic: str | None, device:
     from safetensors.numpy import load_file
 
     if kind not in _registered and kind in SHIPPED:
-        room, name = SHIPPED[kind]
-        _registered[kind] = getattr(import_module(f"...models.{room}.exact", __name__), name)
+        _registered[kind] = getattr(import_module(f"...models.{kind}.exact", __name__), SHIPPED[kind])
     if kind not in _registered:
         raise WeightsError(f"{path}: weights of the kind {kind!r}, which this program does not know")
     try:

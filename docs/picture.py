@@ -14,7 +14,7 @@ from presage.bench.compare.common import psnr, read_pixels
 
 PEERS = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG"}
 WIDTH, HEIGHT, LABEL, GAP = 288, 320, 24, 6  # pixels
-PLACE = (0.53, 0.42)  # of the piece's middle in the photograph
+CENTRE = (0.53, 0.42)  # of the piece's middle in the photograph
 
 
 def fitting(name: str, pixels: Pixels, limit: int) -> bytes:
@@ -39,7 +39,7 @@ def draw(photo: Path, target: Path, bpp: float) -> None:
             shown.append((title, data, pillow_decode(data)))
     sheet = Image.new("RGB", (len(shown) * (WIDTH + GAP) - GAP, HEIGHT + LABEL), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    top, left = (round(share * side - size / 2) for share, side, size in zip(PLACE[::-1], pixels.shape[:2], (HEIGHT, WIDTH), strict=True))
+    top, left = (round(share * side - size / 2) for share, side, size in zip(CENTRE[::-1], pixels.shape[:2], (HEIGHT, WIDTH), strict=True))
     for i, (title, data, decoded) in enumerate(shown):
         x = i * (WIDTH + GAP)
         text = f"{title}: {len(data):,} bytes, {psnr(pixels, decoded):.1f} dB" if data else title

@@ -74,8 +74,7 @@ class BasicBlock(nn.Module):
         self.first, self.second = Convolution(width, width), Convolution(width, width, gain=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = F.relu(x + self.second(F.relu(self.first(x))))
-        return result
+        return F.relu(x + self.second(F.relu(self.first(x))))
 
 
 class Bottleneck(nn.Module):

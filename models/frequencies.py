@@ -21,13 +21,13 @@ from torch import Tensor
 from .units import (
     CATEGORY_BITS,
     DEEPEST,
+    GREY,
     INVERSE_BITS,
     LEVEL,
     LOGIT_LIMIT,
     LOGIT_UNIT,
     OFFSET_LIMIT,
     OFFSET_UNIT,
-    PLACE,
     REACH,
     SCALE_HIGH,
     SCALE_LOW,
@@ -54,7 +54,7 @@ class DistributionTables:
     @staticmethod
     def make() -> "DistributionTables":
         scale = torch.exp(torch.arange(SCALE_LOW, SCALE_HIGH + 1, dtype=torch.float64) / LEVEL)
-        inverse = (STEPS / PLACE / scale * (1 << INVERSE_BITS)).round().int()
+        inverse = (STEPS / GREY / scale * (1 << INVERSE_BITS)).round().int()
         place = torch.arange(-REACH * STEPS, REACH * STEPS, dtype=torch.float64) / STEPS
         sigmoid = (torch.sigmoid(place) * (1 << SIGMOID_BITS)).round().int()
         share = (torch.exp(-torch.arange(2 * LOGIT_LIMIT + 1, dtype=torch.float64) / LEVEL) * (1 << SHARE_BITS)).round().int()
@@ -62,8 +62,8 @@ class DistributionTables:
 
 
 def output_bits(mixtures: int) -> Tensor:
-    """The network's integer outputs count 2^-bits: offsets 1 / (PLACE * OFFSET_UNIT), scales and logits 1 / LEVEL; (3 K)."""
-    return torch.tensor([PLACE.bit_length() - 1 + int(OFFSET_UNIT).bit_length() - 1] * mixtures + [LEVEL.bit_length() - 1] * 2 * mixtures)
+    """The network's integer outputs count 2^-bits: offsets 1 / (GREY * OFFSET_UNIT), scales and logits 1 / LEVEL; (3 K)."""
+    return torch.tensor([GREY.bit_length() - 1 + int(OFFSET_UNIT).bit_length() - 1] * mixtures + [LEVEL.bit_length() - 1] * 2 * mixtures)
 
 
 def _looked_up(table: Tensor, places: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Distribution:
     """The distributions of n symbols."""
 
     def __init__(self, output: Tensor, centres: Tensor | int, tables: DistributionTables) -> None:
-        """output: int32 (n, 3 K) in units of `output_bits`. centres: int32 (n), or one for all, in 1/PLACE grey levels."""
+        """output: int32 (n, 3 K) in units of `output_bits`. centres: int32 (n), or one for all, in 1/GREY grey levels."""
         offset, scale, logit = output.t().unflatten(0, (3, -1)).unbind(0)  # each (K, n)
         self.tables = tables
         self.inverse = _looked_up(tables.inverse, scale.clamp(SCALE_LOW, SCALE_HIGH).sub_(SCALE_LOW))
@@ -85,7 +85,7 @@ class Distribution:
         self.share = _looked_up(tables.share, logit.amax(0) - logit)
 
     def cumulative(self, edges: Tensor) -> Tensor:
-        """C at edges (m, n) or (m, 1), which are in 1/PLACE grey levels; int32 (m, n), increasing along m."""
+        """C at edges (m, n) or (m, 1), which are in 1/GREY grey levels; int32 (m, n), increasing along m."""
         place = (edges.unsqueeze(1) * self.inverse).add_(self.origin).bitwise_right_shift_(INVERSE_BITS)
         place.clamp_(0, 2 * REACH * STEPS - 1)
         sigmoid = _looked_up(self.tables.sigmoid, place)
@@ -98,16 +98,16 @@ class Distribution:
         """
         total = self.share.sum(0, dtype=torch.int32).mul_(1 << SIGMOID_BITS)
         if above is None:
-            c = self.cumulative(self.tables.edges * (16 * PLACE) - PLACE // 2)
+            c = self.cumulative(self.tables.edges * (16 * GREY) - GREY // 2)
             c[0] = 0
             c[16] = total
         elif isinstance(above, int):
-            c = self.cumulative((self.tables.edges + 16 * above) * PLACE - PLACE // 2)
+            c = self.cumulative((self.tables.edges + 16 * above) * GREY - GREY // 2)
             c[0] = 0 if above == 0 else c[0]
             c[16] = total if above == 15 else c[16]
         else:
             above = above.int()
-            c = self.cumulative((self.tables.edges + 16 * above) * PLACE - PLACE // 2)
+            c = self.cumulative((self.tables.edges + 16 * above) * GREY - GREY // 2)
             c[0].masked_fill_(above == 0, 0)
             torch.where(above == 15, total, c[16], out=c[16])
         c.bitwise_right_shift_(SPARE_BITS)
@@ -167,7 +167,7 @@ class Mixtures(Quantiles):
 
     def weight_below(self, symbols: Tensor) -> Tensor:
         step = 256 // self.levels
-        edges = (symbols.t() * (step * PLACE) - step * PLACE // 2).int()
+        edges = (symbols.t() * (step * GREY) - step * GREY // 2).int()
         total = self.distribution.share.sum(0, dtype=torch.int32) << SIGMOID_BITS
         weight = torch.where(symbols.t() <= 0, 0, torch.where(symbols.t() >= self.levels, total, self.distribution.cumulative(edges)))
         return (weight >> (SPARE_BITS)).t().long()

@@ -21,7 +21,7 @@ SCALE_RANGE = (-3.0, 4.5)  # natural logarithm of a logistic's scale in grey lev
 LOGIT_RANGE = 8.0
 
 # the same in integers (frequencies.py)
-PLACE = 32  # units of a grey level in offsets and centres
+GREY = 32  # units of a grey level in offsets and centres
 LEVEL = 32  # units of a natural logarithm in scales and logits
 STEPS = 256  # table entries of the sigmoid for a unit of its argument
 REACH = 16  # the sigmoid's table covers -REACH..REACH

@@ -1,18 +1,22 @@
 """Fixtures: tiny weights that are in the repository, and the shared pictures where they are at hand."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from presage.codec import weights
 from presage.codec.format.container import read_header
 from presage.codec.paths.reading import Reading
 from presage.codec.paths.sets import unpack_pictures
 from presage.codec.settings import Settings
+from presage.models.model import Walkable
 
 HERE = Path(__file__).resolve().parent
 TINY = HERE / "data"
@@ -26,10 +30,10 @@ def _tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def network():
+def network() -> Walkable:
     """The tiny network."""
     os.environ["PRESAGE_MODELS"] = str(TINY)
-    return weights.load("tiny", Settings()).model
+    return cast(Walkable, weights.load("tiny", Settings()).model)
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +42,16 @@ def photo() -> NDArray[np.uint8]:
     return np.asarray(Image.open(HERE / "golden" / "rgb.png"))
 
 
-def unpack(data, wanted, recovering: bool, settings: Settings):
+def unpack(
+    data: bytes, wanted: Sequence[str] | None, recovering: bool, settings: Settings
+) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """The images of a set, and what of it is lost."""
     return unpack_pictures(Reading(data, read_header(data, partial=recovering), recovering, settings), wanted)
+
+
+def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """What is exported, as it is read from a weights file."""
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
 
 def shared(name: str) -> Path:

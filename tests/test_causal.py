@@ -2,21 +2,22 @@
 
 import numpy as np
 import torch
-from conftest import noise
+from conftest import arrays, noise
+from numpy.typing import NDArray
 
 from presage.models import units
-from presage.models.model import Span
+from presage.models.model import Nibbles, Span, Turn, Walkable
 from presage.models.photo import network as photo
 
 H, W = 7, 10
 
 
-def record(network, pixels):
+def record(network: Walkable, pixels: NDArray[np.uint8]) -> dict[tuple[int, int, int], NDArray[np.float32]]:
     """Weights of every nibble of tiles (n, H, W, 3): {(step, channel, half): (n, rows, 16)}."""
     answers = network.answers(list(pixels))
-    seen = {}
+    seen: dict[tuple[int, int, int], NDArray[np.float32]] = {}
 
-    def spy(turn, weights):
+    def spy(turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
         y, x = divmod(int(turn.at[0]), W)
         step = x + units.SLOPE * y
         seen[step, turn.channel, turn.half] = weights.reshape(len(pixels), -1, 16).copy()
@@ -26,7 +27,7 @@ def record(network, pixels):
     return seen
 
 
-def test_changing_a_symbol_changes_no_equal_or_earlier_weight(network) -> None:
+def test_changing_a_symbol_changes_no_equal_or_earlier_weight(network: Walkable) -> None:
     base = noise(H, W)
     places = [(y, x, c) for y in range(H) for x in range(W) for c in range(3)]
     variants = np.repeat(base[None], len(places) + 1, axis=0)
@@ -48,7 +49,7 @@ def test_changing_a_symbol_changes_no_equal_or_earlier_weight(network) -> None:
     assert later > len(places)  # the test can fail: what comes later does change
 
 
-def test_first_pixel_knows_nothing(network) -> None:
+def test_first_pixel_knows_nothing(network: Walkable) -> None:
     seen = record(network, np.stack([noise(H, W, seed) for seed in range(4)]))
     first = seen[0, 0, 0]
     assert (first == first[:1]).all()
@@ -56,7 +57,7 @@ def test_first_pixel_knows_nothing(network) -> None:
 
 def test_no_gradient_from_later_pixels() -> None:
     """The float network is causal too: its loss at a pixel has no dependence on what comes later."""
-    network = photo.Photo(photo.Config(hidden=8, width=16, blocks=1, head=8, mixtures=2))
+    network = photo.Photo(photo.PhotoConfig(hidden=8, width=16, blocks=1, head=8, mixtures=2))
     pixels = torch.from_numpy(noise(H, W)[None])
     changed = pixels.clone()
     changed[0, 3, 4] = 255 - changed[0, 3, 4]
@@ -76,7 +77,7 @@ def test_float_network_is_the_integer_one() -> None:
     from presage.models.photo.export import photo_tensors
 
     torch.manual_seed(3)
-    trained = photo.Photo(photo.Config(hidden=16, width=32, blocks=2, head=16, mixtures=3))
+    trained = photo.Photo(photo.PhotoConfig(hidden=16, width=32, blocks=2, head=16, mixtures=3))
     for head in trained.outs:
         head.weight.data *= 2
     pixels = np.stack([noise(40, 50, seed) for seed in range(3)])
@@ -84,22 +85,22 @@ def test_float_network_is_the_integer_one() -> None:
     trained.quantise(sample)
     with torch.no_grad():
         expected = float(trained(sample).mean()) / np.log(2)
-    exact = ExactPhoto(photo_tensors(trained))
+    exact = ExactPhoto(arrays(photo_tensors(trained)))
     bits = ideal_bits(exact, pixels)
     assert abs(bits - expected) < 0.005 * expected
 
 
-def ideal_bits(network, pixels) -> float:
+def ideal_bits(network: Walkable, pixels: NDArray[np.uint8]) -> float:
     """Code length of the integer frequencies, bits a symbol."""
     answers = network.answers(list(pixels))
     total = 0.0
 
-    def count(turn, weights):
+    def count(turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
         nonlocal total
         nibbles = answers(turn, weights)
         for first, last in turn.bounds.tolist():
             n, w = nibbles[first:last], weights[first:last].astype(np.float64)
-            total -= np.log2(w[np.arange(len(n)), n] / w.sum(1)).sum()
+            total -= float(np.log2(w[np.arange(len(n)), n] / w.sum(1)).sum())
         return nibbles
 
     network.walk([tile.shape[:2] for tile in pixels], [Span.FULL] * 3, 0, count)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parent), "PRESAGE_MODELS": st
 GOLDEN = HERE / "golden"
 
 
-def run(*arguments: object, **options) -> subprocess.CompletedProcess[bytes]:
+def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, env=ENVIRONMENT, check=False, **options)
 
 

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ RGB = (HERE / "golden" / "rgb.psg").read_bytes()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
-def test_every_cut(path) -> None:
+def test_every_cut(path: Path) -> None:
     data = path.read_bytes()
     for size in range(len(data)):
         with pytest.raises(presage.DamagedFile):
@@ -70,7 +71,7 @@ FORGEABLE = ("magic", "version", "length", "width", "height", "mode", "coding", 
     ],
     ids=str,
 )  # fmt: skip
-def test_absurd_or_wrong_headers(changes) -> None:
+def test_absurd_or_wrong_headers(changes: dict[str, int]) -> None:
     with pytest.raises(presage.DamagedFile):
         presage.decode(forged(**changes))
 

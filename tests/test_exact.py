@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,20 +24,20 @@ def picture() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def reference(picture) -> bytes:
+def reference(picture: np.ndarray) -> bytes:
     return presage.encode(picture, model="tiny", tile=24, threads=1, arithmetic="float64", model_path=[HERE / "data"])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("batch", [1, 5, 48])
-def test_threads_and_batches(picture, reference, threads: int, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_and_batches(picture: np.ndarray, reference: bytes, threads: int, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ExactPhoto, "batch", batch)
     assert presage.encode(picture, model="tiny", tile=24, threads=threads) == reference
     assert np.array_equal(np.asarray(presage.decode(reference, threads=threads)), picture)
 
 
 @pytest.mark.parametrize("arithmetic", ["int8", "float32", "float64"])
-def test_arithmetic(picture, reference, arithmetic: str) -> None:
+def test_arithmetic(picture: np.ndarray, reference: bytes, arithmetic: str) -> None:
     assert presage.encode(picture, model="tiny", tile=24, arithmetic=arithmetic) == reference
     assert np.array_equal(np.asarray(presage.decode(reference, arithmetic=arithmetic)), picture)
 
@@ -59,7 +60,7 @@ print(hashlib.sha256(presage.encode(pixels, model="tiny", tile=24)).hexdigest())
 
 
 @pytest.mark.parametrize("settings", INSTRUCTIONS)
-def test_fresh_process_and_plain_instructions(picture, reference, settings: dict[str, str], tmp_path) -> None:
+def test_fresh_process_and_plain_instructions(picture: np.ndarray, reference: bytes, settings: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "x.psg").write_bytes(reference)
     np.save(tmp_path / "x.npy", picture)
     command = [sys.executable, "-c", FRESH, *map(str, (tmp_path / "x.psg", tmp_path / "x.npy", HERE / "golden" / "lossy"))]
@@ -69,7 +70,7 @@ def test_fresh_process_and_plain_instructions(picture, reference, settings: dict
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
-def test_golden_files(path) -> None:
+def test_golden_files(path: Path) -> None:
     """The format is a contract: old files decode, and encoding them again gives the same bytes."""
     data = path.read_bytes()
     image, kept = presage.decode(data), Image.open(path.with_suffix(".png"))
@@ -86,7 +87,7 @@ def test_golden_files_cover_all_codings() -> None:
 
 
 @pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="no CUDA device")
-def test_gpu_and_cpu_agree(picture, reference) -> None:
+def test_gpu_and_cpu_agree(picture: np.ndarray, reference: bytes) -> None:
     assert presage.encode(picture, model="tiny", tile=24, device="cuda") == reference
     assert np.array_equal(np.asarray(presage.decode(reference, device="cuda")), picture)
 

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import HERE
+from conftest import HERE, arrays
 from safetensors.torch import load_file
 from test_format_ordered import Prior
 from torch import Tensor
@@ -37,9 +38,13 @@ def tensors_of(model: str) -> dict[str, Tensor]:
     return part_of(load_file(HERE / "data" / f"{model}-1.safetensors"), "prior.")
 
 
+def exact_form(tensors: dict[str, Tensor], arithmetic: str | None = None, device: str = "cpu") -> ExactTransformer:
+    return ExactTransformer(arrays(tensors), arithmetic, device)
+
+
 @cache
 def network_of(model: str, arithmetic: str | None = None, device: str = "cpu") -> ExactTransformer:
-    return ExactTransformer(tensors_of(model), arithmetic, device)
+    return exact_form(tensors_of(model), arithmetic, device)
 
 
 def counts_of(network: ExactTransformer | transformer.Transformer, size: tuple[int, int]) -> list[int]:
@@ -167,7 +172,7 @@ def test_changing_a_code_changes_only_later_layers(model: str) -> None:
     later = 0
     for variant, (layer, _) in enumerate(places, 1):
         assert not changed[: layer + 1, variant].any(), f"a code of layer {layer} is seen too early"
-        later += changed[layer + 1 :, variant].any()
+        later += int(changed[layer + 1 :, variant].any())
     assert later > 0.9 * sum(layer < len(weights) - 1 for layer, _ in places)  # the test can fail: what comes later does change
 
 
@@ -207,7 +212,7 @@ def test_first_layer_knows_nothing_but_the_edge(model: str) -> None:
 # ----------------------------------------------------------------------------------- the network that was trained
 
 
-DESIGNS = {
+DESIGNS: dict[str, dict[str, Any]] = {
     "layers of their own": {"sides": (4, 4, 2, 2, 1), "entries": 20, "width": 24, "heads": 3, "head": 8, "hidden": 24, "embedding": 4},
     "shared": {"sides": (4,) * 5, "entries": 300, "shared": True, "neighbours": False, "width": 32, "blocks": 3, "heads": 2, "head": 16},
     "fine first": {"sides": (2, 1, 1), "entries": 130, "width": 16, "blocks": 1, "heads": 1, "head": 4, "hidden": 8, "embedding": 3},
@@ -218,11 +223,11 @@ DESIGNS = {
 def made(design: str) -> tuple[transformer.Transformer, ExactTransformer]:
     """A random network on its grids, whose codes are not all alike, and its exact form."""
     torch.manual_seed(4)
-    network = transformer.Transformer(transformer.Config(**DESIGNS[design]))
+    network = transformer.Transformer(transformer.TransformerConfig(**DESIGNS[design]))
     for layer in network.outs:
         layer.weight.data *= 4
     network.quantise([torch.from_numpy(layer) for layer in some_codes(network, SIZE, 4)], *SIZE)
-    return network, ExactTransformer(transformer_tensors(network))
+    return network, exact_form(transformer_tensors(network))
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -280,10 +285,10 @@ def settings_of(**changes: object) -> Tensor:
 def test_sums_that_could_leave_the_exact_range_are_refused() -> None:
     assert 518 * 255 * 127 < 1 << 24 <= 519 * 255 * 127
     with pytest.raises(ValueError, match="attention over 519 tokens"):
-        ExactTransformer(changed("config", settings_of(sides=[4] * 519)))
-    ExactTransformer(changed("config", settings_of(sides=[4] * 518)))
+        exact_form(changed("config", settings_of(sides=[4] * 519)))
+    exact_form(changed("config", settings_of(sides=[4] * 518)))
     with pytest.raises(ValueError, match="attention"):
-        ExactTransformer(changed("config", settings_of(head=1041)))
+        exact_form(changed("config", settings_of(head=1041)))
 
 
 @pytest.mark.parametrize("layer", ["ins.1", "blocks.0.qkv", "blocks.1.out", "blocks.0.mix", "blocks.1.back", "outs.0"])
@@ -296,7 +301,7 @@ def test_layers_that_are_not_exact_are_refused(layer: str) -> None:
         changed(f"{layer}.bias", bias.float()),
     ):
         with pytest.raises(ValueError, match=f"layer {layer} is not exact"):
-            ExactTransformer(wrong)
+            exact_form(wrong)
 
 
 def test_tables_and_shifts_that_are_not_known_are_refused() -> None:
@@ -313,4 +318,4 @@ def test_tables_and_shifts_that_are_not_known_are_refused() -> None:
         changed("tables.category", tensors["tables.category"] * 2),
     ):
         with pytest.raises(ValueError, match="not what this program knows"):
-            ExactTransformer(wrong)
+            exact_form(wrong)

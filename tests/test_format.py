@@ -1,9 +1,12 @@
 """FORMAT.md, executed: a decoder written from that page alone, one pixel at a time, in plain integers."""
 
+# mypy: allow-any-generics, no-warn-return-any
+
 import hashlib
 import json
 import struct
 import zlib
+from typing import Any
 
 import constriction
 import numpy as np
@@ -33,6 +36,10 @@ def tensors() -> tuple[dict[str, np.ndarray], bytes]:
 
 def block(steps: int, rows: int) -> list[tuple[int, int]]:
     return [(-k, 2 * k - d) for d in range(steps, 0, -1) for k in range(rows - 1, -1, -1)]
+
+
+def pick(v: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.where(v == OUTSIDE, other, v)
 
 
 class Tile:
@@ -65,7 +72,6 @@ class Tile:
 
     def predictions(self, y: int, x: int) -> np.ndarray:
         w, n, nw, ne, nne = self.gather(self.planes, y, x, [(0, -1), (-1, 0), (-1, -1), (-1, 1), (-2, 1)], np.full(3, OUTSIDE))
-        pick = lambda v, other: np.where(v == OUTSIDE, other, v)  # noqa: E731
         w = pick(pick(w, n), np.array([128, 0, 0]))
         n = pick(n, w)
         nw, ne = pick(nw, n), pick(ne, n)
@@ -86,9 +92,9 @@ class Tile:
         assert self.coder.is_empty()
         return self.pixels
 
-    def look(self, y: int, x: int) -> dict:
+    def look(self, y: int, x: int) -> dict[str, Any]:
         predictions = self.predictions(y, x)
-        error = sum(self.gather(self.errors, y, x, block(3, 2), np.zeros((6, 3), np.int64)))
+        error = np.sum(self.gather(self.errors, y, x, block(3, 2), np.zeros((6, 3), np.int64)), 0)
         trust = (1 << 24) // (error + 2) ** 2 + 1
         q = 8 * (trust * predictions).sum(0) // trust.sum(0)
         m = (q + 4) >> 3
@@ -103,7 +109,7 @@ class Tile:
             i += 1
         return {"predictions": predictions, "q": q, "m": m, "input": given, "y": v, "planes": [], "residuals": []}
 
-    def distribution(self, state: dict, channel: int) -> tuple[np.ndarray, ...]:
+    def distribution(self, state: dict[str, Any], channel: int) -> tuple[np.ndarray, ...]:
         hints = [h for r in state["residuals"] for h in (self.s(np.clip(r, -511, 511)), np.clip(8 * np.clip(r, -511, 511), -127, 127))]
         head = self.layer(f"heads.{channel}", state["y"], np.array(hints, np.int64))
         o, scale, g = self.layer(f"outs.{channel}", head, activation=False).reshape(3, -1)
@@ -123,12 +129,12 @@ class Tile:
         weights = ((c[1:] >> 8) - (c[:-1] >> 8) + 1).astype(np.float32)
         return int(self.coder.decode(constriction.stream.model.Categorical(perfect=False), weights[None])[0])
 
-    def put(self, p: tuple[int, int], state: dict, channel: int, symbol: int) -> None:
+    def put(self, p: tuple[int, int], state: dict[str, Any], channel: int, symbol: int) -> None:
         self.pixels[p][(1, 0, 2)[channel]] = symbol
         state["planes"].append(symbol - (state["planes"][0] if channel else 0))
         state["residuals"].append(state["planes"][-1] - state["m"][channel])
 
-    def remember(self, p: tuple[int, int], state: dict) -> None:
+    def remember(self, p: tuple[int, int], state: dict[str, Any]) -> None:
         self.planes[p] = np.array(state["planes"])
         self.errors[p] = np.minimum(255, abs(self.planes[p] - state["predictions"]))
         self.residuals[p] = np.array(state["residuals"])

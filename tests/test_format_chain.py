@@ -1,13 +1,17 @@
 """Sections 7 and 8 of FORMAT.md, executed: chain files decoded one symbol at a time, in plain integers, from that page alone."""
 
+# mypy: allow-any-generics, no-warn-return-any
+
 import json
 import struct
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import HERE, unpack
-from test_format import block
+from test_format import block, pick
 
 import presage
 from presage.codec.settings import Settings
@@ -28,7 +32,7 @@ def tensors(name: str) -> dict[str, np.ndarray]:
     return found
 
 
-def sections(data: bytes) -> tuple[dict[bytes, bytes], tuple]:
+def sections(data: bytes) -> tuple[dict[bytes, bytes], tuple[Any, ...]]:
     fixed = struct.unpack_from("<8sHHIIBBHIB16sB", data)
     offset, found = fixed[2], {}
     for i in range(fixed[9]):
@@ -55,19 +59,21 @@ class Network:
         self.up = [(-1, dx) for dx in range(-1, (min(2, s) if s else 1) + 1)] + [(0, dx) for dx in range(-1, (0 if s else 1) + 1)]
         self.left = [(-1, -1), (-1, 0), (0, -1), (0, 0)]
         self.symbols: dict[tuple[int, int], list[int]] = {}
-        self.cache: dict[tuple, np.ndarray] = {}
+        self.cache: dict[tuple[Any, ...], np.ndarray] = {}
 
     def layer(self, name: str, *x: np.ndarray) -> np.ndarray:
         return (self.t[f"{name}.weight"] @ np.concatenate(x) + self.t[f"{name}.bias"]) >> self.t[f"{name}.shift"]
 
-    def at(self, what, p: tuple[int, int], places: list[tuple[int, int]], empty: np.ndarray, *more) -> list[np.ndarray]:
+    def at(
+        self, what: Callable[..., np.ndarray], p: tuple[int, int], places: list[tuple[int, int]], empty: np.ndarray, *more: Any
+    ) -> list[np.ndarray]:
         found = []
         for dy, dx in places:
             q = (p[0] + dy, p[1] + dx)
             found.append(what(q, *more) if 0 <= q[0] < self.h and 0 <= q[1] < self.w else empty)
         return found
 
-    def once(self, key: tuple, make) -> np.ndarray:
+    def once(self, key: tuple[Any, ...], make: Callable[[], np.ndarray]) -> np.ndarray:
         if key not in self.cache:
             self.cache[key] = make()
         return self.cache[key]
@@ -81,7 +87,6 @@ class Network:
     def predictions(self, p: tuple[int, int]) -> np.ndarray:
         def make() -> np.ndarray:
             w, n, nw, ne, nne = self.at(self.planes, p, [(0, -1), (-1, 0), (-1, -1), (-1, 1), (-2, 1)], np.full(3, OUTSIDE))
-            pick = lambda v, other: np.where(v == OUTSIDE, other, v)  # noqa: E731
             w = pick(pick(w, n), np.array([128, 0, 0]))
             n = pick(n, w)
             nw, ne = pick(nw, n), pick(ne, n)
@@ -91,7 +96,7 @@ class Network:
 
     def errors(self, p: tuple[int, int]) -> np.ndarray:
         past = lambda q: np.minimum(255, abs(self.planes(q) - self.predictions(q)))  # noqa: E731
-        return self.once(("errors", p), lambda: sum(self.at(past, p, block(3, 2), np.zeros((6, 3), np.int64))))
+        return self.once(("errors", p), lambda: np.sum(self.at(past, p, block(3, 2), np.zeros((6, 3), np.int64)), 0))
 
     def q(self, p: tuple[int, int]) -> np.ndarray:
         trust = (1 << 24) // (self.errors(p) + 2) ** 2 + 1
@@ -195,11 +200,16 @@ class Network:
         return np.arange(levels + 1) + e * ((1 << bits) - levels) // e[-1]
 
 
-def decode_group(weights: dict[str, np.ndarray], stream: bytes, first: int, sizes: list[tuple[int, int]], bits: int, together: int) -> list:
+def decode_group(
+    weights: dict[str, np.ndarray], stream: bytes, first: int, sizes: list[tuple[int, int]], bits: int, together: int
+) -> list[np.ndarray]:
     """Section 7: the symbols of the tiles of a group, (h, w, channels) each; sizes in patches."""
     networks = [Network(weights, h, w) for h, w in sizes]
     c = networks[0].c
-    step = lambda p: p[1] + c["slope"] * p[0] if c["slope"] else 0  # noqa: E731
+
+    def step(p: tuple[int, int]) -> int:
+        return p[1] + c["slope"] * p[0] if c["slope"] else 0
+
     places = []
     for t, (h, w) in enumerate(sizes):
         pixels = sorted(((y, x) for y in range(h) for x in range(w)), key=lambda p: (step(p), p[0], p[1]))

@@ -1,9 +1,12 @@
 """Section 10 of FORMAT.md, executed: ordered codes decoded one after another in plain integers, from that page alone."""
 
+# mypy: allow-any-generics, no-warn-return-any
+
 import binascii
 import json
 import struct
 import zlib
+from typing import Any, cast
 
 import constriction
 import numpy as np
@@ -18,17 +21,30 @@ from presage.codec.format import container
 from presage.codec.paths import layers
 from presage.codec.paths.reading import Reading
 from presage.codec.settings import Settings
+from presage.models.model import Layered
 
 GOLDEN = {"ordered": "tiny-ordered-1", "ordered-alpha": "tiny-ordered-1", "ordered-cut": "tiny-ordered-1", "ordered-patch": "tiny-codes-1"}
 
 
-def config_of(weights: dict[str, np.ndarray]) -> dict:
+def config_of(weights: dict[str, np.ndarray]) -> dict[str, Any]:
     return json.loads(bytes(weights["config"].astype(np.uint8)))
+
+
+def layered(header: container.Header, settings: Settings) -> Layered:
+    return cast(Layered, weights.load_for(header, settings).model)
 
 
 def repeated(x: np.ndarray, times: int) -> np.ndarray:
     """What the patches of a finer grid take of the patches (h, w, ...) that hold them."""
     return x.repeat(times, 0).repeat(times, 1)
+
+
+def z(v: np.ndarray) -> np.ndarray:
+    return np.clip(v, -32767, 32767)
+
+
+def a(k: int, v: np.ndarray) -> np.ndarray:
+    return np.clip((v + (1 << k >> 1)) >> k, -127, 127)
 
 
 class Prior:
@@ -71,8 +87,6 @@ class Prior:
         """Of the codes of the next layer, (h, w, entries)."""
         c, layer = self.c, len(self.codes)
         h, w = self.size(layer)
-        z = lambda v: np.clip(v, -32767, 32767)  # noqa: E731
-        a = lambda k, v: np.clip((v + (1 << k >> 1)) >> k, -127, 127)  # noqa: E731
         seen = np.zeros((h, w, c["embedding"] * (9 if c["neighbours"] else 1)), np.int64)
         if layer:
             table = self.t["embedding"][0 if c["shared"] else layer - 1]
@@ -108,7 +122,8 @@ class Prior:
 
 def chunks_of(section: bytes, size: int) -> list[tuple[int, bytes]]:
     """(codes, words) of the whole chunks of a section that was once `size` bytes long."""
-    found, at = [], 0
+    found: list[tuple[int, bytes]] = []
+    at = 0
     while at < size:
         end = min(at + 5 + 4 * min(15 + 2 * len(found), 126), size)
         if end > len(section):
@@ -136,7 +151,8 @@ def decode(data: bytes, t: dict[str, np.ndarray]) -> tuple[list[int], int, Prior
     assert zlib.crc32(sections[b"LAYR"][0]) == sections[b"LAYR"][2]
     assert [side for side, n in struct.iter_unpack("<HB", sections[b"LAYR"][0]) for _ in range(n)] == layers
     chunks = chunks_of(*sections[b"CODE"][:2])
-    left, coder, found = 0, None, []
+    left, found = 0, list[int]()
+    coder: Any = None
     for layer in range(len(layers)):
         weights, codes = prior.weights(), np.zeros(prior.size(layer), np.int64)
         for place in prior.order(layer):
@@ -166,7 +182,7 @@ def test_the_page_is_enough_for_ordered_codes(name: str) -> None:
         assert len(found) == total
         assert zlib.crc32(np.array(found, "<u2").tobytes()) == crc
     header, settings = container.read_header(data), Settings()
-    codes, _ = layers.read_codes(Reading(data, header, False, settings), weights.load_for(header, settings).model, None)
+    codes, _ = layers.read_codes(Reading(data, header, False, settings), layered(header, settings), None)
     assert [int(code) for layer in codes for code in layer] == found
     assert presage.info(data)["codes"] == len(found)
 
@@ -176,6 +192,7 @@ def test_the_page_is_enough_for_cut_files(name: str) -> None:
     data, t = (HERE / "golden" / f"{name}.psg").read_bytes(), tensors(GOLDEN[name])
     whole, _, _ = decode(data, t)
     codes = container.read_header(data).section(container.Tag.CODES)
+    assert codes is not None
     seen = set()
     for size in (codes.offset, codes.offset + codes.size // 2, codes.offset + 66, len(data) - 1):
         found, _, _ = decode(data[:size], t)
@@ -207,11 +224,11 @@ def test_the_page_is_enough_for_the_map(name: str) -> None:
             part = np.kron(numbers.reshape(h, w, 2, 2), signs)
         known[..., channel] += part.transpose(0, 2, 1, 3).reshape(known.shape[:2])
     header, settings = container.read_header(data), Settings()
-    network = weights.load_for(header, settings).model
-    codes, _ = layers.read_codes(Reading(data, header, False, settings), network, min(count, len(prior.codes)))
-    found, share = network.dequantise(codes, *known.shape[:2])
+    network = layered(header, settings)
+    chosen, _ = layers.read_codes(Reading(data, header, False, settings), network, min(count, len(prior.codes)))
+    found, share = network.dequantise(chosen, *known.shape[:2])
     assert np.abs(found[0] - known).max() < 1e-4
-    assert np.allclose(share, len(codes) / len(prior.sides))
+    assert np.allclose(share, len(chosen) / len(prior.sides))
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -2,6 +2,9 @@
 
 import io
 import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import presage
 from presage.codec import api, weights
 from presage.codec.paths.tiles import TiledEncoding
 from presage.codec.settings import Settings
+from presage.models.model import Tiled
 
 
 def same(a: Image.Image, b: Image.Image) -> bool:
@@ -23,7 +27,7 @@ def same(a: Image.Image, b: Image.Image) -> bool:
 def by_model(image: Image.Image | np.ndarray, tile: int = 16) -> bytes:
     """A file in which the model coded the pixels, even where the stored form would be smaller."""
     used = Settings()
-    return TiledEncoding(api.picture_of(image), weights.load("tiny", used), tile, used).file(0)
+    return TiledEncoding(api.picture_of(image), cast(weights.Loaded[Tiled], weights.load("tiny", used)), tile, used).file(0)
 
 
 @settings(max_examples=25, deadline=None)
@@ -37,13 +41,13 @@ def by_model(image: Image.Image | np.ndarray, tile: int = 16) -> bytes:
 )
 def test_any_size_through_the_model(height: int, width: int, mode: str, tile: int, kind: str, seed: int) -> None:
     random = np.random.default_rng(seed)
-    pixels = {
+    makers: dict[str, Callable[[], np.ndarray]] = {
         "noise": lambda: np.dstack([noise(height, width, seed), noise(height, width, seed + 1)[..., :1]]),
         "random": lambda: random.integers(0, 256, (height, width, 4)).astype(np.uint8),
         "flat": lambda: np.full((height, width, 4), random.integers(256), np.uint8),
         "extreme": lambda: (random.integers(0, 2, (height, width, 4)) * 255).astype(np.uint8),
-    }[kind]()
-    image = Image.fromarray(pixels).convert(mode)
+    }
+    image = Image.fromarray(makers[kind]()).convert(mode)
     data = by_model(image, tile)
     assert presage.info(data)["coding"] == "model"
     assert same(presage.decode(data), image)
@@ -59,7 +63,7 @@ def test_modes_and_sizes(mode: str, size: tuple[int, int]) -> None:
     assert same(presage.decode(data), image)
 
 
-def test_arrays_paths_and_bytes(tmp_path) -> None:
+def test_arrays_paths_and_bytes(tmp_path: Path) -> None:
     pixels = noise(20, 30)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     data = presage.encode(pixels, model="tiny")
@@ -86,7 +90,7 @@ def test_gray_photographs_saved_in_colour_cost_no_colour() -> None:
     assert len(data) == len(by_model(gray))
 
 
-def test_icc_exif_dpi_and_transparency_are_kept(tmp_path) -> None:
+def test_icc_exif_dpi_and_transparency_are_kept(tmp_path: Path) -> None:
     image = Image.fromarray(noise(20, 20))
     exif = Image.Exif()
     exif[0x010E] = "a description"
@@ -147,7 +151,7 @@ def test_pngsuite() -> None:
     assert opened > 150
 
 
-def test_pillow_plugin(tmp_path) -> None:
+def test_pillow_plugin(tmp_path: Path) -> None:
     presage.register_pillow()
     image = Image.open(HERE / "golden" / "rgba.png")
     image.save(tmp_path / "x.psg", model="tiny")
@@ -160,7 +164,7 @@ def test_pillow_plugin(tmp_path) -> None:
         Image.open(tmp_path / "bad.psg")
 
 
-def test_crop_equals_a_crop(photo) -> None:
+def test_crop_equals_a_crop(photo: np.ndarray) -> None:
     for data in (
         by_model(photo),
         presage.encode(Image.fromarray(photo).convert("RGBA"), model="tiny"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from presage.models import back_ends
 from presage.models.back_ends import ABSENT, BACK_ENDS, Float
@@ -39,20 +40,21 @@ def test_all_back_ends_pass(name: str) -> None:
 class Saturating(Float):
     """Wrong as int8 kernels without VNNI are: x + 128 is unsigned, and pairs of products are added in 16 bits."""
 
-    def product(self, x, prepared):
+    def product(self, x: Tensor, prepared: Tensor) -> Tensor:
         pairs = (x.double() + 128).unflatten(1, (-1, 2)).unsqueeze(-1) * prepared.unflatten(0, (-1, 2))
-        return (pairs.sum(2).clamp(-32768, 32767).sum(1) - 128 * prepared.sum(0)).int()
+        sums: Tensor = pairs.sum(2).clamp(-32768, 32767).sum(1) - 128 * prepared.sum(0)
+        return sums.int()
 
 
 class Lossy(Float):
     """Wrong as a reduced-precision float32 product is."""
 
-    def product(self, x, prepared):
+    def product(self, x: Tensor, prepared: Tensor) -> Tensor:
         return torch.mm(x.bfloat16(), prepared.bfloat16()).int()
 
 
 @pytest.mark.parametrize("kind", [Saturating, Lossy])
-def test_wrong_back_ends_are_found_out_and_passed_over(kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_back_ends_are_found_out_and_passed_over(kind: type[Float], monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = kind(torch.float64)
     assert not back_ends.passes_known_answers(wrong, SHAPES, (1, 3), CPU)
     monkeypatch.setitem(BACK_ENDS, "int8", wrong)
@@ -64,7 +66,7 @@ def test_wrong_back_ends_are_found_out_and_passed_over(kind, monkeypatch: pytest
 class Slow(Float):
     """Right, and slow."""
 
-    def product(self, x, prepared):
+    def product(self, x: Tensor, prepared: Tensor) -> Tensor:
         time.sleep(0.02)
         return super().product(x, prepared)
 

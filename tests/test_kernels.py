@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from presage.models import frequencies, units
 from presage.models.frequencies import Distribution, DistributionTables
 from presage.models.integer import IntLinear, linear_layers
 from presage.models.kernels import jit, mixtures, products
-from presage.models.model import Known, Span
+from presage.models.model import Known, Span, Turn
 from presage.models.photo.compiled import CompiledPhoto
 from presage.models.photo.exact import ExactPhoto
 from presage.models.photo.reference import ReferencePhoto
@@ -74,14 +75,14 @@ def test_products_with_a_skip_connection(seed: int, rows: int, size: int) -> Non
 def test_weights_of_nibbles(seed: int, count: int, components: int, reach: int) -> None:
     random = np.random.default_rng(seed)
     outputs = random.integers(-reach, reach + 1, (count, 3 * components), dtype=np.int32)
-    centres = random.integers(0, 255 * units.PLACE + 1, count, dtype=np.int32)
+    centres = random.integers(0, 255 * units.GREY + 1, count, dtype=np.int32)
     above = random.integers(0, 16, count, dtype=np.int32)
     distribution = Distribution(torch.from_numpy(outputs), torch.from_numpy(centres), TABLES)
-    tables = [table.numpy() for table in (TABLES.inverse, TABLES.sigmoid, TABLES.share)]
+    inverse, sigmoid, share = (table.numpy() for table in (TABLES.inverse, TABLES.sigmoid, TABLES.share))
     weights, scratch = np.empty((count, 16), np.float32), np.empty(mixtures.EDGES, np.int32)
-    mixtures.nibbles(outputs, components, centres, NONE, *tables, scratch, weights)
+    mixtures.nibbles(outputs, components, centres, NONE, inverse, sigmoid, share, scratch, weights)
     assert np.array_equal(weights, distribution.nibble().numpy())
-    mixtures.nibbles(outputs, components, centres, above, *tables, scratch, weights)
+    mixtures.nibbles(outputs, components, centres, above, inverse, sigmoid, share, scratch, weights)
     assert np.array_equal(weights, distribution.nibble(torch.from_numpy(above)).numpy())
 
 
@@ -151,9 +152,10 @@ def test_photo_is_the_same_in_both_forms(sizes: list[tuple[int, int]], gray: boo
     seen: list[list[np.ndarray]] = []
     kept = model.network
     for network in forms():
-        model.network, record = network, []
+        record: list[np.ndarray] = []
+        model.network = network
 
-        def code(turn, weights, record=record):
+        def code(turn: Turn, weights: np.ndarray, record: list[np.ndarray] = record) -> np.ndarray:
             for first, last in turn.bounds.tolist():
                 record.append(weights[first:last].copy())
             return answers(turn, weights)
@@ -181,7 +183,7 @@ FRESH += "assert np.array_equal(np.asarray(presage.decode(d)), x); print(hashlib
 
 
 @pytest.mark.parametrize("environment", [{"PRESAGE_KERNELS": "torch"}, {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}])
-def test_files_are_the_same_without_kernels_and_with_plain_ones(environment: dict[str, str], tmp_path) -> None:
+def test_files_are_the_same_without_kernels_and_with_plain_ones(environment: dict[str, str], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", noise(50, 61))
     command = [sys.executable, "-c", FRESH.format(tmp_path / "x.npy")]
     hashes = [
@@ -191,7 +193,7 @@ def test_files_are_the_same_without_kernels_and_with_plain_ones(environment: dic
     assert hashes[0] == hashes[1]
 
 
-def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path) -> None:
+def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
     """Where nothing can be cached kernels are compiled anew."""
     code = "from presage.models.kernels import mixtures; print(type(mixtures.nibbles).__name__)"
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "no" / "such"), "HOME": str(tmp_path)}

@@ -1,14 +1,16 @@
 """Lossy files: what is asked for is met, latents are exact, pictures are the same each time, other kinds are refused."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Unpack
 
 import numpy as np
 import pytest
 import torch
 from conftest import HERE, noise, shared
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 import presage
 from presage.codec import weights
@@ -17,9 +19,10 @@ from presage.codec.format.container import Tag
 from presage.codec.paths import tiles, transforms, wavefront
 from presage.codec.paths.reading import Reading
 from presage.codec.predictive import sampling
-from presage.codec.settings import Settings
+from presage.codec.settings import Options, Settings
 from presage.models import catalogue, windows
 from presage.models.latent.exact import ExactLatent
+from presage.models.latent.network import Latent
 from presage.models.model import Span
 from presage.models.training import loop as train
 
@@ -31,7 +34,7 @@ def load(name: str, arithmetic: str | None = None) -> ExactLatent:
     return ExactLatent(load_file(HERE / "data" / f"{name}-1.safetensors"), arithmetic)
 
 
-def symbols_of(data: bytes, **settings: object) -> np.ndarray:
+def symbols_of(data: bytes, **settings: Unpack[Options]) -> np.ndarray:
     """The latents that a file holds, through the tiles' decoder."""
     header = container.read_header(data)
     network = weights.load_for(header, SETTINGS).model
@@ -39,9 +42,10 @@ def symbols_of(data: bytes, **settings: object) -> np.ndarray:
     height, width = network.size(header.height, header.width)
     found = np.zeros((height, width, network.config.channels), np.uint8)
     boxes = container.tile_boxes(width, height, header.tile)
-    used = Settings(model_path=[HERE / "data"], **settings)
+    used = replace(SETTINGS, **settings)
     for i, tile in tiles.read(Reading(data, header, False, used), network, boxes, range(len(boxes))):
         left, top, right, bottom = boxes[i]
+        assert tile is not None
         found[top:bottom, left:right] = tile
     return found
 
@@ -145,9 +149,11 @@ def test_train_export_encode(tmp_path: Path) -> None:
     checkpoint = train.run(run, [], tmp_path / "out", False, "cpu", lines.append)
     assert any("bpp" in line and "dB" in line for line in lines)
     weights = train.export(run, [], tmp_path / "out")
+    assert weights is not None
     exact = ExactLatent(load_file(weights))
     state = torch.load(checkpoint, weights_only=True)
-    network = train.averaged_network(train.read_run(run, []), state["network"], state["average"])
+    network = train.averaged_network(train.read_run(run, []), state)
+    assert isinstance(network, Latent)
     tile = (120 + np.rint(np.random.default_rng(1).standard_normal((20, 24, 4)) * 3)).astype(np.uint8)
     for quality in (0, 100, 255):
         with torch.no_grad():
@@ -204,7 +210,8 @@ def test_targets_out_of_reach(photo: np.ndarray) -> None:
         presage.encode_lossy(photo, model="tiny-latent", psnr=80)
     best = presage.encode_lossy(photo, model="tiny-latent", quality=100)
     assert presage.encode_lossy(photo, model="tiny-latent", size=10**6) == best
-    for wrong in ({"quality": 101}, {"quality": 10, "bpp": 1}, {"bpp": -1}):
+    wrongs: tuple[dict[str, Any], ...] = ({"quality": 101}, {"quality": 10, "bpp": 1}, {"bpp": -1})
+    for wrong in wrongs:
         with pytest.raises(presage.ImageRefused):
             presage.encode_lossy(photo, model="tiny-latent", **wrong)
 
@@ -329,6 +336,7 @@ def test_recovery() -> None:
     pixels = noise(128, 128, 8)
     data = presage.encode_lossy(pixels, model="tiny-latent", tile=8)
     section = container.read_header(data).section(Tag.TILES)
+    assert section is not None
     wrong = bytearray(data)
     wrong[section.offset + section.size - 1] ^= 1
     image, lost = presage.recover(bytes(wrong))

@@ -1,7 +1,9 @@
 """Files of ordered codes: sizes and kinds of pictures, what is asked for is met, every number of codes, samples."""
 
 import math
+from functools import partial
 from itertools import count as counter
+from typing import Any, Unpack
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from presage.codec.image import pixels as pixel_room
 from presage.codec.paths import layers, transforms
 from presage.codec.paths.reading import Reading
 from presage.codec.predictive import sampling
-from presage.codec.settings import Settings
+from presage.codec.settings import Options, Settings
 from presage.models import catalogue, windows
 from presage.models.ordered.exact import ExactOrdered
 
@@ -25,16 +27,16 @@ SETTINGS = Settings()
 
 @pytest.fixture(params=MODELS)
 def model(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
-def network_of(name: str, **settings: object) -> ExactOrdered:
+def network_of(name: str, **settings: Unpack[Options]) -> ExactOrdered:
     network = weights.load(name, Settings(**settings)).model
     assert isinstance(network, ExactOrdered)
     return network
 
 
-def codes_of(data: bytes, **settings: object) -> list[np.ndarray]:
+def codes_of(data: bytes, **settings: Unpack[Options]) -> list[np.ndarray]:
     header = container.read_header(data)
     used = Settings(**settings)
     network = weights.load_for(header, used).model
@@ -126,7 +128,7 @@ def test_crops(photo: np.ndarray) -> None:
 def test_targets_are_met(photo: np.ndarray) -> None:
     picture = np.tile(photo, (1, 2, 1))
     pixels = picture.shape[0] * picture.shape[1]
-    encode = lambda **target: presage.encode_lossy(picture, model="tiny-ordered", **target)  # noqa: E731
+    encode = partial(presage.encode_lossy, picture, model="tiny-ordered")
     whole = encode(quality=100)
     places = container.ChunkStream(whole, container.read_header(whole)).places
     first = places[0][0]
@@ -148,7 +150,8 @@ def test_targets_out_of_reach(photo: np.ndarray) -> None:
         presage.encode_lossy(photo, model="tiny-ordered", size=50)
     with pytest.raises(presage.ImageRefused, match="best quality"):
         presage.encode_lossy(photo, model="tiny-ordered", psnr=80)
-    for wrong in ({"quality": 101}, {"quality": 10, "bpp": 1}, {"bpp": -1}):
+    wrongs: tuple[dict[str, Any], ...] = ({"quality": 101}, {"quality": 10, "bpp": 1}, {"bpp": -1})
+    for wrong in wrongs:
         with pytest.raises(presage.ImageRefused):
             presage.encode_lossy(photo, model="tiny-ordered", **wrong)
 
@@ -170,7 +173,7 @@ def test_every_number_of_codes(model: str, photo: np.ndarray) -> None:
         image = np.asarray(presage.decode(data, codes=number))
         assert np.array_equal(image, layers.pixels_of(Reading(data, container.read_header(data), False, SETTINGS), network, codes[:number]))
         images.append(image)
-    assert np.array_equal(images[-1], presage.decode(data))
+    assert np.array_equal(images[-1], np.asarray(presage.decode(data)))
     assert np.array_equal(images[-2], images[-1])
     assert len({image.tobytes() for image in images}) > network.config.count // 2
     errors = [np.square(image.astype(int) - photo).mean() for image in images]
@@ -181,6 +184,7 @@ def test_cuts_in_one_walk(photo: np.ndarray) -> None:
     source = Image.fromarray(np.dstack([np.tile(photo, (1, 2, 1)), np.tile(photo[..., :1], (1, 2, 1))]))
     data = presage.encode_lossy(source, model="tiny-ordered")
     alpha = container.read_header(data).section(container.Tag.ALPHA)
+    assert alpha is not None
     sizes = [alpha.offset + 5, *(round(share * len(data)) for share in (0.9, 0.97, 1.0))]
     for size, image in zip(sizes, api.decode_cuts(data, sizes, SETTINGS), strict=True):
         expected = presage.decode(data[:size])
@@ -212,7 +216,7 @@ def drawn_codes(monkeypatch: pytest.MonkeyPatch) -> list[list[np.ndarray]]:
     kept: list[list[np.ndarray]] = []
     real = ExactOrdered.dequantise
 
-    def keep(network, codes, *more):
+    def keep(network: ExactOrdered, codes: list[np.ndarray], *more: Any) -> Any:
         kept.append(codes)
         return real(network, codes, *more)
 
@@ -220,7 +224,15 @@ def drawn_codes(monkeypatch: pytest.MonkeyPatch) -> list[list[np.ndarray]]:
     return kept
 
 
-def draw(model: str, count: int, size: tuple[int, int], seed: int, layers: int | None = None, seconds: float | None = None, **settings):
+def draw(
+    model: str,
+    count: int,
+    size: tuple[int, int],
+    seed: int,
+    layers: int | None = None,
+    seconds: float | None = None,
+    **settings: Unpack[Options],
+) -> tuple[np.ndarray, int]:
     drawn = sampling.draw_pictures(network_of(model, **settings), count, size, seed, Settings(**settings), layers=layers, seconds=seconds)
     return np.stack(drawn.pictures), drawn.layers
 
@@ -255,7 +267,7 @@ def test_samples_of_some_codes(model: str, drawn_codes: list[list[np.ndarray]], 
     _, layers = draw(model, 2, (32, 64), 1, seconds=0)
     assert (layers, drawn_codes[-1]) == (0, [])
     clock = counter()
-    monkeypatch.setattr(sampling.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("presage.codec.predictive.sampling.time.monotonic", lambda: float(next(clock)))
     _, layers = draw(model, 2, (32, 64), 1, seconds=3.5)
     assert layers == 3
     assert same(drawn_codes[-1], drawn_codes[0][:3])

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +27,10 @@ def run(*arguments: object, source: bytes | None = None) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments], input=source)
 
 
-def facts_of(result: Result) -> dict:
+def facts_of(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
+    facts: dict[str, Any] = json.loads(result.stdout)
+    return facts
 
 
 def test_pipes(tmp_path: Path) -> None:
@@ -163,7 +165,9 @@ def test_encode_to_a_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["tiny-ordered", "tiny-codes"])
 def test_samples(model: str, tmp_path: Path) -> None:
-    draw = lambda name, *more: run("sample", "-m", model, "-n", "2", "--size", "40x24", "-o", tmp_path / name, "--json", *more)  # noqa: E731
+    def draw(name: str, *more: object) -> Result:
+        return run("sample", "-m", model, "-n", "2", "--size", "40x24", "-o", tmp_path / name, "--json", *more)
+
     facts = facts_of(draw("a.png", "--seed", "3"))
     assert (facts["codes"], facts["of"], facts["seed"]) == (8, 8, 3)
     assert facts_of(draw("b.png", "--seed", "3", "--threads", "1", "--arithmetic", "float64", "--codes", "99"))["codes"] == 8

@@ -2,7 +2,9 @@
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +46,7 @@ def test_every_cut_of_a_file_with_alpha_and_a_profile() -> None:
     header = container.read_header(data)
     alpha = source.getchannel("A").tobytes()
     ends = {s.tag: s.offset + s.size for s in header.sections}
-    whole = {tag: [] for tag in (Tag.ICC, Tag.META, Tag.ALPHA)}
+    whole: dict[bytes, list[bool]] = {tag: [] for tag in (Tag.ICC, Tag.META, Tag.ALPHA)}
     start = header.sections[0].offset
     for size in (*range(start, len(data), 9), *ends.values(), *(end - 1 for end in ends.values())):
         image = presage.decode(data[:size])
@@ -105,7 +107,8 @@ def test_what_is_not_truncated() -> None:
     for name in ("rgb", "lossy", "palette", "set-bits"):
         with pytest.raises(presage.ImageRefused, match="ordered codes"):
             presage.truncate((HERE / "golden" / f"{name}.psg").read_bytes(), 10**6)
-    for arguments in ({}, {"size": 100, "bpp": 1.0}, {"bpp": 1.0, "fraction": 0.5}):
+    wrong: tuple[dict[str, Any], ...] = ({}, {"size": 100, "bpp": 1.0}, {"bpp": 1.0, "fraction": 0.5})
+    for arguments in wrong:
         with pytest.raises(presage.ImageRefused, match="one of"):
             presage.truncate(GOLDEN, **arguments)
     with pytest.raises(presage.DamagedFile):
@@ -215,10 +218,14 @@ def test_random_words_with_right_checks() -> None:
             presage.decode(rebuilt(other))
 
 
+def shortened(missing: int, chunks: list[container.Chunk]) -> list[bytes]:
+    return [b"".join(packed(chunks))[:-missing]]
+
+
 def test_last_chunk_of_odd_sizes() -> None:
     _, size = places_of(GOLDEN)[-1]
     for missing in (1, 2, 3, size - 4, size):
-        wrong = rebuilt(lambda chunks, missing=missing: [b"".join(packed(chunks))[:-missing]])
+        wrong = rebuilt(partial(shortened, missing))
         with pytest.raises(presage.DamagedFile):
             presage.decode(wrong)
         image, lost = presage.recover(wrong)
@@ -226,16 +233,24 @@ def test_last_chunk_of_odd_sizes() -> None:
         assert image.tobytes() == presage.decode(presage.truncate(GOLDEN, len(GOLDEN) - 1)).tobytes()
 
 
+def extended(more: bytes, chunks: list[container.Chunk]) -> list[bytes]:
+    return [*packed(chunks)[:1], packed(chunks)[1].ljust(5 + 4 * 17, b"\0"), more]
+
+
 def test_a_chunk_more() -> None:
     for more in (container.pack_chunk(2, 0, b""), container.pack_chunk(2, 5, bytes(8))):
-        wrong = rebuilt(lambda chunks, more=more: [*packed(chunks)[:1], packed(chunks)[1].ljust(5 + 4 * 17, b"\0"), more])
+        wrong = rebuilt(partial(extended, more))
         with pytest.raises(presage.DamagedFile):
             presage.decode(wrong)
 
 
+def reordered(order: tuple[int, ...], chunks: list[container.Chunk]) -> list[bytes]:
+    return [packed(chunks)[i] for i in order]
+
+
 def test_swapped_and_missing_chunks(photo_file: bytes) -> None:
     for order in ((1, 0, 2), (0, 2, 1), (0, 0, 2), (1, 2), (0, 2)):
-        wrong = rebuilt(lambda chunks, order=order: [packed(chunks)[i] for i in order], photo_file)
+        wrong = rebuilt(partial(reordered, order), photo_file)
         with pytest.raises(presage.DamagedFile):
             presage.decode(wrong)
 

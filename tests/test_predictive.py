@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from conftest import HERE, noise, shared
+from conftest import HERE, arrays, noise, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 from presage.codec.coders import chain
 from presage.codec.errors import DamagedFile, PresageError
+from presage.codec.format import container
 from presage.codec.image.pixels import coarser
 from presage.codec.paths import groups as chains
 from presage.codec.predictive import sampling
@@ -80,7 +81,7 @@ def test_batches_and_threads(network: ExactPixelCNN, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("arithmetic", ["int8", "float32", "float64"])
 def test_arithmetic(network: ExactPixelCNN, arithmetic: str) -> None:
-    other = ExactPixelCNN(network.tensors, arithmetic)
+    other = ExactPixelCNN(arrays(network.tensors), arithmetic)
     images = pictures(network)
     assert chains.encode_tiles(other, images, 1, lambda _: None) == chains.encode_tiles(network, images, 1, lambda _: None)
 
@@ -99,7 +100,7 @@ def test_wrong_bits_are_reported(network: ExactPixelCNN) -> None:
     for i in range(0, len(group.stream), max(1, len(group.stream) // 8)):
         wrong = bytearray(group.stream)
         wrong[i] ^= 0x10
-        changed = chains.Group(bytes(wrong), group.tiles, group.first)
+        changed = container.Group(bytes(wrong), group.tiles, group.first)
         try:
             found, _ = chains.decode_groups(network, [changed], sizes, precision, together, Schedule(), 1, lambda _: None)
         except DamagedFile:
@@ -139,19 +140,19 @@ def test_what_a_model_cannot_do_is_said(network: ExactPixelCNN) -> None:
 
 def random_network(seed: int, channels: int, levels: int, slope: int, blocks: int) -> ExactPixelCNN:
     torch.manual_seed(seed)
-    config = pixelcnn.Config(channels=channels, levels=levels, slope=slope, width=8, blocks=blocks, head=8, embedding=3)
+    config = pixelcnn.PixelCNNConfig(channels=channels, levels=levels, slope=slope, width=8, blocks=blocks, head=8, embedding=3)
     trained = pixelcnn.PixelCNN(config)
     for out in trained.outs:
         out.weight.data *= 8  # opinions strong enough to matter
     trained.quantise(torch.randint(levels, (4, 8, 8, channels), dtype=torch.uint8))
-    return ExactPixelCNN(pixelcnn_tensors(trained))
+    return ExactPixelCNN(arrays(pixelcnn_tensors(trained)))
 
 
 def record(network: ExactPixelCNN, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Intervals of all symbols of images (n, h, w, channels), in coding order; (n * h * w, channels) each."""
     n, height, width, channels = symbols.shape
     front = Evaluator(network, [(height, width)] * n)
-    rows = torch.cat(front.pixels)
+    rows = torch.cat(list(front.pixels))
     order = network.config.order(height, width).numpy()
     known = torch.from_numpy(symbols.reshape(n, -1, channels)[:, order]).flatten(0, 1)
     front.put(rows, known, watch=False)
@@ -223,19 +224,16 @@ def test_a_slope_makes_the_pixels_of_a_step_independent() -> None:
 @pytest.mark.parametrize(("context", "slope"), [("embedded", 0), ("embedded", 2), ("relative", 2)])
 def test_float_network_is_the_integer_one(context: str, slope: int) -> None:
     torch.manual_seed(3)
-    kind = {
-        "context": context,
-        "output": "mixture" if context == "relative" else "categorical",
-        "levels": 256 if context == "relative" else 16,
-    }
-    trained = pixelcnn.PixelCNN(pixelcnn.Config(**kind, slope=slope, width=16, blocks=2, head=16)).eval()
+    output, levels = ("mixture", 256) if context == "relative" else ("categorical", 16)
+    config = pixelcnn.PixelCNNConfig(context=context, output=output, levels=levels, slope=slope, width=16, blocks=2, head=16)
+    trained = pixelcnn.PixelCNN(config).eval()
     for out in trained.outs:
         out.weight.data *= 3
     pixels = np.stack([noise(16, 20, seed) for seed in range(3)]) // np.uint8(trained.config.step)
     trained.quantise(torch.from_numpy(pixels))
     with torch.no_grad():
         expected = float(trained(torch.from_numpy(pixels)).mean()) / np.log(2)
-    network = ExactPixelCNN(pixelcnn_tensors(trained))
+    network = ExactPixelCNN(arrays(pixelcnn_tensors(trained)))
     coded = pixels[..., [1, 0, 2]] if context == "relative" else pixels
     _, size = record(network, np.ascontiguousarray(coded))
     assert abs((16 - np.log2(size)).mean() - expected) < 0.005 * expected

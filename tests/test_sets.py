@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,12 @@ def test_black_and_white(mode: str) -> None:
 def test_one_image_by_name_decodes_its_group_only(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
     whole = chains.decode_groups
-    monkeypatch.setattr(chains, "decode_groups", lambda n, groups, *rest: decoded.append(len(groups)) or whole(n, groups, *rest))
+
+    def watched(network: Any, groups: Any, *rest: Any) -> Any:
+        decoded.append(len(groups))
+        return whole(network, groups, *rest)
+
+    monkeypatch.setattr(chains, "decode_groups", watched)
     found, _ = unpack(data, ["a/103.png"], False, SETTINGS)
     assert equal(found, named()[5:6])
     assert decoded == [1]

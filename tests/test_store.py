@@ -64,7 +64,12 @@ def test_only_the_file_that_is_asked_for_is_read_and_only_once(tmp_path: Path, m
     (tmp_path / "tiny-9.safetensors").write_bytes(b"not weights")
     read: list[str] = []
     real = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.stem) or real(path))
+
+    def watched(path: Path) -> bytes:
+        read.append(path.stem)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", watched)
     for _ in range(2):
         assert catalogue.find("tiny", [tmp_path]).name == "tiny-7"
         assert catalogue.find_hash("tiny-7", catalogue.find("tiny-7", [tmp_path]).hash, [tmp_path]).name == "tiny-7"

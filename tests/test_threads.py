@@ -16,6 +16,7 @@ from conftest import HERE, noise
 
 import presage
 from presage.codec.parallel import spread, working
+from presage.codec.settings import Progress
 
 SECONDS = float(os.environ.get("PRESAGE_STRESS_SECONDS", "4"))
 """How long the threads call; a minute is a good measure of a machine."""
@@ -60,7 +61,7 @@ def test_torch_gets_its_threads_back() -> None:
     before = torch.get_num_threads()
     inside = threading.Barrier(3)
 
-    def work(part: slice, report) -> list[int]:
+    def work(part: slice, report: Progress) -> list[int]:
         inside.wait(20)
         return [torch.get_num_threads()]
 
@@ -83,7 +84,7 @@ def test_an_error_in_a_thread_reaches_the_caller_and_ends_the_others() -> None:
     ended = []
     started = threading.Event()
 
-    def work(part: slice, report) -> list[int]:
+    def work(part: slice, report: Progress) -> list[int]:
         if part.start == 0:
             assert started.wait(20)
             raise presage.DamagedFile("here")

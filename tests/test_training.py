@@ -158,7 +158,7 @@ def test_data_sets_of_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_training_computes_in_the_type_that_is_faster_here(faster: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_seconds", lambda dtype, _: 1.0 if dtype == faster else 100.0)
     precision.working_dtype.cache_clear()
-    network, seen = photo.Photo(photo.Config(hidden=8, width=16, blocks=1, head=8, mixtures=2)), []
+    network, seen = photo.Photo(photo.PhotoConfig(hidden=8, width=16, blocks=1, head=8, mixtures=2)), []
     network.trunk.register_forward_pre_hook(lambda _, parts: seen.append(parts[0].dtype))
     network(torch.zeros((1, 9, 9, 3), dtype=torch.uint8)).mean().backward()
     assert seen == [faster]

@@ -1,6 +1,7 @@
 """Ordered codes from pictures to weights that encode; codebooks, cuts and what a layer sees of the map."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from presage.codec.settings import Settings
 from presage.models import catalogue
 from presage.models.ordered import codebooks as codes
 from presage.models.ordered.exact import ExactOrdered
-from presage.models.ordered.network import Config, Ordered
+from presage.models.ordered.network import Ordered, OrderedConfig
 from presage.models.training import loop as train
 
 RUN = """
@@ -100,15 +101,15 @@ def test_train_in_stages_export_encode(name: str, pictures: Path, tmp_path: Path
     written = train.export(run, prior, tmp_path / "second")
     assert written is not None
     assert catalogue.read(written).metadata["model"] == "ordered"
-    pixels, settings = noise(50, 70, 99), Settings(model_path=[tmp_path / "second"])
-    file = presage.encode_lossy(pixels, model="mine", model_path=settings.model_path)
-    assert presage.decode(file, model_path=settings.model_path).size == (70, 50)
-    network = weights.load("mine", settings).model
+    pixels, used = noise(50, 70, 99), Settings(model_path=[tmp_path / "second"])
+    file = presage.encode_lossy(pixels, model="mine", model_path=used.model_path)
+    assert presage.decode(file, model_path=used.model_path).size == (70, 50)
+    network = weights.load("mine", used).model
     assert isinstance(network, ExactOrdered)
     side = 8 * network.config.sides()[0]
     assert network.size(50, 70) == (-(-50 // side) * side // 8, -(-70 // side) * side // 8)
     assert presage.info(file)["codes"] == sum(network.counts(*network.size(50, 70)))
-    drawn = sampling.draw_pictures(network, 2, (32, 32), 0, settings)
+    drawn = sampling.draw_pictures(network, 2, (32, 32), 0, used)
     assert (len(drawn.pictures), drawn.pictures[0].shape, drawn.layers) == (2, (32, 32, 3), network.config.count)
 
 
@@ -124,8 +125,9 @@ def test_files_hold_the_codes_of_the_trained_network(name: str, pictures: Path, 
     second = train.run(run, stage, tmp_path / "second", False, "cpu", lambda _: None)
     train.export(run, stage, tmp_path / "second")
     state = torch.load(second, weights_only=True)
-    network = train.averaged_network(train.read_run(run, stage), state["network"], state["average"])
+    network = train.averaged_network(train.read_run(run, stage), state)
     pixels = noise(64, 96, 3)
+    assert isinstance(network, Ordered)
     with torch.no_grad():
         expected = network.symbols(torch.from_numpy(pixels)[None])
     used = Settings(model_path=[tmp_path / "second"])
@@ -159,9 +161,10 @@ def test_start_from_latent_weights(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
-    for wrong in ({"design": "other"}, {"cuts": "other"}, {"stage": "other"}):
+    for wrong in ("design", "cuts", "stage"):
+        settings: dict[str, Any] = {wrong: "other"}
         with pytest.raises(ValueError, match="is one of"):
-            Config(**wrong)
+            OrderedConfig(**settings)
 
 
 # -------------------------------------------------------------------------------------------------- the codes of a map
@@ -184,7 +187,7 @@ def test_what_patches_see_is_the_map() -> None:
     assert torch.equal(rows @ rows.t(), torch.eye(4 * 4 * 7))
     features = torch.randn(2, 8, 12, 7)
     views = [codes.patch_view(4, c, 7) for c in range(7)]
-    assert torch.equal(sum(view.synthesise(view.analyse(features), 8, 12) for view in views), features)
+    assert torch.equal(torch.stack([view.synthesise(view.analyse(features), 8, 12) for view in views]).sum(0), features)
     assert torch.equal(views[3].analyse(features)[1, 5].view(4, 4), features[1, 4:8, 8:12, 3])
 
 
@@ -252,11 +255,11 @@ def test_dear_codes_are_chosen_less() -> None:
 # ---------------------------------------------------------------------------------------------------------------- cuts
 
 
-def leaky(**changes: object) -> Ordered:
+def leaky(**changes: Any) -> Ordered:
     torch.manual_seed(2)
     prior = {"neighbours": False, "width": 8, "blocks": 1, "heads": 1, "head": 4, "hidden": 8, "embedding": 4}
-    settings = {"design": "leaky", "channels": 6, "width": 8, "entries": 8, "shared": True, "last_price": 0.0, "logarithm": False}
-    return Ordered(Config(**(settings | {"prior": prior} | changes))).eval()
+    settings: dict[str, Any] = {"channels": 6, "width": 8, "entries": 8, "shared": True, "last_price": 0.0, "logarithm": False}
+    return Ordered(OrderedConfig("leaky", prior=prior, **(settings | changes))).eval()
 
 
 def test_where_training_cuts() -> None:
@@ -267,7 +270,7 @@ def test_where_training_cuts() -> None:
     geometric = leaky(cuts="geometric", geometric=0.5).draw_cuts(6000)
     shares = torch.bincount(geometric.long(), minlength=7)[1:] / 6000
     assert torch.allclose(shares, 0.5 ** torch.arange(1, 7) / (1 - 0.5**6), atol=0.03)
-    part = Ordered(Config(channels=12, width=8, fine_width=8, fine_blocks=1, blocks=1, strides=((8, 6),))).draw_cuts(500)
+    part = Ordered(OrderedConfig(channels=12, width=8, fine_width=8, fine_blocks=1, blocks=1, strides=((8, 6),))).draw_cuts(500)
     assert 0 <= float(part.min()) < float(part.max()) < 6
     assert bool((part != part.round()).any())  # a part of the last layer
 

@@ -80,7 +80,7 @@ def run(
 def _cuts(codec: Anytime, pixels: Pixels, threads: int) -> dict[str, Any]:
     """One file, cut at every rate; for a model of Presage also at every tenth and finely. A point is None where nothing is left."""
     source, encode_s = timed(codec.encode, pixels, threads)
-    whole = codec.whole(source)
+    whole = None if codec.endless else len(source)
     rates = {str(rate): budget(pixels, rate) for rate in (RATES if codec.model else CURVE)}
     tenths: list[int] = []
     fine: list[int] = []

@@ -28,21 +28,16 @@ CURVE = (0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25,
 
 @dataclass(frozen=True)
 class Anytime(Codec):
-    """encode: (pixels, threads) -> source, what `cut` needs; `whole` says how many bytes all of it takes, None if it has no end.
+    """encode: (pixels, threads) -> source, what `cut` needs; its length is how many bytes all of it takes, unless it is `endless`.
 
     cut: (source, bytes) -> a file of at most so many bytes, None if there is none so small. model: one of Presage's.
     decode_all: (file, sizes, threads) -> pixels of the file's cuts at sizes, the same as one after the other, and faster.
     """
 
     cut: Callable[[Any, int], bytes | None] = field(kw_only=True)
-    whole: Callable[[Any], int | None] = field(default=len, kw_only=True)
+    endless: bool = field(default=False, kw_only=True)
     model: bool = field(default=False, kw_only=True)
     decode_all: Callable[[bytes, Sequence[int], int], list[Pixels]] | None = field(default=None, kw_only=True)
-
-    @property
-    def option(self) -> str:
-        """`presage` stands for all of its models."""
-        return "presage" if self.model else self.name
 
 
 def budget(pixels: Pixels, rate: float) -> int:
@@ -62,6 +57,7 @@ def of_model(name: str, folders: Sequence[Path] = ()) -> Anytime:
         partial(presage_decode, model_path=folders),
         cut=_presage_cut,
         model=True,
+        option="presage",  # stands for all of its models
         decode_all=partial(_presage_decode_all, folders),
     )
 
@@ -210,10 +206,6 @@ def _webp_encode(pixels: Pixels, threads: int) -> Callable[[int], bytes]:
     return file
 
 
-def _endless(_: Any) -> None:
-    """WebP has no whole file to be cut."""
-
-
 def _webp_cut(file: Callable[[int], bytes], size: int) -> bytes | None:
     count = bisect.bisect_right(range(WEBP_STEPS + 1), size, key=lambda step: len(file(step)))
     return file(count - 1) if count else None
@@ -237,7 +229,7 @@ PEERS = (
     ),
     Anytime(
         "webp", "WebP, not cut: for every budget a file of its own, method 6, the highest quality that fits (libwebp, in Pillow)",
-        _webp_encode, pillow_decode, cut=_webp_cut, whole=_endless, feature="webp",
+        _webp_encode, pillow_decode, cut=_webp_cut, endless=True, feature="webp",
     ),
     Anytime("flif", "FLIF cut: one file, default options", flif_encode, flif_decode, cut=_first_bytes, program="flif"),
 )  # fmt: skip

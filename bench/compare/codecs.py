@@ -30,6 +30,7 @@ class Codec:
     """encode: (pixels, threads) -> file, or (pixels, threads, setting) -> file where there are settings, from small files to large ones.
 
     decode: (file, threads) -> pixels. needs, program, feature: module, program on PATH and feature of Pillow without which it cannot run.
+    option: what asks for it, if not its name.
     """
 
     name: str
@@ -40,11 +41,7 @@ class Codec:
     needs: str = field(default="", kw_only=True)
     program: str = field(default="", kw_only=True)
     feature: str = field(default="", kw_only=True)
-
-    @property
-    def option(self) -> str:
-        """The name that asks for it."""
-        return self.name
+    option: str = field(default="", kw_only=True)
 
     @property
     def missing(self) -> str:
@@ -68,10 +65,10 @@ def choose(known: Iterable[AnyCodec], names: Sequence[str]) -> tuple[list[AnyCod
     ImportError for one that is named but not installed.
     """
     known = list(known)
-    options = list(dict.fromkeys(codec.option for codec in known))
+    options = [codec.option or codec.name for codec in known]
     if unknown := [name for name in names if name not in options]:
-        raise ValueError(f"no codec called {', '.join(unknown)}; there are {', '.join(options)}")
-    wanted = [codec for codec in known if not names or codec.option in names]
+        raise ValueError(f"no codec called {', '.join(unknown)}; there are {', '.join(dict.fromkeys(options))}")
+    wanted = [codec for codec, option in zip(known, options, strict=True) if not names or option in names]
     absent = [codec for codec in wanted if codec.missing]
     if names and any(codec.name != "flif" for codec in absent):
         raise ImportError("; ".join(codec.missing for codec in absent))
@@ -107,12 +104,8 @@ def presage_decode(data: bytes, threads: int, **options: Any) -> Pixels:
     return np.asarray(presage.decode(data, threads=threads, **options))
 
 
-def _presage_lossless(pixels: Pixels, threads: int) -> bytes:
-    return presage.encode(pixels, threads=threads)
-
-
-def _presage_lossy(pixels: Pixels, threads: int, quality: float) -> bytes:
-    return presage.encode_lossy(pixels, quality=quality, threads=threads)
+def _presage_encode(pixels: Pixels, threads: int, quality: float | None = None) -> bytes:
+    return presage.encode(pixels, threads=threads) if quality is None else presage.encode_lossy(pixels, quality=quality, threads=threads)
 
 
 def _imagecodecs(function: str, options: dict[str, Any], data: Any, threads: int, distance: float | None = None) -> Any:
@@ -166,7 +159,7 @@ def _library(name: str, description: str, prefix: str, options: dict[str, Any], 
 
 
 _LOSSLESS = (
-    Codec("presage", "Presage, default model and tiles", _presage_lossless, presage_decode),
+    Codec("presage", "Presage, default model and tiles", _presage_encode, presage_decode),
     _library("jxl9", "JPEG XL lossless, effort 9 (libjxl)", "jpegxl", {"lossless": True, "effort": 9}),
     _library("jxl7", "JPEG XL lossless, effort 7 (libjxl)", "jpegxl", {"lossless": True, "effort": 7}),
     Codec("flif", "FLIF, default options, program started for each file", flif_encode, flif_decode, program="flif"),
@@ -175,7 +168,7 @@ _LOSSLESS = (
     _pillow("png", "PNG, optimize (Pillow; one thread)", "PNG", PNG),
 )
 _LOSSY = (
-    Codec("presage", "Presage, model `latent`", _presage_lossy, presage_decode, settings=(0, 12, 24, 36, 48, 62, 80, 100)),
+    Codec("presage", "Presage, model `latent`", _presage_encode, presage_decode, settings=(0, 12, 24, 36, 48, 62, 80, 100)),
     _pillow(
         "avif", "AVIF, 4:2:0, speed 4, tuned for PSNR (libavif, in Pillow)", "AVIF", AVIF,
         (10, 16, 22, 28, 34, 40, 46, 52, 60, 68), feature="avif",

@@ -12,15 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 import presage
@@ -70,11 +69,8 @@ def timed(function: Callable[..., T], *arguments: Any, clock: Callable[[], float
 def machine(threads: int) -> dict[str, Any]:
     """Processor, threads and versions, for a result."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
+    installed = {(distribution.name or "").lower(): distribution.version for distribution in distributions()}
+    versions |= {package: installed.get(package.lower()) for package in PACKAGES}
     if find_spec("imagecodecs"):
         import imagecodecs
 
@@ -109,12 +105,7 @@ def measure_folder(
     codecs: tuple[Sequence[AnyCodec], list[str]],
     measure: Callable[[AnyCodec, Pixels, int], Any],
     shown: Callable[[Any], float | None],
-    *,
-    threads: int = 2,
-    jobs: int = 1,
-    limit: int | None = None,
-    beside: Path | None = None,
-    log: Log = lambda _: None,
+    **options: Unpack[Options],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A result with a row for every image, in it what `measure` gives for each codec; and the earlier result.
 
@@ -123,19 +114,21 @@ def measure_folder(
     """
     ms_ssim()
     chosen, notes = codecs
+    threads, beside, log = options.get("threads", 2), options.get("beside"), options.get("log")
     earlier = json.loads(beside.read_text()) if beside else {"images": [], "codecs": {}}
     described = {codec.name: codec.description for codec in chosen}
     kept = {name: text for name, text in earlier["codecs"].items() if name not in described}
     known = {row["name"]: row["codecs"] for row in earlier["images"]}
-    files = rgb_files(folder, limit)
+    files = rgb_files(folder, options.get("limit"))
     if kept and (unknown := [path.name for path in files if path.name not in known]):
         raise ValueError(f"{beside} knows nothing of {', '.join(unknown)}")
     rows = []
-    for row in _mapped(partial(_measure_image, chosen, measure, threads), files, jobs):
+    for row in _mapped(partial(_measure_image, chosen, measure, threads), files, options.get("jobs", 1)):
         row["codecs"] |= {name: known[row["name"]][name] for name in kept}
         rows.append(row)
         values = {name: shown(entry) for name, entry in row["codecs"].items()}
-        log(f"{row['name']}  dB at 0.3 bpp: " + "  ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None))
+        if log:
+            log(f"{row['name']}  dB at 0.3 bpp: " + "  ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None))
     return {"machine": machine(threads), "images": rows, "notes": notes, "codecs": described | kept}, earlier
 
 
@@ -213,12 +206,6 @@ def bd_rate(curve: Curve, other: Curve, measure: str) -> float:
     of the rates, over the part that both reach (Bjontegaard 2001, with straight lines for polynomials)."""
     low = max(min(point[measure] for point in c) for c in (curve, other))
     high = min(max(point[measure] for point in c) for c in (curve, other))
-    first, second = (_log_rates(c, measure, np.linspace(low, high, 500)) for c in (curve, other))
+    points = (np.array(sorted((point[measure], np.log(point["bpp"])) for point in c)).T for c in (curve, other))
+    first, second = (np.interp(np.linspace(low, high, 500), values, log_rates) for values, log_rates in points)
     return float(np.expm1((first - second).mean()))
-
-
-def _log_rates(curve: Curve, measure: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms of the rates at which a curve has values of a measure."""
-    points = sorted(curve, key=lambda point: point[measure])
-    logs: NDArray[np.float64] = np.interp(values, [p[measure] for p in points], np.log([p["bpp"] for p in points]))
-    return logs

@@ -30,6 +30,7 @@ from ...models.kernels import mixtures, products
 from ...models.kernels import photo as contexts
 from ...models.photo import network as photo
 from ...models.photo.exact import ExactPhoto
+from ...models.training.loop import averaged
 from . import memory
 from .codecs import LOSSLESS, Codec, Pixels, choose, recorded_flif
 from .common import Log, machine, read_pixels, rgb_files, timed
@@ -80,7 +81,9 @@ def run(
         notes = [note for note in notes if "flif" not in note] + ["FLIF: sizes recorded earlier (bench/recorded), not measured in this run"]
     with_presage = LOSSLESS["presage"] in chosen
     network = float_network(checkpoint) if ladder and checkpoint and with_presage else None
-    _warm_up(chosen, threads)
+    noise = np.random.default_rng(0).integers(0, 256, (WARM_UP_SIDE, WARM_UP_SIDE, 3), np.uint8)
+    for codec in chosen:  # loads libraries and the network
+        codec.decode(codec.encode(noise, threads), threads)
     rows: list[dict[str, Any]] = []
     for path in files:
         measured = _measure(path.name, read_pixels(path), chosen, threads, repeats)
@@ -111,13 +114,6 @@ def run(
         if ladder:
             result["ladder"] = bits_ladder(files, network, threads)
     return result
-
-
-def _warm_up(codecs: Sequence[Codec], threads: int) -> None:
-    """Load libraries and the network."""
-    noise = np.random.default_rng(0).integers(0, 256, (WARM_UP_SIDE, WARM_UP_SIDE, 3), np.uint8)
-    for codec in codecs:
-        codec.decode(codec.encode(noise, threads), threads)
 
 
 def _measure(name: str, pixels: Pixels, codecs: Sequence[Codec], threads: int, repeats: int) -> dict[str, dict[str, Any]]:
@@ -218,10 +214,9 @@ def where_time_goes(data: bytes) -> list[dict[str, Any]]:
 
 def float_network(checkpoint: Path) -> photo.Photo:
     """The averaged network of a training checkpoint, in floating point. Raises ValueError if it does not fit."""
-    network = photo.Photo(photo.Config())
+    network = photo.Photo(photo.PhotoConfig())
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        network.load_state_dict({**state["network"], **state["average"]})
+        network.load_state_dict(averaged(torch.load(checkpoint, map_location="cpu", weights_only=True)))
     except (KeyError, TypeError, RuntimeError, UnpicklingError) as error:
         raise ValueError(f"{checkpoint} is no checkpoint of the photo network: {error}") from None
     network.quantised.fill_(False)

@@ -10,13 +10,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...models.autoencoder import leaky_decoder, leaky_encoder
+from ...models.autoencoder import leaky_decoder, leaky_encoder, network_input
 from ...models.ordered.codebooks import Codebooks, train_book
 from ...models.ordered.network import Ordered
 from ...models.precision import working_dtype
@@ -79,11 +78,6 @@ class Coder(ABC):
 def to_levels(decoded: Tensor) -> Tensor:
     """Pixels in -1..1 (B, 3, H, W) as grey levels (B, H, W, 3)."""
     return ((decoded.float().permute(0, 2, 3, 1) + 1) * 127.5).clamp(0, 255)
-
-
-def network_input(pixels: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) in -1..1 (B, 3, H, W)."""
-    return pixels.permute(0, 3, 1, 2).to(working_dtype(pixels.device)) / 127.5 - 1
 
 
 class Channels(Coder):
@@ -162,7 +156,7 @@ class Ablation(nn.Module, Coder):
 
     def features(self, pixels: Tensor) -> Tensor:
         """What the encoder gives, float32 (B, outputs, places, places)."""
-        features: Tensor = self.encoder(network_input(pixels))
+        features: Tensor = self.encoder(network_input(pixels, working_dtype(pixels.device)))
         return features.float()
 
     @abstractmethod
@@ -206,15 +200,14 @@ class Spatial(Ablation):
             self.codebooks.ema_update(range(1), values, chosen, keep)
         square = ((values - vectors).square().sum(-1) * keep).sum(1)
         decoded = self.synthesise(straight_through(vectors, values) * keep.unsqueeze(-1))
-        target = network_input(pixels).float()
+        target = network_input(pixels, working_dtype(pixels.device)).float()
         return (decoded - target).square().mean((1, 2, 3)) + self.commitment * square / target[0].numel()
 
     def encode(self, pixels: Tensor) -> Tensor:
         return self.codebooks.look_up(0, self.codebooks.choose(0, self.values(pixels)))
 
     def to_map(self, codes: Tensor) -> Tensor:
-        square: Tensor = codes.transpose(1, 2).unflatten(2, (PLACES, PLACES))
-        return square
+        return torch.unflatten(codes.transpose(1, 2), 2, (PLACES, PLACES))
 
 
 class Vae(Ablation):
@@ -237,7 +230,7 @@ class Vae(Ablation):
         mean, spread = self.analyse(pixels)
         drawn = mean + (spread / 2).exp() * torch.randn_like(mean)
         divergence = (0.5 * (mean.square() + spread.exp() - 1 - spread) * keep).sum(1)
-        target = network_input(pixels).float()
+        target = network_input(pixels, working_dtype(pixels.device)).float()
         error = (self.synthesise((drawn * keep).unsqueeze(-1)) - target).square().sum((1, 2, 3))
         return (error / (2 * VARIANCE) + divergence) * (2 * VARIANCE / target[0].numel())
 
@@ -245,21 +238,13 @@ class Vae(Ablation):
         return self.analyse(pixels)[0].unsqueeze(-1)
 
     def to_map(self, codes: Tensor) -> Tensor:
-        square: Tensor = nn.functional.leaky_relu(self.back(codes[..., 0]), 0.2).unflatten(1, (self.width, PLACES, PLACES))
-        return square
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """All tensors of a run's network, the averaged ones for its parameters."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return {**state["network"], **state["average"]}
+        return torch.unflatten(nn.functional.leaky_relu(self.back(codes[..., 0]), 0.2), 1, (self.width, PLACES, PLACES))
 
 
 def load_ordered(run: str, folder: Path, overrides: tuple[str, ...] = ()) -> Ordered:
     """The network of a run file's checkpoint in a folder. Raises FileNotFoundError."""
     config = train.read_run(RUNS / f"{run}.toml", overrides)
-    state: dict[str, Any] = torch.load(folder / f"{config.name}.checkpoint", map_location="cpu", weights_only=True)
-    network = train.averaged_network(config, state["network"], state["average"])
+    network = train.averaged_network(config, torch.load(folder / f"{config.name}.checkpoint", map_location="cpu", weights_only=True))
     if not isinstance(network, Ordered):
         raise ValueError(f"{run} is no ordered network")
     return network.requires_grad_(False)

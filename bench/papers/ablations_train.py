@@ -7,6 +7,7 @@ within each comparison, and small: STEPS of an autoencoder after `cifar10-ordere
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...models.ordered.network import Config, Ordered
+from ...models.ordered.network import Ordered, OrderedConfig
 from ...models.ordered.prior import Transformer
 from ...models.training import loop as train
 from ...models.training.data import Pixels
 from ..compare.common import Log
 from . import ablations, priors
-from .ablations import RUNS, Channels, Coder, load_ordered, read_checkpoint, training_pictures
+from .ablations import RUNS, Channels, Coder, load_ordered, training_pictures
 
 FULL, ORDERED, UNORDERED = "cifar10-ordered-full", "cifar10-ordered-autoencoder", "cifar10-unordered-autoencoder"
 GEOMETRIC = {"geometric-0.03": 0.03, "geometric-0.1": 0.1}  # of the cuts, appendix C.3
@@ -59,7 +60,7 @@ def tailored_start(folder: Path, count: int, target: Path) -> None:
     energy = Channels(whole).encode(pixels).square().sum(2).mean(0)
     chosen = energy.topk(count).indices.sort().values
     old = whole.state_dict()
-    new = Ordered(Config(**{**config.network, "channels": count})).state_dict()
+    new = Ordered(OrderedConfig(**{**config.network, "channels": count})).state_dict()
     for name, value in new.items():
         other = old[name]
         for axis, (a, b) in enumerate(zip(value.shape, other.shape, strict=True)):
@@ -75,7 +76,7 @@ def train_autoencoder(name: str, folder: Path, log: Log) -> None:
     if name in OWN:
         network = own(name)
         torch.manual_seed(0)
-        network.start(read_checkpoint(folder / f"{FULL}.checkpoint"))
+        network.start(train.averaged(torch.load(folder / f"{FULL}.checkpoint", map_location="cpu", weights_only=True)))
         ablations.train_ablation(network, training_pictures(FULL), STEPS, BATCH, RATE, log)
         torch.save({"network": network.state_dict()}, folder / f"cifar10-{name}.checkpoint")
         return
@@ -148,16 +149,13 @@ def load_prior(name: str, folder: Path, coder: Channels) -> priors.Prior:
     return prior
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
     train.keep_memory()
+    say = partial(print, flush=True)
     for wanted in sys.argv[2:]:
         if wanted not in NAMES:
             raise SystemExit(f"{wanted} is none of {', '.join(NAMES)}")
-        _say(wanted)
+        say(wanted)
         train_one = train_prior if wanted.endswith("-prior") else train_autoencoder
-        train_one(wanted.removesuffix("-prior"), Path(sys.argv[1]), _say)
+        train_one(wanted.removesuffix("-prior"), Path(sys.argv[1]), say)

@@ -139,23 +139,15 @@ def run(
             result["precision"] = [_precision(network, tiles[:TIMED], p, log) for p in PRECISIONS if 1 << p > 2 * network.config.levels]
         if "times" in chosen:
             result["times"] = {"images": len(tiles[:TIMED]), FULL: _full(network, [t.shape[:2] for t in tiles[:TIMED]], log)["seconds"]}
-            for name, schedule in ways_to_decode(network).items():
+            ways = {"ancestral, cached": Schedule("ancestral"), "fixed point": Schedule("fixed-point")}
+            ways |= {f"fixed point, window {w}": Schedule("fixed-point", window=w) for w in (32, 64)}
+            ways |= {name: s for name, s in rows.items() if name == "wavefront"} | {"auto": Schedule("auto")}
+            for name, schedule in ways.items():
                 result["times"][name] = min(decode(schedule)[1] for _ in range(1 if schedule.name == "ancestral" else 2))
                 log(f"{len(tiles[:TIMED])} images, {name:28} {result['times'][name]:8.2f} s")
     if "packed" in chosen:
         result["packed"] = _packed(loaded.name, network, pictures, tiles, settings, log)
     return result
-
-
-def ways_to_decode(network: ExactPixelCNN) -> dict[str, Schedule]:
-    """The rows of the comparison of times."""
-    return {
-        "ancestral, cached": Schedule("ancestral"),
-        "fixed point": Schedule("fixed-point"),
-        **{f"fixed point, window {w}": Schedule("fixed-point", window=w) for w in (32, 64)},
-        **({"wavefront": Schedule("wavefront")} if network.config.slope else {}),
-        "auto": Schedule("auto"),
-    }
 
 
 def _sampled(network: ExactPixelCNN, batch: int, size: tuple[int, int], schedule: Schedule, seed: int, gumbel: bool = False) -> Outcome:

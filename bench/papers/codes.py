@@ -175,8 +175,7 @@ def code_lengths(prior: priors.Prior, coder: Channels, training: Pixels, test: P
 def decoded(coder: Channels, symbols: Tensor, count: int) -> Pixels:
     """Pictures (n, 32, 32, 3) of the first codes of (n, K)."""
     levels = torch.cat([coder.decode(first(coder.look_up(part), count)) for part in symbols.split(BATCH)])
-    pixels: Pixels = levels.round().to(torch.uint8).numpy()
-    return pixels
+    return levels.round().to(torch.uint8).numpy()
 
 
 def sampled(

@@ -23,10 +23,6 @@ Step = Callable[[Tensor, int], Tensor]
 """(codes, i) -> logits (B, entries) of the i-th code, given those before it; called for one i after the other."""
 
 
-def _nothing(_: int) -> None:
-    pass
-
-
 def draw(logits: Tensor, random: torch.Generator) -> Tensor:
     """A code for each row of logits (B, entries)."""
     return torch.multinomial(logits.softmax(-1), 1, generator=random)[:, 0]
@@ -50,7 +46,7 @@ class Prior(ABC):
         """What samples rows of codes (count, length)."""
 
     @torch.no_grad()
-    def sample(self, count: int, length: int, random: torch.Generator, each: Callable[[int], None] = _nothing) -> Tensor:
+    def sample(self, count: int, length: int, random: torch.Generator, each: Callable[[int], None] = lambda _: None) -> Tensor:
         """The first codes (count, length) of new pictures; `each` is called after every code with how many there are."""
         codes, step = torch.zeros(count, length, dtype=torch.int64), self.stepper(count, length)
         for i in range(length):
@@ -85,11 +81,7 @@ class Cached(Prior):
             before = n.embedded(i - 1, codes[:, i - 1]) if i else torch.zeros(count, c.embedding, dtype=dtype)
             stream = n.stream(n.ins[i](before, quarter, quantised=quantised))
             for block, (keys, values) in zip(n.blocks, kept, strict=True):
-                x = block.first_grid(stream, quantised).to(dtype)
-                query, key, value = (
-                    grid(part(x, quantised=quantised), quantised).to(dtype).unflatten(-1, (c.heads, c.head))
-                    for part, grid in zip((block.query, block.key, block.value), block.grids, strict=True)
-                )
+                query, key, value = block.heads(stream, quantised, dtype)
                 keys[:, :, i], values[:, :, i] = key, value
                 past = keys[:, :, : i + 1], values[:, :, : i + 1]
                 seen = attend(query.unsqueeze(2), *past, i, quantised, block.grids[2].bits).to(dtype)

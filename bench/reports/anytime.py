@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compare.anytime_codecs import RATES
-from .layout import COLOURS, blank, bullets, emphasis, number, rates, rows_of, save, threads, times
+from .layout import COLOURS, blank, bullets, emphasis, number, rows_of, save, threads, times
 from .lossy import TITLES
 
 OURS = ("#c2410c", "#1e3a5f", "#4d7c0f", "#be185d")  # of Presage's models, in their order
@@ -21,7 +21,7 @@ def markdown(result: dict[str, Any]) -> str:
     parts = [f"Means over {images} images, real files cut to real bytes; {threads(machine)}, {machine['processor']}."]
     for measure, (title, pattern) in MEASURED.items():
         rows = [[_label(result, name), *_numbers(values, pattern)] for name, values in result["at_rates"][measure].items()]
-        parts.append(rows_of([f"{title}; cut at", *rates(RATES), "100 %"], rows))
+        parts.append(rows_of([f"{title}; cut at", *(f"{rate} bpp" for rate in RATES), "100 %"], rows))
     if result["models"]:
         parts.append(_steady(result["models"]))
     if result.get("savings"):
@@ -109,12 +109,8 @@ def draw(result: dict[str, Any], target: Path) -> None:
             label = f"{_label(result, name)}{' (a file each)' if name == 'webp' else ''}"
             axis.plot(*zip(*points, strict=True), f"o{line}", label=label, **style)
             inside += [value for _, value in points]
-        axis.set_xscale("log")
-        axis.set_xlim(*SHOWN)
-        axis.set_xticks(TICKS, [str(tick) for tick in TICKS])
+        axis.set(xscale="log", xlim=SHOWN, xlabel="bits a pixel that are left", ylabel=title)
+        axis.set(xticks=TICKS, xticklabels=TICKS, ylim=(max(0, min(inside) - 0.5), max(inside) + 0.5))
         axis.minorticks_off()
-        axis.set_ylim(max(0, min(inside) - 0.5), max(inside) + 0.5)
-        axis.set_xlabel("bits a pixel that are left")
-        axis.set_ylabel(title)
     axes[0].legend(frameon=False)
     save(figure, target, f"One file an image, cut: means over {len(result['images'])} images")

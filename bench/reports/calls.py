@@ -112,14 +112,12 @@ def draw(result: dict[str, Any], target: Path) -> None:
     axes[0].plot([w["evaluations"] for w in windows], [100 * w["share"] for w in windows], "o-", color=OWN)
     for w in windows:
         axes[0].annotate(str(w["window"] or "all"), (w["evaluations"], 100 * w["share"]), (5, 5), textcoords="offset points", fontsize=8)
-    axes[0].set_xscale("log")
-    axes[0].set_xlabel("evaluations a pixel (log scale)")
+    axes[0].set(xscale="log", xlabel="evaluations a pixel (log scale)")
     axes[0].set_title("by the window, in pixels", fontsize=10)
     axes[1].plot([p["precision"] for p in result["precision"]], [100 * p["share"] for p in result["precision"]], "o-", color=PEER)
     axes[1].set_xlabel("P, bits of a quantile")
     axes[1].set_title("by the precision", fontsize=10)
     for axis in axes:
-        axis.set_ylabel("calls, % of one a symbol")
         axis.margins(0.12)
-        axis.set_ylim(0, None)
+        axis.set(ylabel="calls, % of one a symbol", ylim=(0, None))
     save(figure, target, f"{result['model']}: fixed-point decoding of packed images")

@@ -172,8 +172,7 @@ def draw(result: dict[str, Any], target: Path) -> None:
     axes[1].set_yscale("log")
     labels = ("importance of the i-th code, Δ(i)", "squared error of a picture, log scale", "PSNR, dB")
     for axis, label in zip(axes, labels, strict=True):
-        axis.set_ylabel(label)
-        axis.set_xlabel("% of the codes" if axis is axes[2] else "code")
+        axis.set(ylabel=label, xlabel="% of the codes" if axis is axes[2] else "code")
         axis.legend(frameon=False, fontsize=8)
     save(figure, target, f"Codes of {result['curve_pictures']:,} CIFAR-10 test pictures")
 
@@ -196,11 +195,8 @@ def draw_samples(result: dict[str, Any], target: Path) -> None:
         style = {"color": OWN, "markersize": 4, "label": "ordered, exact integers, with decoding"}
         axes[1].plot(percents, [scale * t for t in exact["seconds"]], "s--", **style)
     axes[0].axhline(result["features"]["floor"], color="#888888", linewidth=0.8, label="test pictures themselves")
-    axes[0].set_yscale("log")
-    axes[0].set_ylim(0.03, None)  # room for the legend
-    axes[0].set_ylabel("feature distance (not Inception), log scale")
-    axes[1].set_ylabel(f"processor seconds for {samples['count']:,} samples")
-    axes[1].set_ylim(0, None)
+    axes[0].set(yscale="log", ylim=(0.03, None), ylabel="feature distance (not Inception), log scale")  # room for the legend
+    axes[1].set(ylabel=f"processor seconds for {samples['count']:,} samples", ylim=(0, None))
     for axis in axes:
         axis.set_xlabel("% of the codes")
         axis.legend(frameon=False, fontsize=8)

@@ -25,11 +25,6 @@ def number(pattern: str, value: float | None) -> str:
     return "-" if value is None or isnan(value) else pattern.format(value)
 
 
-def numbers(pattern: str, values: Sequence[float | None]) -> list[str]:
-    """Several of them."""
-    return [number(pattern, value) for value in values]
-
-
 def times(value: float | None) -> str:
     """Seconds."""
     return number("{:.2f}", value)
@@ -38,11 +33,6 @@ def times(value: float | None) -> str:
 def relative(share: float) -> str:
     """How much more or less, in percent."""
     return f"{100 * share:+.1f} %"
-
-
-def rates(values: Sequence[float]) -> list[str]:
-    """Heads of columns."""
-    return [f"{value} bpp" for value in values]
 
 
 def plural(count: int, noun: str) -> str:

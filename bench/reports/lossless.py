@@ -95,10 +95,8 @@ def draw(result: dict[str, Any], target: Path) -> None:
             left = seconds > slowest / 3 and name not in BELOW
             style = {"color": OWN if own else PEER, "weight": "bold" if own else "normal", "ha": "right" if left else "left"}
             axis.annotate(name, (seconds, bpsp), (-8 if left else 8, -12 if name in BELOW else 4), textcoords="offset points", **style)
-        axis.set_xscale("log")
+        axis.set(xscale="log", title=title, xlabel="seconds an image (log scale)")
         axis.margins(0.15)
-        axis.set_title(title)
-        axis.set_xlabel("seconds an image (log scale)")
     axes[0].set_ylabel("bits per sub-pixel (lower is better)")
     machine = result["machine"]
     save(figure, target, f"Lossless size and time: {plural(len(result['images']), 'image')}, {threads(machine)}, {machine['processor']}")

@@ -2,8 +2,8 @@
 
 import mmap
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -86,43 +86,32 @@ def write(path: Path, data: bytes, force: bool) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    partial = ""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         if _is_stream(path):
-            with path.open("wb") as stream:
-                stream.write(data)
+            path.write_bytes(data)
             return
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False) as file:
-            partial = file.name
+        with partial.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(partial, 0o666 & ~_umask())
         if force:
             os.replace(partial, path)
         else:
             os.link(partial, path)  # fails if somebody made the file meanwhile
-            os.unlink(partial)
     except FileExistsError:
         raise FileProblem(f"{path} exists; use -f to replace it") from None
     except OSError as error:
         raise FileProblem(f"{path}: {error.strerror or error}") from None
     finally:
-        if partial:
-            with suppress(OSError):
-                os.unlink(partial)
+        with suppress(OSError):
+            os.unlink(partial)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def items(paths: Iterable[Path], recursive: bool, suffix: str | tuple[str, ...], kind: str) -> list[Item]:
+    """The inputs that paths name; a folder gives all files in it, or with `recursive` below it, with the suffix or one of several.
 
-
-def items(paths: Iterable[Path], recursive: bool, suffix: str = "") -> list[Item]:
-    """The inputs that paths name; a folder gives all files in it, or with `recursive` below it, with the suffix if there is one.
-
-    Raises FileProblem for a folder without any.
+    Raises FileProblem for a folder without any; kind: what it then lacks.
     """
     every: list[Item] = []
     for path in paths:
@@ -132,7 +121,7 @@ def items(paths: Iterable[Path], recursive: bool, suffix: str = "") -> list[Item
         inside = sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names)
         here = [p for p in inside if (recursive or p.parent == path) and p.suffix.lower().endswith(suffix)]
         if not here:
-            raise FileProblem(f"{path}: no {suffix or ''} files in this folder{'' if recursive else '; -r also looks below it'}")
+            raise FileProblem(f"{path}: no {kind} in this folder{'' if recursive else '; -r also looks below it'}")
         every += [Item(p, p.relative_to(path)) for p in here]
     return every
 

@@ -15,8 +15,9 @@ from ..predictive.schedule import Schedule
 from ..settings import Options
 from . import files
 from .files import Item, Outputs
-from .options import Crop, common, light, results, scheduled, several
-from .work import Facts, Work, calls, calls_text, each
+from .options import Numbers, common, light, results, scheduled, several
+from .ordered import cut_note, write_progressive
+from .work import Facts, Work, add_calls, each
 
 
 @click.command()
@@ -32,21 +33,13 @@ from .work import Facts, Work, calls, calls_text, each
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
 def encode(
-    items: Sequence[Item],
-    outputs: Outputs,
-    work: Work,
-    jobs: int,
-    model: str | None,
-    lossy: bool,
-    tile: int | None,
-    quantise: bool,
-    **target: float | int | None,
+    items: list[Item], outputs: Outputs, work: Work, model: str | None, lossy: bool, tile: int | None, quantise: bool, **target: Any
 ) -> None:
     """Compress images to .psg files, without loss or with it; of folders all images in them."""
     wanted = {key: value for key, value in target.items() if value is not None}
     if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
-    each(items, partial(_encode, work, outputs, model, tile or 0, quantise, wanted if lossy else None), work, jobs)
+    each(items, partial(_encode, work, outputs, model, tile or 0, quantise, wanted if lossy else None), work)
 
 
 def _encode(work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, wanted: dict[str, Any] | None, item: Item) -> Facts:
@@ -80,21 +73,13 @@ def _encode(work: Work, outputs: Outputs, name: str | None, tile: int, quantise:
 @common
 @several(".psg")
 @results(".png")
-@click.option("--crop", type=Crop(), help="Only this part; reads only the tiles it needs.")
+@click.option("--crop", type=Numbers("x,y,w,h", "X,Y,WIDTH,HEIGHT", ","), help="Only this part; reads only the tiles it needs.")
 @click.option("--recover", is_flag=True, help="Save what is whole of a damaged file; lost tiles become gray and are listed.")
 @click.option("--codes", type=click.IntRange(min=0), help="Of a file of ordered codes: only the first so many of every patch.")
 @click.option("--progressive", type=click.Path(path_type=Path, file_okay=False), help="Folder for the picture at several cuts of the file.")
 @scheduled
 def decode(
-    items: Sequence[Item],
-    outputs: Outputs,
-    work: Work,
-    jobs: int,
-    recover: bool,
-    progressive: Path | None,
-    schedule: Schedule,
-    stats: bool,
-    **part: Any,
+    items: list[Item], outputs: Outputs, work: Work, recover: bool, progressive: Path | None, schedule: Schedule, stats: bool, **part: Any
 ) -> None:
     """Decompress .psg files, to PNG or to the format of -o; of folders all .psg files in them."""
     if progressive is None:
@@ -102,21 +87,14 @@ def decode(
     elif recover or any(value is not None for value in (outputs.path, outputs.folder, *part.values())):
         raise click.UsageError("--progressive goes without -o, --out-dir, --crop, --recover and --codes")
     else:
-        one = partial(_progressive, work, progressive, outputs.force)
-    each(items, one, work, jobs)
-
-
-def _progressive(work: Work, folder: Path, force: bool, item: Item) -> Facts:
-    from .ordered import write_progressive
-
-    return write_progressive(work, folder, force, item.path)
+        one = partial(write_progressive, work, progressive, outputs.force)
+    each(items, one, work)
 
 
 def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, stats: bool, part: dict[str, Any], item: Item) -> Facts:
     path, target = item.path, outputs.prepared(item)
     from .. import api
     from ..image import files as images
-    from .ordered import cut_note
 
     suffix = ".png" if target == files.STDIO else target.suffix
     images.check_suffix(suffix)
@@ -133,28 +111,25 @@ def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, 
                 work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
         else:
             image = api.decode(data, **part, **options)
-        about, note = cut_note(data)
-        facts |= about
-        if note:
-            work.say(f"presage: {path}: {note}")
+        facts |= cut_note(work, path, data)
         if source is not None and suffix != ".png":
             raise PresageError("the image has 16 bits a channel; only a .png keeps them")
         content = source if source is not None else images.to_file(image, suffix)
     files.write(target, content, outputs.force)
     seconds = round(time.monotonic() - started, 3)
-    text = f"{path} -> {target}  {image.width}x{image.height} {image.mode}  {seconds:.1f} s"
+    facts |= {"width": image.width, "height": image.height, "mode": image.mode, "seconds": seconds}
+    facts["text"] = f"{path} -> {target}  {image.width}x{image.height} {image.mode}  {seconds:.1f} s"
     if stats and statistics:
-        facts |= calls(statistics)
-        text += f"\n  {calls_text(facts)}"
-    return facts | {"width": image.width, "height": image.height, "mode": image.mode, "seconds": seconds, "text": text}
+        add_calls(facts, statistics)
+    return facts
 
 
 @click.command()
 @light
 @several(".psg")
-def info(items: Sequence[Item], work: Work, jobs: int) -> None:
+def info(items: Sequence[Item], work: Work) -> None:
     """Show what .psg files say of themselves; needs no weights."""
-    each(items, partial(_info, work.as_json), work, jobs)
+    each(items, partial(_info, work.as_json), work)
 
 
 def _info(as_json: bool, item: Item) -> Facts:
@@ -174,15 +149,14 @@ def _info(as_json: bool, item: Item) -> Facts:
 @click.command()
 @common
 @several(".psg")
-def verify(items: Sequence[Item], work: Work, jobs: int) -> None:
+def verify(items: Sequence[Item], work: Work) -> None:
     """Decode .psg files without writing anything, and check every checksum."""
-    each(items, partial(_verify, work), work, jobs)
+    each(items, partial(_verify, work), work)
 
 
 def _verify(work: Work, item: Item) -> Facts:
     from .. import api
     from ..format.container import SETS, read_header
-    from .ordered import cut_note
 
     path, options = item.path, work.options(item.path.name)
     with files.mapped(path) as data:
@@ -190,8 +164,6 @@ def _verify(work: Work, item: Item) -> Facts:
             images = api.unpack(data, **options)
             return {"ok": True, "images": len(images), "text": f"{path}: ok, {len(images)} images"}
         image = api.decode(data, **options)
-        facts, note = cut_note(data)
-    if note:
-        work.say(f"presage: {path}: {note}")
+        facts = cut_note(work, path, data)
     text = f"{path}: ok, {image.width}x{image.height} {image.mode}"
     return facts | {"ok": True, "width": image.width, "height": image.height, "text": text}

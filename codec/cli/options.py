@@ -15,74 +15,72 @@ from .files import Item, Outputs
 from .work import Work
 
 PATH = click.Path(path_type=Path)
+WAYS = click.Choice(SCHEDULES)
 FORCE = click.option("-f", "--force", is_flag=True, help="Replace existing files.")
 ARITHMETICS = ["int16", "int8", "onednn", "float32", "float64"]
 Command = Callable[..., Any]
 
 
-class Crop(click.ParamType[tuple[int, int, int, int]]):
-    """X,Y,WIDTH,HEIGHT"""
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """As many whole numbers as `name` has parts, with the same separator."""
 
-    name = "x,y,w,h"
+    def __init__(self, name: str, meaning: str, separator: str) -> None:
+        self.name, self.meaning, self.separator = name, meaning, separator
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int, int, int]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         try:
-            x, y, width, height = (int(part) for part in value.split(","))
+            numbers = tuple(int(part) for part in value.lower().split(self.separator))
         except ValueError:
-            self.fail(f"{value!r} is not X,Y,WIDTH,HEIGHT", param, ctx)
-        return x, y, width, height
+            numbers = ()
+        if len(numbers) != self.name.count(self.separator) + 1:
+            self.fail(f"{value!r} is not {self.meaning}", param, ctx)
+        return numbers
 
 
 def common(command: Command) -> Command:
     """Options of every command that uses a model; the command gets them as its `work`."""
 
+    @click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0: one for each processor.")
+    @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+    @click.option("--arithmetic", type=click.Choice(ARITHMETICS), help="Who multiplies; the result is the same.")
+    @click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS).")
+    @click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input.")
+    @wraps(command)
     def gathered(**options: Any) -> None:
         about = ("quiet", "as_json", "threads", "device", "arithmetic", "model_path")
         command(work=Work(**{key: options.pop(key) for key in about}), **options)
 
-    return _with(
-        command,
-        gathered,
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input."),
-        click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr."),
-        click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS)."),
-        click.option(
-            "--arithmetic",
-            type=click.Choice(ARITHMETICS),
-            help="Who multiplies; the result is the same.",
-        ),
-        click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
-        click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0: one for each processor."),
-    )
+    return gathered
 
 
 def light(command: Command) -> Command:
     """Options of a command that needs no model."""
 
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input.")
+    @wraps(command)
     def gathered(as_json: bool, **options: Any) -> None:
         command(work=Work(quiet=True, as_json=as_json), **options)
 
-    return _with(command, gathered, click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input."))
+    return gathered
 
 
 def several(suffix: str = "") -> Callable[[Command], Command]:
     """The inputs of a command, as its `items`: of folders all files in them with the suffix, if there is one; and how many at a time."""
 
     def decorate(command: Command) -> Command:
-        def gathered(paths: Sequence[Path], recursive: bool, work: Work, **options: Any) -> None:
+        @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE|DIR...")
+        @click.option("-r", "--recursive", is_flag=True, help="Of folders also what is in the folders below.")
+        @click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files at a time, in processes.")
+        @wraps(command)
+        def gathered(paths: Sequence[Path], recursive: bool, work: Work, jobs: int, **options: Any) -> None:
             try:
-                found = files.items(paths, recursive, suffix)
+                found = files.items(paths, recursive, suffix, f"{suffix} files".lstrip())
             except files.FileProblem as problem:
                 raise click.ClickException(str(problem)) from None
-            command(items=found, work=work.beside(options.get("jobs", 1)), **options)
+            command(items=found, work=work.in_processes(jobs), **options)
 
-        return _with(
-            command,
-            gathered,
-            click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files at a time, in processes."),
-            click.option("-r", "--recursive", is_flag=True, help="Of folders also what is in the folders below."),
-            click.argument("paths", nargs=-1, required=True, type=PATH, metavar="FILE|DIR..."),
-        )
+        return gathered
 
     return decorate
 
@@ -91,6 +89,10 @@ def results(suffix: str) -> Callable[[Command], Command]:
     """Where a command writes a file with the suffix for every input, as its `outputs`."""
 
     def decorate(command: Command) -> Command:
+        @click.option("-o", "--output", type=PATH, help="Result of a single input; - for standard output.")
+        @click.option("--out-dir", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results; made if need be.")
+        @FORCE
+        @wraps(command)
         def gathered(items: Sequence[Item], work: Work, output: Path | None, out_dir: Path | None, force: bool, **options: Any) -> None:
             outputs = Outputs(output, out_dir, force, suffix)
             if output is not None and (len(items) > 1 or out_dir is not None or any(item.inside for item in items)):
@@ -103,13 +105,7 @@ def results(suffix: str) -> Callable[[Command], Command]:
                 raise click.UsageError(str(problem)) from None
             command(items=items, work=work, outputs=outputs, **options)
 
-        return _with(
-            command,
-            gathered,
-            FORCE,
-            click.option("--out-dir", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results; made if need be."),
-            click.option("-o", "--output", type=PATH, help="Result of a single input; - for standard output."),
-        )
+        return gathered
 
     return decorate
 
@@ -117,31 +113,14 @@ def results(suffix: str) -> Callable[[Command], Command]:
 def scheduled(command: Command) -> Command:
     """Options of predictive decoding; the command gets them as its `schedule`, and `stats`."""
 
+    @click.option("--schedule", "name", default="auto", show_default=True, type=WAYS, help="What to guess; the result is the same.")
+    @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Symbols that it forecasts.")
+    @click.option("--module", default="h", show_default=True, help="Learned forecasting module of --schedule forecast.")
+    @click.option("--window", type=click.IntRange(min=0), default=0, help="Guess at most so many pixels ahead; 0: all of the block.")
+    @click.option("--at-once", is_flag=True, help="Guess the channels of a pixel at once instead of in turn within a call.")
+    @click.option("--stats", is_flag=True, help="Show how often the model was called.")
+    @wraps(command)
     def gathered(at_once: bool, window: int, module: str, steps: int, name: str, **options: Any) -> None:
         command(schedule=Schedule(name, not at_once, window, steps, module), **options)
 
-    return _with(
-        command,
-        gathered,
-        click.option("--stats", is_flag=True, help="Show how often the model was called."),
-        click.option("--at-once", is_flag=True, help="Guess the channels of a pixel at once instead of in turn within a call."),
-        click.option("--window", type=click.IntRange(min=0), default=0, help="Guess at most so many pixels ahead; 0: all of the block."),
-        click.option("--module", default="h", show_default=True, help="Learned forecasting module of --schedule forecast."),
-        click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Symbols that it forecasts."),
-        click.option(
-            "--schedule",
-            "name",
-            default="auto",
-            show_default=True,
-            type=click.Choice(SCHEDULES),
-            help="What to guess; the result is the same.",
-        ),
-    )
-
-
-def _with(command: Command, gathered: Command, *options: Callable[[Command], Command]) -> Command:
-    """A command with more options, which `gathered` puts together for it."""
-    wrapped: Command = wraps(command)(gathered)
-    for option in options:
-        wrapped = option(wrapped)
-    return wrapped
+    return gathered

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from . import files
+from .files import Item
 from .options import FORCE, PATH
 from .work import Facts, Work, once
 
@@ -49,28 +51,27 @@ def truncate(
     once(Work(quiet, as_json), act)
 
 
-def cut_note(data: Any) -> tuple[dict[str, Any], str]:
-    """Facts, and a line for people, about a file of ordered codes that is cut; nothing for all other files."""
+def cut_note(work: Work, path: Path, data: Any) -> Facts:
+    """Facts about a file of ordered codes that is cut, of which people are told; nothing for all other files."""
     from ..errors import DamagedFile
     from ..format import container
     from ..format.info import codes_of
 
     header = container.read_header(data, partial=True)
     if header.coding != container.Coding.ORDERED or len(data) >= header.size:
-        return {}, ""
+        return {}
     places = container.ChunkStream(data, header)
     share = f"{len(data):,} of {header.size:,} bytes"
     facts = {"cut": True, "chunks": len(places)}
-    try:
-        facts |= (codes := codes_of(data, header))
-        if "layers" in codes:
-            share += f", {codes['layers_there']:.1f} of {codes['layers']} codes of every patch"
-    except DamagedFile:
-        pass
-    return facts, f"the file is cut: {share}"
+    with suppress(DamagedFile):
+        facts |= codes_of(data, header)
+        if "layers" in facts:
+            share += f", {facts['layers_there']:.1f} of {facts['layers']} codes of every patch"
+    work.say(f"presage: {path}: the file is cut: {share}")
+    return facts
 
 
-def write_progressive(work: Work, folder: Path, force: bool, path: Path) -> Facts:
+def write_progressive(work: Work, folder: Path, force: bool, item: Item) -> Facts:
     """The pictures at several cuts of a file, as PNG files in a folder."""
     from .. import api
     from ..errors import ImageRefused
@@ -78,7 +79,7 @@ def write_progressive(work: Work, folder: Path, force: bool, path: Path) -> Fact
     from ..image import files as images
     from ..settings import Settings
 
-    started = time.monotonic()
+    started, path = time.monotonic(), item.path
     stem = "picture" if path == files.STDIO else path.stem
     targets = [folder / f"{stem}-{round(100 * share):03}.png" for share in SHARES]
     with files.mapped(path) as data:

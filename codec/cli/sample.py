@@ -11,38 +11,23 @@ import click
 from ..errors import ImageRefused
 from ..predictive.schedule import Schedule
 from . import files
-from .options import FORCE, PATH, common, scheduled
-from .work import Facts, Work, calls, calls_text, once
-
-
-class Size(click.ParamType[tuple[int, int]]):
-    """WIDTHxHEIGHT"""
-
-    name = "WxH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        try:
-            width, height = (int(part) for part in value.lower().split("x"))
-        except ValueError:
-            self.fail(f"{value!r} is not WIDTHxHEIGHT", param, ctx)
-        return width, height
+from .options import FORCE, PATH, Numbers, common, scheduled
+from .work import Facts, Work, add_calls, once
 
 
 @click.command()
 @click.option("-m", "--model", required=True, help="Model or release, see `presage models`.")
 @click.option("-n", "--count", type=click.IntRange(1, 4096), default=16, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed draws the same pictures.")
-@click.option("--size", type=Size(), help="Of a picture; by default that of the model's training pictures.")
+@click.option("--size", type=Numbers("WxH", "WIDTHxHEIGHT", "x"), help="Of a picture; by default that of the model's training pictures.")
 @click.option("-o", "--output", type=PATH, required=True, help="Picture of all samples.")
 @click.option("--mistakes", type=PATH, help="Picture of where guesses were wrong first.")
 @click.option("--convergence", type=PATH, help="Picture of the call in which each pixel took its final value.")
 @click.option("--noise", type=click.Choice(["quantile", "gumbel"]), default="quantile", show_default=True)
 @click.option("--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="Of pictures that a lossy model draws.")
 @click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Samples drawn together.")
-@click.option("--codes", type=click.IntRange(min=0), help="Of a model of ordered codes: only the first so many of every patch.")
-@click.option(
-    "--seconds", "limit", type=click.FloatRange(min=0), help="Of a model of ordered codes: stop drawing when they are over, and decode."
-)
+@click.option("--codes", "layers", type=click.IntRange(min=0), help="Of a model of ordered codes: only the first so many of every patch.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Of a model of ordered codes: stop drawing when they are over, and decode.")
 @scheduled
 @FORCE
 @common
@@ -55,14 +40,11 @@ def sample(
     mistakes: Path | None,
     convergence: Path | None,
     noise: str,
-    quality: float,
-    batch: int,
-    codes: int | None,
-    limit: float | None,
     work: Work,
     schedule: Schedule,
     stats: bool,
     force: bool,
+    **drawing: Any,
 ) -> None:
     """Draw pictures from a model by decoding random bits."""
 
@@ -77,20 +59,9 @@ def sample(
 
         settings = Settings(**work.options(output.name) | {"schedule": schedule})
         loaded = weights.load(model, settings)
-        side = size or (loaded.side, loaded.side)
+        width, height = size or (loaded.side, loaded.side)
         started = time.monotonic()
-        drawn = sampling.draw_pictures(
-            loaded.model,
-            count,
-            side[::-1],
-            seed,
-            settings,
-            quality=quality,
-            gumbel=noise == "gumbel",
-            batch=batch,
-            layers=codes,
-            seconds=limit,
-        )
+        drawn = sampling.draw_pictures(loaded.model, count, (height, width), seed, settings, gumbel=noise == "gumbel", **drawing)
         seconds = round(time.monotonic() - started, 3)
         if (mistakes or convergence) and not drawn.samples:
             raise ImageRefused("nothing is guessed for this model: there are no mistakes and no convergence to show")
@@ -106,14 +77,12 @@ def sample(
             images.check_suffix(suffix)
             files.write(target, images.to_file(sheets.grid(sheet), suffix), force)
         facts: Facts = {"output": str(output), "model": loaded.name, "seed": seed, "seconds": seconds}
-        text = f"{count} samples of {loaded.name}"
         if drawn.of:
             facts |= {"codes": drawn.layers, "of": drawn.of}
-            text += f", {drawn.layers} of {drawn.of} codes"
-        text += f" -> {output}  {seconds:.1f} s"
+        part = f", {drawn.layers} of {drawn.of} codes" if drawn.of else ""
+        facts["text"] = f"{count} samples of {loaded.name}{part} -> {output}  {seconds:.1f} s"
         if drawn.samples and (stats or work.as_json):
-            facts |= calls([s.statistics for s in drawn.samples])
-            text += f"\n  {calls_text(facts)}"
-        return facts | {"text": text}
+            add_calls(facts, [s.statistics for s in drawn.samples])
+        return facts
 
     once(work, act)

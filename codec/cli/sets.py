@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import ImageRefused
 from ..predictive.schedule import Schedule
 from . import files
 from .options import FORCE, PATH, common, scheduled
-from .work import Facts, Work, calls, calls_text, once
+from .work import Facts, Work, add_calls, once
 
-SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".gif", ".jpg", ".jpeg"}
-
-
-def _pictures_in(paths: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Names and files; a folder gives all the pictures in it and below, with their paths in it for names."""
-    pictures: list[tuple[str, Path]] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise ImageRefused(f"{path}: no pictures in this folder")
-            pictures += [(p.relative_to(path).as_posix(), p) for p in inside]
-        else:
-            pictures.append((path.name, path))
-    return pictures
+SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".gif", ".jpg", ".jpeg")
 
 
 def _unpacked(folder: Path, name: str) -> Path:
@@ -51,7 +35,8 @@ def pack(work: Work, paths: tuple[Path, ...], model: str, output: Path, tile: in
 
     def act() -> Facts:
         files.check_output(output, force)
-        named = _pictures_in(paths)
+        found = files.items(paths, True, SUFFIXES, "pictures")
+        named = [((item.inside or Path(item.path.name)).as_posix(), item.path) for item in found]
         files.check_distinct((path, _unpacked(Path(), name)) for name, path in named)
         from .. import weights
         from ..format.info import info
@@ -117,11 +102,10 @@ def unpack(
             files.write(target, images.to_file(image, ".png"), force)
         for name in lost:
             work.say(f"presage: {path}: lost {name}")
-        text = f"{path} -> {len(unpacked)} images in {out_dir}  {seconds:.1f} s"
         facts: Facts = {"images": len(unpacked), "lost": lost, "seconds": seconds}
+        facts["text"] = f"{path} -> {len(unpacked)} images in {out_dir}  {seconds:.1f} s"
         if stats and statistics:
-            facts |= calls(statistics)
-            text += f"\n  {calls_text(facts)}"
-        return facts | {"text": text}
+            add_calls(facts, statistics)
+        return facts
 
     once(work, act)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Pixels = NDArray[np.uint8]
+from ...models.model import Pixels
+
 GAP = 2
 SCALE = 4  # screen pixels a pixel
 

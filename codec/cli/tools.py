@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..errors import PresageError
-from .options import PATH
+from .options import PATH, Command
 
 EXISTING = click.Path(path_type=Path, exists=True)
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -65,15 +65,9 @@ def bench() -> None:
     """Measure Presage beside other codecs."""
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several options as one decorator."""
-
-    def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    return lambda command: reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
 def _names(context: click.Context, option: click.Parameter, text: str) -> list[str]:
@@ -95,14 +89,14 @@ def _print(room: str, name: str, as_json: bool, plot: Path | None = None, plot_s
     click.echo(json.dumps(result, indent=1) if as_json else report.markdown(result))
 
 
-ON_FOLDER = _options(
+ON_FOLDER = _together(
     click.argument("folder", type=FOLDER, metavar="DIR"),
     click.option("--codecs", "names", default="", callback=_names, help="Comma-separated; by default all that are installed."),
     click.option("--threads", type=POSITIVE, default=2, show_default=True),
     click.option("--limit", type=POSITIVE, help="Only the first images."),
     JSON,
 )
-CURVES = _options(
+CURVES = _together(
     ON_FOLDER,
     click.option("-j", "--jobs", type=POSITIVE, default=1, show_default=True, help="Images worked on at a time, in processes."),
     click.option("--beside", type=EXISTING, help="Result of an earlier run: take over its other codecs."),

@@ -33,18 +33,16 @@ class Work:
     device: str = "cpu"
     arithmetic: str | None = None
     model_path: tuple[Path, ...] = ()
-    bar: bool = True
+    jobs: int = 1
 
-    def beside(self, jobs: int) -> Work:
+    def in_processes(self, jobs: int) -> Work:
         """The same for each of several processes: they share the processors and draw no bars over each other."""
-        if jobs == 1:
-            return self
-        return replace(self, threads=self.threads or max(1, processors() // jobs), bar=False)
+        return replace(self, jobs=jobs, threads=self.threads or (max(1, processors() // jobs) if jobs > 1 else 0))
 
     def options(self, label: str) -> Options:
         """Options of the library's functions."""
         options: Options = {"threads": self.threads, "device": self.device, "arithmetic": self.arithmetic, "model_path": self.model_path}
-        if self.bar and not self.quiet and sys.stderr.isatty():
+        if self.jobs == 1 and not self.quiet and sys.stderr.isatty():
             options["progress"] = Bar(label)
         return options
 
@@ -88,10 +86,10 @@ def once(work: Work, act: Callable[[], Facts]) -> None:
     sys.exit(outcome.code)
 
 
-def each(items: Sequence[Item], one: Callable[[Item], Facts], work: Work, jobs: int = 1) -> None:
+def each(items: Sequence[Item], one: Callable[[Item], Facts], work: Work) -> None:
     """Do every input, report each, sum up what was found in folders, and exit with the worst code."""
     outcomes = []
-    for item, outcome in zip(items, _outcomes(items, one, jobs), strict=True):
+    for item, outcome in zip(items, _outcomes(items, one, work.jobs), strict=True):
         named = outcome.message if str(item.path) in outcome.message else f"{item.path}: {outcome.message}"
         outcomes.append(replace(outcome, message=named if outcome.message else ""))
         _report(work, outcomes[-1], {"file": str(item.path)})
@@ -158,10 +156,10 @@ def _attempt(one: Callable[[Item], Facts], item: Item) -> Outcome:
         return Outcome(1, {}, "not enough memory")
 
 
-def calls(statistics: Sequence[Any]) -> Facts:
-    """ARM calls, means and of every tile, as facts."""
+def add_calls(facts: Facts, statistics: Sequence[Any]) -> None:
+    """ARM calls, means and of every tile, as facts and, in their text, for people."""
     count = len(statistics)
-    return {
+    facts |= {
         "tiles": count,
         "calls": round(sum(s.calls for s in statistics) / count, 2),
         "share_of_ancestral": round(sum(s.share for s in statistics) / count, 5),
@@ -169,11 +167,7 @@ def calls(statistics: Sequence[Any]) -> Facts:
         "calls_of_tiles": [s.calls for s in statistics],
         "evaluations_of_tiles": [s.heads for s in statistics],
     }
-
-
-def calls_text(facts: Facts) -> str:
-    """The same for people."""
-    return (
-        f"{facts['calls']:.1f} calls of the model a tile, {facts['share_of_ancestral']:.2%} of one for every symbol; "
+    facts["text"] += (
+        f"\n  {facts['calls']:.1f} calls of the model a tile, {facts['share_of_ancestral']:.2%} of one for every symbol; "
         f"every pixel evaluated {facts['evaluations_a_pixel']:.1f} times"
     )

@@ -26,17 +26,13 @@ SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4}  # at a pixel; 1 in all other modes
 def info(data: bytes | mmap) -> dict[str, Any]:
     """Size, model, rate and sections of a file; of a set the names of its images. Needs no weights. Raises DamagedFile."""
     header = container.read_header(data)
-    mode = container.PIL_MODES[header.mode]
-    facts: dict[str, Any] = {"mode": mode, "coding": NAMES[header.coding], "bytes": len(data)}
-    if header.coding in container.SETS:
-        listed = read_list(data, header)
-        pixels = sum(w * h for _, (w, h) in listed)
-        facts = {"images": len(listed)} | facts
-    else:
-        pixels = header.width * header.height
-        facts = {"width": header.width, "height": header.height} | facts
+    mode, is_set = container.PIL_MODES[header.mode], header.coding in container.SETS
+    listed = read_list(data, header) if is_set else []
+    facts: dict[str, Any] = {"images": len(listed)} if is_set else {"width": header.width, "height": header.height}
+    facts |= {"mode": mode, "coding": NAMES[header.coding], "bytes": len(data)}
+    pixels = sum(w * h for _, (w, h) in listed) if is_set else header.width * header.height
     facts["bits_per_sample"] = round(8 * len(data) / (pixels * SAMPLES.get(mode, 1)), 4)
-    if header.coding not in container.SETS:
+    if not is_set:
         facts["bits_per_pixel"] = round(8 * len(data) / pixels, 4)
     facts["version"] = container.VERSION
     if latents := header.section(Tag.LATENTS):
@@ -52,7 +48,7 @@ def info(data: bytes | mmap) -> dict[str, Any]:
     else:
         facts["note"] = "stored by a conventional lossless coder"
     facts["sections"] = {s.tag.decode("ascii", "replace"): s.size for s in header.sections}
-    if header.coding in container.SETS:
+    if is_set:
         facts["names"] = [name for name, _ in listed]
     return facts
 

@@ -30,13 +30,10 @@ class Picture:
     lossy_source: str = ""  # "JPEG" if the pixels come from such a file
 
     @property
-    def meta_bytes(self) -> bytes:
-        return json.dumps(self.meta, separators=(",", ":"), sort_keys=True).encode() if self.meta else b""
-
-    @property
     def extras(self) -> dict[bytes, bytes]:
         """The sections for what is kept beside the pixels."""
-        kept = {Tag.ICC: self.icc, Tag.EXIF: self.exif, Tag.META: self.meta_bytes}
+        meta = json.dumps(self.meta, separators=(",", ":"), sort_keys=True).encode() if self.meta else b""
+        kept = {Tag.ICC: self.icc, Tag.EXIF: self.exif, Tag.META: meta}
         return {tag: content for tag, content in kept.items() if content}
 
 
@@ -59,11 +56,8 @@ def _loses_bits(image: Image.Image) -> bool:
     """Whether Pillow would cut 16-bit channels down to 8."""
     if image.mode.startswith("I"):
         return False
-    return any("16" in str(part) for tile in getattr(image, "tile", []) for part in _flat(tile[3]))
-
-
-def _flat(arguments: Any) -> tuple[Any, ...]:
-    return arguments if isinstance(arguments, tuple) else (arguments,)
+    arguments = [tile[3] for tile in getattr(image, "tile", [])]
+    return any("16" in str(part) for parts in arguments for part in (parts if isinstance(parts, tuple) else (parts,)))
 
 
 def from_pillow(image: Image.Image, verbatim: bytes | None = None) -> Picture:
@@ -80,23 +74,14 @@ def from_pillow(image: Image.Image, verbatim: bytes | None = None) -> Picture:
     converted = image.convert("I;16") if name != image.mode else image
     info = image.info
     meta: dict[str, Any] = {}
-    transparency = info.get("transparency")
-    if isinstance(transparency, bytes):
-        meta["transparency"] = transparency.hex()
-    elif transparency is not None:
-        meta["transparency"] = list(transparency) if isinstance(transparency, tuple) else transparency
+    if (transparency := info.get("transparency")) is not None:
+        meta["transparency"] = transparency.hex() if isinstance(transparency, bytes) else transparency
     if "dpi" in info:
         meta["dpi"] = [float(v) for v in info["dpi"]]
     exif = info.get("exif") or (image.getexif().tobytes() if image.getexif() else b"")
-    return Picture(
-        converted,
-        MODES[name],
-        verbatim,
-        info.get("icc_profile") or b"",
-        exif if isinstance(exif, bytes) else b"",
-        meta,
-        image.format if image.format in LOSSY_FORMATS else "",
-    )
+    exif = exif if isinstance(exif, bytes) else b""
+    source = image.format if image.format in LOSSY_FORMATS else ""
+    return Picture(converted, MODES[name], verbatim, info.get("icc_profile") or b"", exif, meta, source)
 
 
 def _fits_16_bits(image: Image.Image) -> bool:

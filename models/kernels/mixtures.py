@@ -1,6 +1,6 @@
 """Integer weights of nibbles from the outputs of a network; the formulas are those of `frequencies.Distribution`.
 
-A mixture of K logistics around a centre, in units of 1/PLACE grey level: with (o, s, g) = the offset, log-scale and logit of a
+A mixture of K logistics around a centre, in units of 1/GREY grey level: with (o, s, g) = the offset, log-scale and logit of a
 logistic, all clamped, its cumulative distribution at an edge e is S[((e - centre - o) I[s] + MIDDLE) >> 8] A[max g - g], clamped to
 the ends of S, with the tables I, S and A of the weights file. The weight of a nibble is the difference of the mixture's at its two
 edges, plus 1.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..units import INVERSE_BITS, LOGIT_LIMIT, OFFSET_LIMIT, PLACE, REACH, SCALE_HIGH, SCALE_LOW, SIGMOID_BITS, SPARE_BITS, STEPS
+from ..units import GREY, INVERSE_BITS, LOGIT_LIMIT, OFFSET_LIMIT, REACH, SCALE_HIGH, SCALE_LOW, SIGMOID_BITS, SPARE_BITS, STEPS
 from .jit import Array, available, kernel
 
 LAST, MIDDLE = 2 * REACH * STEPS - 1, REACH * STEPS << INVERSE_BITS  # of the sigmoid's table
@@ -83,10 +83,10 @@ def nibbles(
     outputs: (n, at least 3 K) offsets, log-scales and logits. centres: (n). below: scratch (EDGES).
     """
     low = len(above) > 0
-    step = np.int32(PLACE if low else 16 * PLACE)
+    step = np.int32(GREY if low else 16 * GREY)
     sums, table = below.ctypes.data, sigmoid.ctypes.data
     for i in range(len(weights)):
-        start = np.int32((above[i] * 16 * PLACE if low else 0) - PLACE // 2 - centres[i])
+        start = np.int32((above[i] * 16 * GREY if low else 0) - GREY // 2 - centres[i])
         most = np.int32(-LOGIT_LIMIT)
         for k in range(mixtures):
             most = max(most, min(outputs[i, 2 * mixtures + k], np.int32(LOGIT_LIMIT)))

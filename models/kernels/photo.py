@@ -11,12 +11,12 @@ from ..units import (
     CHANNELS,
     ERROR_BLOCK,
     FRACTION,
+    GREY,
     HINT_LIMIT,
     INPUTS,
     NEIGHBOURS,
     OUTSIDE,
     PIXEL_BLOCK,
-    PLACE,
     PREDICTIONS,
     SIGNED_LIMIT,
 )
@@ -135,10 +135,10 @@ def tell(heads: Array, first: int, channel: int, away: Array, hints: Array, shif
 
 @kernel("void(int16[:,::1], int64, int16[::1], int32[::1])")
 def centre(combined: Array, channel: int, green: Array, out: Array) -> None:
-    """Where a channel's distributions are centred, in 1/PLACE grey levels (n)."""
+    """Where a channel's distributions are centred, in 1/GREY grey levels (n)."""
     for i in range(len(out)):
         place = combined[i, channel] + FRACTION * green[i]
-        out[i] = min(max(place, 0), 255 * FRACTION) * (PLACE // FRACTION)
+        out[i] = min(max(place, 0), 255 * FRACTION) * (GREY // FRACTION)
 
 
 @kernel("void(int64, int16[:,::1], uint8[::1], int16[::1], int16[:,::1], int16[:,::1])")

@@ -22,7 +22,7 @@ from ..pixelcnn.evaluator import Evaluator
 from ..pixelcnn.exact import ExactPixelCNN
 from ..tensors import on_device, part_of, read_settings
 from ..windows import around, padded
-from .network import QUALITIES, ZERO, Config, Transforms
+from .network import QUALITIES, ZERO, LatentConfig, Transforms
 
 Features = NDArray[np.float32]
 Received = tuple[Symbols, int]
@@ -44,7 +44,7 @@ class ExactLatent:
 
     def __init__(self, tensors: Tensors, arithmetic: str | None = None, device: str = "cpu") -> None:
         """Raises ValueError if a sum of the prior could leave the exact range."""
-        self.config = Config(**read_settings(tensors))
+        self.config = LatentConfig(**read_settings(tensors))
         self.prior = ExactPixelCNN(part_of(tensors, "prior."), arithmetic, device)
         self.device = self.prior.device
         self.transforms = Transforms(self.config).eval()

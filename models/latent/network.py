@@ -37,7 +37,7 @@ STAGES = ("joint", "autoencoder", "prior")
 
 
 @dataclass(frozen=True)
-class Config:
+class LatentConfig:
     quantiser: str = "steps"  # or `categories`
     channels: int = 48  # of the latents
     levels: int = 256  # categories of a latent
@@ -50,7 +50,7 @@ class Config:
     usage: float = 0.0  # `categories`: what a nat that the categories tell is worth, so that none is dead
     beta: float = 1.0  # `categories`: of a bit an image dimension, beside 100 times the squared error, in the stage `joint`
     stage: str = "joint"  # what is trained
-    prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `pixelcnn.Config`
+    prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `pixelcnn.PixelCNNConfig`
 
     def __post_init__(self) -> None:
         if self.quantiser not in ("steps", "categories") or self.stage not in STAGES:
@@ -61,12 +61,12 @@ class Config:
         """Pixels along the side of a latent."""
         return 8 if self.quantiser == "steps" else 4
 
-    def prior_config(self) -> pixelcnn.Config:
+    def prior_config(self) -> pixelcnn.PixelCNNConfig:
         """The settings of the prior."""
         own: dict[str, Any] = {"channels": self.channels, "levels": self.levels, "context": "embedded", "latents": True}
         if self.quantiser == "steps":
             own |= {"output": "mixture", "qualities": QUALITIES, "zero": ZERO}
-        return pixelcnn.Config(**(own | dict(self.prior)))
+        return pixelcnn.PixelCNNConfig(**(own | dict(self.prior)))
 
     def weight_of(self, quality: Tensor) -> Tensor:
         """The rate-distortion multiplier at qualities 0..1: bits a pixel that a unit of squared error is worth."""
@@ -76,7 +76,7 @@ class Config:
 class Transforms(nn.Module):
     """Encoder and decoder, and the quantiser between them."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: LatentConfig) -> None:
         super().__init__()
         c = self.config = config
         if c.quantiser == "categories":
@@ -120,7 +120,7 @@ class Latent(Trainable):
 
     unit, unit_name = 1.0, "loss"
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: LatentConfig) -> None:
         super().__init__()
         self.config = config
         self.transforms = Transforms(config)

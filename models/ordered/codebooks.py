@@ -65,16 +65,12 @@ def photo_view(stride: int, channel: int, channels: int) -> View:
     """A layer's view of a map of 8 x 8 pixels a place whose first channels are like cosines."""
     if stride == 4:
         return View(1, _quarters(channels)[4 * channel : 4 * channel + 4])
-    side = SIDES[stride]
-    matrix = torch.zeros(4, side, side, channels)
+    if stride == 8:
+        return patch_view(2, channel, channels)
     signs = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2  # Haar's basis of 2 x 2
-    for d in range(4):
-        y, x = divmod(d, 2)
-        if stride == 8:
-            matrix[d, y, x, channel] = 1
-        else:
-            matrix[d, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2, channel // 4] = signs[channel % 4].view(2, 2)
-    return View(side, matrix.flatten(1))
+    matrix = torch.zeros(4, 4, 4, channels)
+    matrix[..., channel // 4] = torch.kron(torch.eye(4).view(4, 2, 2), signs[channel % 4].view(1, 2, 2))
+    return View(4, matrix.flatten(1))
 
 
 def _quarters(channels: int) -> Tensor:
@@ -137,8 +133,7 @@ class Codebooks(nn.Module):
 
     def look_up(self, layer: int, chosen: Tensor) -> Tensor:
         """The vectors (..., D) of codewords (...)."""
-        vectors: Tensor = self.vectors[self.book(layer)][chosen]
-        return vectors
+        return self.vectors[self.book(layer)][chosen]
 
     def start(self, book: int, vectors: Tensor, counts: Tensor) -> None:
         """First codewords (codewords, D) of a book, which have been chosen so often (codewords)."""

@@ -17,7 +17,7 @@ from ..integer import Tensors
 from ..model import Code, Nibbles, Pixels, Places, Turn, Way, Window
 from ..tensors import large_tensors, on_device, part_of, read_settings
 from .exact_prior import ExactTransformer, order, walk
-from .network import PLACE, Config, Transforms, spread_out
+from .network import PLACE_SIDE, OrderedConfig, Transforms, spread_out
 
 Map = NDArray[np.float32]
 Received = tuple[Map, Map]
@@ -31,13 +31,13 @@ class ExactOrdered:
     lossy = True
     colour = True
     grey_levels = 256
-    stride = PLACE
+    stride = PLACE_SIDE
 
     def __init__(self, arrays: Tensors, arithmetic: str | None = None, device: str = "cpu") -> None:
         """Raises ValueError if a sum of the prior could leave the exact range."""
         settings = read_settings(arrays)
         settings["layers"] = tuple((s, c) for s, c in settings["layers"])
-        self.config = c = Config(**settings)
+        self.config = c = OrderedConfig(**settings)
         self.prior = ExactTransformer(part_of(arrays, "prior."), arithmetic, device)
         tensors = on_device(arrays, torch.device("cpu"))
         self.device = self.prior.device
@@ -50,13 +50,13 @@ class ExactOrdered:
         self.transforms.codebooks.prices.copy_(tensors["prices"])
         self.transforms.requires_grad_(False).to(self.device)
         self.margin = autoencoder.receptive_field(c.design == "residual", c.fine_blocks, c.blocks)
-        self.sides: Sequence[int] = [side * PLACE for side in c.sides()]
+        self.sides: Sequence[int] = [side * PLACE_SIDE for side in c.sides()]
         self._orders: dict[tuple[int, int, int], Tensor] = {}
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the map of a picture, in places: whole coarse patches."""
         span = self.config.unit
-        return -(-height // (PLACE * span)) * span, -(-width // (PLACE * span)) * span
+        return -(-height // (PLACE_SIDE * span)) * span, -(-width // (PLACE_SIDE * span)) * span
 
     def counts(self, height: int, width: int) -> list[int]:
         """Codes of every layer in a map of height x width places."""
@@ -73,7 +73,7 @@ class ExactOrdered:
         """The map in a window of pictures, uint8 (B, H, W, 3), whose edges are repeated to whole patches: float32 (B, h, w, channels)."""
         height, width = self.size(*pixels.shape[1:3])
         (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, height, width)
-        part = torch.from_numpy(windows.padded(pixels, (a * PLACE, b * PLACE, c * PLACE, d * PLACE))).to(self.device)
+        part = torch.from_numpy(windows.padded(pixels, (a * PLACE_SIDE, b * PLACE_SIDE, c * PLACE_SIDE, d * PLACE_SIDE))).to(self.device)
         return np.asarray(self.transforms.encode(part, torch.float32)[:, top:bottom, left:right].cpu().numpy())
 
     def predictor(self, quality: int) -> None:
@@ -91,7 +91,7 @@ class ExactOrdered:
         (a, b, c, d), (top, bottom, left, right) = windows.around(window, self.margin, *features.shape[1:3])
         parts = [torch.from_numpy(np.ascontiguousarray(x[:, a:b, c:d])).to(self.device) for x in (features, share)]
         decoded = self.transforms.decode(parts[0], parts[1], torch.float32)
-        return grey_levels(decoded)[:, top * PLACE : bottom * PLACE, left * PLACE : right * PLACE]
+        return grey_levels(decoded)[:, top * PLACE_SIDE : bottom * PLACE_SIDE, left * PLACE_SIDE : right * PLACE_SIDE]
 
     def dequantise(self, known: Sequence[Places], height: int, width: int, pictures: int = 1) -> Received:
         """Map (B, height, width, channels) and share of layers (B, height, width) of the first codes of the first layers.

@@ -23,7 +23,7 @@ from ..pixelcnn.exact import STREAM_LIMIT
 from ..quantisation import INPUT_BITS
 from ..tensors import on_device, read_settings
 from ..units import CATEGORY_BITS, DEEPEST
-from .prior import FARTHEST, QUARTERS, WEIGHT, Config
+from .prior import FARTHEST, QUARTERS, WEIGHT, TransformerConfig
 
 CHUNK = 2048  # rows that are worked on together, more or less
 SMALL = 1 << 27  # numbers in the caches up to which they are kept as floats, ready for products
@@ -44,7 +44,7 @@ class ExactTransformer:
         """`tensors` as in the weights file. Raises ValueError if a sum could leave the exact range."""
         self.device = torch.device(device)
         tensors = on_device(arrays, self.device)
-        self.config = c = Config(**read_settings(arrays))
+        self.config = c = TransformerConfig(**read_settings(arrays))
         layers = integer.linear_layers(arrays)
         tokens = len(c.sides)
         if max(tokens * WEIGHT * LARGEST, c.head * LARGEST**2) >= 1 << SUM_BITS:

@@ -22,6 +22,7 @@ from .. import autoencoder
 from ..pixelcnn.network import between_knots
 from ..precision import working_dtype
 from ..quantisation import straight_through
+from ..tensors import large_tensors, part_of
 from ..training.trainable import Trainable
 from . import codebooks as codes
 from . import prior as transformer
@@ -29,7 +30,7 @@ from . import prior as transformer
 DESIGNS = ("residual", "leaky")
 CUTS = ("uniform", "geometric", "none")
 STAGES = ("autoencoder", "decoder", "prior")
-PLACE = 8  # pixels along the side of a place of the feature map
+PLACE_SIDE = 8  # pixels along the side of a place of the feature map
 TYPICAL = 0.75  # the quality whose scales a decoder of `latent` brings along
 SAMPLE = 192  # pictures from which codebooks start
 TRIED = 32  # those of them on which the order of layers is tried
@@ -37,7 +38,7 @@ ROOT_GROWTH = 1.57  # the root of the error falls by exp(-ROOT_GROWTH) from no c
 
 
 @dataclass(frozen=True)
-class Config:
+class OrderedConfig:
     design: str = "residual"
     channels: int = 48  # of the feature map
     width: int = 256  # of the layers at an eighth of the side
@@ -57,7 +58,7 @@ class Config:
     root: bool = False  # the error's root is made small instead, so weighted that all cuts count alike: hard pictures count more
     logarithm: bool = True  # the error's logarithm is made small, which is the mean of PSNR; otherwise the error, as in the paper
     stage: str = "autoencoder"
-    prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `prior.Config`
+    prior: Mapping[str, Any] = field(default_factory=dict)  # settings of the prior, see `prior.TransformerConfig`
 
     def __post_init__(self) -> None:
         if self.design not in DESIGNS or self.cuts not in CUTS or self.stage not in STAGES:
@@ -98,9 +99,9 @@ class Config:
             return torch.zeros(self.count)
         return torch.logspace(math.log10(self.first_price), math.log10(self.last_price), self.count)
 
-    def prior_config(self) -> transformer.Config:
+    def prior_config(self) -> transformer.TransformerConfig:
         """The settings of the prior."""
-        return transformer.Config(sides=tuple(self.sides()), entries=self.entries, shared=self.shared, **dict(self.prior))
+        return transformer.TransformerConfig(sides=tuple(self.sides()), entries=self.entries, shared=self.shared, **dict(self.prior))
 
 
 class Transforms(nn.Module):
@@ -108,7 +109,7 @@ class Transforms(nn.Module):
 
     chosen: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: OrderedConfig) -> None:
         super().__init__()
         c = self.config = config
         if c.design == "residual":
@@ -124,7 +125,7 @@ class Transforms(nn.Module):
         self._views: list[codes.View] = []
 
     @property
-    def settled(self) -> Config:
+    def settled(self) -> OrderedConfig:
         """The settings with the layers that were found."""
         if self.config.design == "leaky":
             return self.config
@@ -156,7 +157,7 @@ class Ordered(Transforms, Trainable):
 
     unit, unit_name = 1.0, "loss"
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: OrderedConfig) -> None:
         super().__init__(config)
         self.prior = transformer.Transformer(config.prior_config())
         for stages, module in ((STAGES[:1], self.encoder), (STAGES[:2], self.decoder), (STAGES[2:], self.prior)):
@@ -182,9 +183,9 @@ class Ordered(Transforms, Trainable):
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the transforms of a `latent` weights file, at their TYPICAL quality."""
-        parts = {k.removeprefix("transforms."): v.float() for k, v in tensors.items() if k.startswith("transforms.")}
-        self.encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in parts.items() if k.startswith("encoder.")})
-        self.decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in parts.items() if k.startswith("decoder.")})
+        parts = large_tensors(part_of(tensors, "transforms."))
+        self.encoder.load_state_dict(part_of(parts, "encoder."))
+        self.decoder.load_state_dict(part_of(parts, "decoder."))
         quality = parts["gain"].new_tensor([TYPICAL])
         scale = (between_knots(parts["gain"], quality) + between_knots(parts["inverse_gain"], quality))[0].exp()
         decoder = self.decoder
@@ -233,7 +234,7 @@ class Ordered(Transforms, Trainable):
     def quantise(self, sample: Tensor) -> None:
         """From now on the prior is on its grids; they are chosen from uint8 sample pixels (B, H, W, 3)."""
         with torch.no_grad():
-            self.prior.quantise(self.symbols(sample), sample.shape[1] // PLACE, sample.shape[2] // PLACE)
+            self.prior.quantise(self.symbols(sample), sample.shape[1] // PLACE_SIDE, sample.shape[2] // PLACE_SIDE)
 
     def draw_cuts(self, images: int) -> Tensor:
         """How many layers of each image are kept, the last one perhaps in part; float (B) in 0..layers."""
@@ -293,7 +294,7 @@ class Ordered(Transforms, Trainable):
         if self.config.stage == "prior":
             with torch.no_grad():
                 chosen = self.symbols(pixels)
-            nats = self.prior(chosen, pixels.shape[1] // PLACE, pixels.shape[2] // PLACE)
+            nats = self.prior(chosen, pixels.shape[1] // PLACE_SIDE, pixels.shape[2] // PLACE_SIDE)
             count = pixels.shape[1] * pixels.shape[2]
             return torch.stack([n.sum(1) for n in nats]).sum(0) / (count * math.log(2))
         cuts = self.draw_cuts(len(pixels)).to(pixels.device)

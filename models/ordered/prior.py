@@ -16,17 +16,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..pixelcnn.network import TapLinear
 from ..precision import working_dtype
 from ..quantisation import INPUT_BITS, STREAM_BITS, FakeQuantiser, Linear, calibrate, module_list, round_inputs, round_to, straight_through
 
 SCORE_BITS = 5  # scores of attention count 1/32
 WEIGHT = 255  # the largest weight of attention
 FARTHEST = 256  # scores that are further below the largest, in their units, have the last weight of the table
+AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # a patch and those around it, row by row
 QUARTERS = 4  # inputs that say which quarter of the coarser patch a patch is
 
 
 @dataclass(frozen=True)
-class Config:
+class TransformerConfig:
     sides: Sequence[int] = (4,)  # places along a patch, of every layer; never growing
     entries: int = 128  # codewords of a codebook
     shared: bool = False  # one embedding and one output matrix for all layers
@@ -45,12 +47,8 @@ class Config:
 
     def segments(self) -> list[tuple[int, range]]:
         """Runs of layers with patches of one size: (side, layers)."""
-        segments, first = [], 0
-        for side, run in groupby(self.sides):
-            count = len(list(run))
-            segments.append((side, range(first, first + count)))
-            first += count
-        return segments
+        runs = [list(run) for _, run in groupby(range(len(self.sides)), self.sides.__getitem__)]
+        return [(self.sides[run[0]], range(run[0], run[-1] + 1)) for run in runs]
 
 
 def around(x: Tensor, taps: int) -> Tensor:
@@ -62,29 +60,10 @@ def around(x: Tensor, taps: int) -> Tensor:
     return torch.cat([padded[:, dy : dy + h, dx : dx + w] for dy in range(3) for dx in range(3)], -1)
 
 
-class TapLinear(Linear):
-    """A dense layer over the vectors of the patches around a patch: a convolution of 3 x 3, or of one tap."""
-
-    def __init__(self, taps: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
-        super().__init__(taps * inputs, outputs, gain)
-        self.side = 3 if taps == 9 else 1
-
-    def convolve(self, x: Tensor, quantised: bool) -> Tensor:
-        """x (B, T, h, w, inputs) -> (B, T, h, w, outputs)."""
-        if self.side == 1:
-            dense: Tensor = self(x, quantised=quantised)
-            return dense
-        weight = self.weights(quantised).to(x.dtype)
-        kernel = weight.view(len(weight), self.side, self.side, -1).permute(0, 3, 1, 2)
-        convolved = F.conv2d(x.flatten(0, 1).permute(0, 3, 1, 2), kernel, self.bias.to(x.dtype), padding=self.side // 2)
-        result: Tensor = convolved.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
-        return result
-
-
 class Block(nn.Module):
     """Attention over earlier tokens, then a layer over the patches around; each is added to the stream."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         c = self.config = config
         inner = c.heads * c.head
@@ -92,10 +71,16 @@ class Block(nn.Module):
         self.key = Linear(c.width, inner, gain=0.7 * c.head**-0.25)
         self.value = Linear(c.width, inner, gain=0.7)
         self.out = Linear(inner, c.width, gain=0.5)
-        self.mix = TapLinear(c.taps, c.width, c.hidden)
+        self.mix = TapLinear(AROUND if c.neighbours else [(0, 0)], c.width, c.hidden)
         self.back = Linear(c.hidden, c.width, gain=0.5)
         self.first_grid, self.second_grid, self.hidden_grid = FakeQuantiser(signed=True), FakeQuantiser(signed=True), FakeQuantiser()
         self.grids = module_list([FakeQuantiser(signed=True) for _ in range(3)])  # of queries, keys and values
+
+    def heads(self, stream: Tensor, quantised: bool, dtype: torch.dtype) -> list[Tensor]:
+        """Queries, keys and values (..., heads, d) of a stream (..., width)."""
+        x = self.first_grid(stream, quantised).to(dtype)
+        parts = zip((self.query, self.key, self.value), self.grids, strict=True)
+        return [grid(part(x, quantised=quantised), quantised).to(dtype).unflatten(-1, (self.config.heads, -1)) for part, grid in parts]
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, first: int, quantised: bool, value_bits: Tensor) -> Tensor:
@@ -122,7 +107,7 @@ class Transformer(nn.Module):
     quantised: Tensor
     stream_bits: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         c = self.config = config
         layers = len(c.sides)
@@ -191,11 +176,6 @@ class Transformer(nn.Module):
             tokens.append(self.ins[layer](seen, quarter.expand(len(seen), -1, -1, -1), quantised=q))
         return self.stream(torch.stack(tokens, 1))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """(B, T, h, w, heads * d) -> (B, h, w, heads, T, d)."""
-        heads: Tensor = x.unflatten(-1, (self.config.heads, -1)).permute(0, 2, 3, 4, 1, 5)
-        return heads
-
     def logits(self, chosen: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
         """Logits (B, patches, codewords) of every layer, given its codes (B, patches); a map of height x width places."""
         c, q, dtype = self.config, bool(self.quantised), working_dtype(chosen[0].device)
@@ -204,25 +184,18 @@ class Transformer(nn.Module):
         for segment, (_, layers) in enumerate(c.segments()):
             stream = self._tokens(segment, chosen, height, width)
             for i, block in enumerate(self.blocks):
-                x = block.first_grid(stream, q).to(dtype)
-                queries, keys, values = (
-                    self._heads(grid(part(x, quantised=q), q).to(dtype))
-                    for part, grid in zip((block.query, block.key, block.value), block.grids, strict=True)
-                )
-                past = known[i]
+                queries, keys, values = (part.permute(0, 2, 3, 4, 1, 5) for part in block.heads(stream, q, dtype))  # (B, h, w, heads, T, d)
                 first = 0
-                if past is not None:
+                if (past := known[i]) is not None:
                     first = past[0].shape[4]
                     finer = [t.repeat_interleave(2, 1).repeat_interleave(2, 2) for t in past]
                     keys, values = torch.cat([finer[0], keys], 4), torch.cat([finer[1], values], 4)
                 known[i] = (keys, values)
-                shape = queries.shape
-                flat = [t.flatten(0, 2) for t in (queries, keys, values)]
-                seen = attend(flat[0], flat[1], flat[2], first, q, block.grids[2].bits)
-                seen = seen.unflatten(0, shape[:3]).permute(0, 4, 1, 2, 3, 5).flatten(-2).to(dtype)
+                seen = attend(queries.flatten(0, 2), keys.flatten(0, 2), values.flatten(0, 2), first, q, block.grids[2].bits)
+                seen = seen.unflatten(0, queries.shape[:3]).permute(0, 4, 1, 2, 3, 5).flatten(-2).to(dtype)
                 stream = stream + self.stream(block.out(seen, quantised=q))
                 x = block.second_grid(stream, q).to(dtype)
-                y = block.hidden_grid(block.mix.convolve(x, q), q).to(dtype)
+                y = block.hidden_grid(block.mix.convolve(x.flatten(0, 1), q).unflatten(0, x.shape[:2]), q).to(dtype)
                 stream = stream + self.stream(block.back(y, quantised=q))
             y = self.last_grid(stream, q).to(dtype)
             if c.shared:

@@ -22,7 +22,7 @@ CELLS = CELL_BLOCK[0] * CELL_BLOCK[1]
 
 
 @dataclass(frozen=True)
-class Config:
+class PhotoConfig:
     hidden: int = 64  # cached vector of a decoded pixel
     width: int = 192
     blocks: int = 2
@@ -35,7 +35,7 @@ class Photo(Trainable):
 
     quantised: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: PhotoConfig) -> None:
         super().__init__()
         self.config = config
         self.cell = module_list([Linear(units.INPUTS + units.CHANNELS, config.hidden), Linear(config.hidden, config.hidden)])
@@ -88,8 +88,7 @@ class Photo(Trainable):
         for c, (head, grid, out) in enumerate(zip(self.heads, self.head_grids, self.outs, strict=True)):
             z = grid(head(y, hints[:, :c].flatten(1), quantised=q), q)
             outputs.append(out(z.float(), quantised=q))
-        stacked: Tensor = torch.stack(outputs).unflatten(1, inputs.shape[:3])
-        return stacked
+        return torch.unflatten(torch.stack(outputs), 1, inputs.shape[:3])
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Nats of every sub-pixel of uint8 RGB images (B, H, W, 3); float32 (3, B, H, W), channels G, R, B."""

@@ -136,7 +136,7 @@ class ReferenceFront(Front):
         features = sums.bitwise_right_shift_(net.heads.shift[part]).clamp_(0, 127).to(torch.int8).contiguous()
         output = net.sums(features, out).bitwise_right_shift_(out.shift)
         centres = self._combined[..., channel] + units.FRACTION * self._green
-        centres = centres.clamp(0, 255 * units.FRACTION).int() * (units.PLACE // units.FRACTION)
+        centres = centres.clamp(0, 255 * units.FRACTION).int() * (units.GREY // units.FRACTION)
         self._distribution = Distribution(output, centres.flatten(), net.distribution_tables)
 
     def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:

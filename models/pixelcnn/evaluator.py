@@ -283,12 +283,12 @@ class Evaluator:
         net = self.network
         if not net.relative:
             outputs = net.outputs(head_sums, channel, symbols[:, :channel].unbind(1))
-            return net.quantiles(outputs, net.config.zero * units.PLACE, precision)
+            return net.quantiles(outputs, net.config.zero * units.GREY, precision)
         combined = self._combined.tables[1].index_select(0, pixels)
         values = symbols.to(torch.int16) * net.config.step
         earlier = [values[:, i] - (values[:, 0] if i else 0) - context.middle(combined[:, i]) for i in range(channel)]
         centres = combined[:, channel] + (units.FRACTION * values[:, 0] if channel else 0)
-        centres = centres.clamp(0, 255 * units.FRACTION).int() * (units.PLACE // units.FRACTION)
+        centres = centres.clamp(0, 255 * units.FRACTION).int() * (units.GREY // units.FRACTION)
         return net.quantiles(net.outputs(head_sums, channel, earlier), centres, precision)
 
     def head_sums(self, pixels: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from ..tensors import on_device, read_settings
 from ..units import CHANNELS, HINT_LIMIT
 from .evaluator import Evaluator
 from .forecasts import LearnedForecasts
-from .network import GATE_LEVELS, Config
+from .network import GATE_LEVELS, PixelCNNConfig
 from .symbols import from_pixels, symbol_size, to_pixels, unfold
 
 STREAM_LIMIT = 32767  # of a residual stream
@@ -36,7 +36,7 @@ class ExactPixelCNN(Lossless):
         self.device = torch.device(device)
         arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
         self.tensors = on_device(arrays, self.device)
-        self.config = c = Config(**read_settings(arrays))
+        self.config = c = PixelCNNConfig(**read_settings(arrays))
         layers = integer.linear_layers(arrays)
         for name, layer in layers.items():
             if name.startswith(("up.", "left.")) and int(layer.shift[: c.width].min()) < 1:
@@ -160,7 +160,7 @@ class ExactPixelCNN(Lossless):
         return self.sums(z, self.layers[f"outs.{channel}"])
 
     def quantiles(self, outputs: Tensor, centres: Tensor | int, precision: int) -> Quantiles:
-        """The distributions; centres: int32 (n), or one for all, in 1/PLACE grey levels, for mixtures."""
+        """The distributions; centres: int32 (n), or one for all, in 1/GREY grey levels, for mixtures."""
         if self.config.output == "categorical":
             return Categories(outputs, self.tensors["tables.category"], precision)
         return Mixtures(Distribution(outputs, centres, self._mixture), self.config.levels, precision)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..tensors import large_tensors, part_of
 from . import learned
 from .evaluator import Evaluator
 
@@ -14,14 +15,12 @@ class LearnedForecasts:
         """Raises ValueError if the model has no module of that kind."""
         network = evaluator.network
         self.config = c = network.config
-        prefix = f"forecasters.{kind.replace('+', '_')}."
-        tensors = {k.removeprefix(prefix): v.float() for k, v in network.tensors.items() if k.startswith(prefix)}
+        tensors = part_of(network.tensors, f"forecasters.{kind.replace('+', '_')}.")
         if not tensors:
             raise ValueError(f"this model has no forecasting module {kind!r}; there are {', '.join(c.forecasters) or 'none'}")
         self._front, self._sees_pixels = evaluator, kind == "x"
-        inputs = c.seen if self._sees_pixels else c.width
-        self._module = learned.Forecaster(kind, inputs, c.forecast_steps, c.channels, c.levels, c.outputs, c.forecast_filters)
-        self._module.load_state_dict(tensors)
+        self._module = c.forecaster(kind)
+        self._module.load_state_dict(large_tensors(tensors))
         self._module.to(network.device)
         self._taps = torch.tensor([dy * evaluator.stride + dx for dy, dx in learned.TAPS], device=network.device)
         self.steps = c.forecast_steps

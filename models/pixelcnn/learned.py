@@ -38,8 +38,7 @@ class Forecaster(nn.Module):
         Returns the distributions' parameters, float32 (n, steps, channels, outputs).
         """
         parts = [near.float()] if noise is None else [near.float(), noise.flatten(1)]
-        result: Tensor = self.last(F.relu(self.first(torch.cat(parts, 1)))).unflatten(1, self.shape)
-        return result
+        return torch.unflatten(self.last(F.relu(self.first(torch.cat(parts, 1)))), 1, self.shape)
 
 
 def quantile_feature(quantiles: Tensor) -> Tensor:

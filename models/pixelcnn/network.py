@@ -31,7 +31,7 @@ CONDITION, KNOTS = 16, 9  # numbers that say what the quality is, at so many qua
 
 
 @dataclass(frozen=True)
-class Config:
+class PixelCNNConfig:
     channels: int = 3  # of a pixel, or patch * patch times as many
     levels: int = 256  # values of a symbol
     patch: int = 1  # a "pixel" of the network is a patch of so many by so many pixels, whose pixels are channels in turn
@@ -98,6 +98,11 @@ class Config:
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         return (x + self.slope * y if self.slope else y * 0).flatten()
 
+    def forecaster(self, kind: str) -> forecast.Forecaster:
+        """A new forecasting module."""
+        inputs = self.seen if kind == "x" else self.width
+        return forecast.Forecaster(kind, inputs, self.forecast_steps, self.channels, self.levels, self.outputs, self.forecast_filters)
+
     def first_taps(self) -> tuple[Taps, Taps]:
         """Pixels whose inputs the first layers of the two stacks see, as (dy, dx)."""
         if self.context == "relative":
@@ -118,16 +123,16 @@ class TapLinear(Linear):
     def __init__(self, taps: Taps, inputs: int, outputs: int, gain: float = 1.0) -> None:
         super().__init__(len(taps) * inputs, outputs, gain)
         self.taps = taps
-        self.top = max(-dy for dy, _ in taps)
+        self.top, self.bottom = max(-dy for dy, _ in taps), max(0, *(dy for dy, _ in taps))
         self.left, self.right = max(0, *(-dx for _, dx in taps)), max(0, *(dx for _, dx in taps))
 
     def convolve(self, x: Tensor, quantised: bool) -> Tensor:
         """x (B, H, W, inputs) -> (B, H, W, outputs)."""
         weight = self.weights(quantised).to(x.dtype)
-        kernel = weight.new_zeros(weight.shape[0], x.shape[3], self.top + 1, self.left + self.right + 1)
+        kernel = weight.new_zeros(weight.shape[0], x.shape[3], self.top + 1 + self.bottom, self.left + self.right + 1)
         rows, columns = [self.top + dy for dy, _ in self.taps], [self.left + dx for _, dx in self.taps]
         kernel[:, :, rows, columns] = weight.unflatten(1, (len(self.taps), -1)).transpose(1, 2)
-        padded = F.pad(x, (0, 0, self.left, self.right, self.top, 0)).permute(0, 3, 1, 2)
+        padded = F.pad(x, (0, 0, self.left, self.right, self.top, self.bottom)).permute(0, 3, 1, 2)
         return F.conv2d(padded, kernel.contiguous(memory_format=torch.channels_last), self.bias.to(x.dtype)).permute(0, 2, 3, 1)
 
 
@@ -150,7 +155,7 @@ class PixelCNN(Trainable):
     quantised: Tensor
     stream_bits: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: PixelCNNConfig) -> None:
         super().__init__()
         c = self.config = config
         (first_up, first_left), (up, left) = c.first_taps(), c.block_taps()
@@ -172,18 +177,13 @@ class PixelCNN(Trainable):
         self.up_grids = module_list([FakeQuantiser(signed=True) for _ in range(c.blocks + 1)])
         self.left_grids = module_list([FakeQuantiser(signed=True) for _ in range(c.blocks + 1)])
         self.head_grids = module_list([FakeQuantiser() for _ in range(c.channels)])
-        modules = nn.ModuleDict({kind.replace("+", "_"): self._forecaster(kind) for kind in c.forecasters})
+        modules = nn.ModuleDict({kind.replace("+", "_"): c.forecaster(kind) for kind in c.forecasters})
         self.forecasters = cast("Mapping[str, forecast.Forecaster]", modules)
         self.register_buffer("quantised", torch.tensor(False))
         self.register_buffer("stream_bits", torch.tensor(0, dtype=torch.int32))
         self.tables = context.Tables.make()
         self._nats = logistic.nats
         self._gated = gated
-
-    def _forecaster(self, kind: str) -> forecast.Forecaster:
-        c = self.config
-        inputs = c.seen if kind == "x" else c.width
-        return forecast.Forecaster(kind, inputs, c.forecast_steps, c.channels, c.levels, c.outputs, c.forecast_filters)
 
     def compile_loss(self) -> None:
         self._nats = torch.compile(logistic.nats)
@@ -311,7 +311,7 @@ def between_knots(table: Tensor, quality: Tensor) -> Tensor:
     return torch.lerp(table[low.long()], table[low.long() + 1], (position - low).unsqueeze(1))
 
 
-def _numbers(config: Config) -> Tensor:
+def _numbers(config: PixelCNNConfig) -> Tensor:
     """First embeddings of symbols that are numbers: smooth, so that rare symbols resemble their neighbours."""
     z = torch.arange(config.levels, dtype=torch.float32) - config.zero
     size = torch.log1p(z.abs())

@@ -30,7 +30,7 @@ class DataConfig:
     symmetries: str = "all"  # flips and transposition; `mirror`: only left and right; `none`
     channels: int = 3  # 1: gray
     levels: int = 256  # of a symbol; the pixels are divided by 256 / levels
-    patch: int = 1  # see `pixelcnn.Config`
+    patch: int = 1  # see `pixelcnn.PixelCNNConfig`
     binarise: str = ""  # with two levels, instead: `sample`: 1 with the probability pixel / 255, drawn anew each time
 
 

@@ -38,10 +38,10 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "photo": Model(photo.Config, photo.Photo, photo_tensors),
-    "pixelcnn": Model(pixelcnn.Config, pixelcnn.PixelCNN, pixelcnn_tensors),
-    "latent": Model(latent.Config, latent.Latent, latent_tensors),
-    "ordered": Model(ordered.Config, ordered.Ordered, ordered_tensors),
+    "photo": Model(photo.PhotoConfig, photo.Photo, photo_tensors),
+    "pixelcnn": Model(pixelcnn.PixelCNNConfig, pixelcnn.PixelCNN, pixelcnn_tensors),
+    "latent": Model(latent.LatentConfig, latent.Latent, latent_tensors),
+    "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
 }
 
 
@@ -110,10 +110,15 @@ def new_network(config: RunConfig) -> Trainable:
     return model.network(model.config(**config.network))
 
 
-def averaged_network(config: RunConfig, state: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> Trainable:
-    """The network of a run in a state, with the averaged weights for its parameters."""
+def averaged(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All tensors of a checkpoint's network, the averaged ones for its parameters."""
+    return {**state["network"], **state["average"]}
+
+
+def averaged_network(config: RunConfig, state: Mapping[str, Any]) -> Trainable:
+    """The network of a run's checkpoint, with the averaged weights for its parameters."""
     network = new_network(config).eval()
-    network.load_state_dict({**state, **average})
+    network.load_state_dict(averaged(state))
     return network
 
 
@@ -140,8 +145,7 @@ class Trainer:
         if from_weights:
             self.network.start_from(load_file(start, device=str(self.device)))
         elif start:
-            other = torch.load(start, map_location=self.device, weights_only=True)
-            first, own = {**other["network"], **other["average"]}, self.network.state_dict()
+            first, own = averaged(torch.load(start, map_location=self.device, weights_only=True)), self.network.state_dict()
             self.network.load_state_dict({k: torch.tensor(False) if k.endswith("quantised") else v for k, v in first.items() if k in own})
         self.network.begin(lambda count: self._crops(count, random), fresh=from_weights or self.config.again or not start)
         for name, value in self.network.named_parameters():
@@ -174,7 +178,7 @@ class Trainer:
 
     def evaluate(self) -> str:
         """What the averaged network does to the held-out crops, in words."""
-        network = averaged_network(self.config, self.network.state_dict(), self.average).to(self.device)
+        network = averaged_network(self.config, {"network": self.network.state_dict(), "average": self.average}).to(self.device)
         crops = torch.from_numpy(self.pictures.validation_crops()).to(self.device)
         with torch.no_grad():
             return network.describe(crops.split(max(4, self.config.batch)))
@@ -261,7 +265,7 @@ def export(path: Path, overrides: Sequence[str], out: Path) -> Path | None:
     if not config.final:
         return None
     state = torch.load(out / f"{config.name}.checkpoint", map_location="cpu", weights_only=True)
-    model = averaged_network(config, state["network"], state["average"])
+    model = averaged_network(config, state)
     if not model.is_quantised:
         raise ValueError(f"the checkpoint at step {state['step']} is not on integer grids yet; train to the end first")
     weights = out / f"{config.name}.safetensors"
