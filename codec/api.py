@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from mmap import mmap
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack, cast
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..models.model import Layered, Model, Tiled
-from .errors import DamagedFile, ImageRefused
+from . import estimate
+from .errors import DamagedFile, ImageRefused, PresageError
 from .format import container
 from .format.container import Box, Coding, Header, Tag
 from .image import beside, files, pixels, stored
 from .image.files import Picture
+from .image.opening import cropped
 from .isolation import isolated
+from .limits import Limits
 from .paths import layers, sets, tiles
 from .paths.encoding import Encoding
 from .paths.layers import LayeredEncoding
@@ -31,7 +36,8 @@ from .paths.tiles import TiledEncoding
 from .settings import Options, Settings
 from .weights import Loaded, load, load_for
 
-Source: TypeAlias = Image.Image | NDArray[Any] | Path | str | bytes
+Source: TypeAlias = Image.Image | NDArray[Any] | Path | str | bytes | bytearray | memoryview
+File: TypeAlias = bytes | bytearray | memoryview | mmap
 DEFAULT_MODEL, DEFAULT_LOSSY = "photo", "latent"
 
 
@@ -45,7 +51,8 @@ def encode(image: Source, *, model: str = DEFAULT_MODEL, tile: int = 0, **option
     tile: the side of the independent tiles; 0: what suits the model. options: see `Settings`. Raises ImageRefused and
     WeightsError.
     """
-    return encode_picture(picture_of(image), model, tile, Settings(**options))
+    settings = Settings(**options)
+    return encode_picture(picture_of(image, settings.limits), model, tile, settings)
 
 
 def encode_lossy(
@@ -66,12 +73,40 @@ def encode_lossy(
     least number of decibels. tile: the side of the independent tiles in latents. options: see `Settings`. Raises ImageRefused
     and WeightsError.
     """
-    return encode_picture(picture_of(image), model, tile, Settings(**options), Target(quality, bpp, size, psnr))
+    settings, target = Settings(**options), Target(quality, bpp, size, psnr)
+    return encode_picture(picture_of(image, settings.limits), model, tile, settings, target)
 
 
 @isolated()
 def encode_picture(picture: Picture, model: str, tile: int, settings: Settings, target: Target | None = None) -> bytes:
-    """The .psg file of a checked picture: with a target what comes nearest to it, otherwise without loss."""
+    """The .psg file of a checked picture: with a target what comes nearest to it, otherwise without loss. Verified, if settings say so."""
+    settings = settings.started()
+    data = _file_of(picture, model, tile, settings, target)
+    if settings.verify:
+        _verify(data, picture, target is None, settings)
+    return data
+
+
+def _verify(data: bytes, picture: Picture, lossless: bool, settings: Settings) -> None:
+    """Decode what was encoded and compare it with the picture; with loss the latents or codes, by their checksum, and alpha.
+
+    Raises PresageError if they differ.
+    """
+    try:
+        image = decode_picture(Reading(data, container.read_header(data), False, settings), None, None)[0]
+    except DamagedFile as error:
+        raise PresageError(f"what was encoded does not decode: {error}") from None
+    same = (image.mode, image.size) == (picture.image.mode, picture.image.size)
+    if lossless:
+        same = same and image.tobytes() == picture.image.tobytes() and source_file(data) == picture.verbatim
+        same = same and (image.mode != "P" or image.convert("RGB").tobytes() == picture.image.convert("RGB").tobytes())
+    elif same and picture.mode in container.ALPHA_MODES:
+        same = image.getchannel("A").tobytes() == picture.image.getchannel("A").tobytes()
+    if not same:
+        raise PresageError("what was encoded does not decode to the picture")
+
+
+def _file_of(picture: Picture, model: str, tile: int, settings: Settings, target: Target | None) -> bytes:
     tiles.check_tile(tile)
     if target is not None:
         return target.file(_encoding(picture, load(model, settings, lossy=True), tile, settings))
@@ -91,7 +126,10 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings, 
 
 def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> Encoding:
     """The picture on its way through a model to a file. Raises ImageRefused."""
+    coding = Coding.GRAY if loaded.model.coding == "tiles" and picture.mode in pixels.GRAY else loaded.codings[0]
     pixels.check(picture, loaded.codings[0], loaded.model.lossy)
+    size = picture.image.width * picture.image.height
+    estimate.encoding(size, picture.mode, coding).check(settings.limits, "encoding the picture")
     if loaded.model.coding != "layers":
         return TiledEncoding(picture, cast(Loaded[Tiled], loaded), tile, settings)
     if tile:
@@ -108,40 +146,48 @@ def _stored(picture: Picture, sections: Mapping[bytes, bytes]) -> bytes:
 # ---------------------------------------------------------------------------------------------------------- decoding
 
 
-def decode(data: bytes | mmap, *, crop: Box | None = None, codes: int | None = None, **options: Unpack[Options]) -> Image.Image:
+def decode(data: File, *, crop: Box | None = None, codes: int | None = None, **options: Unpack[Options]) -> Image.Image:
     """The image of a .psg file, every pixel as it was. `crop` (x, y, width, height) decodes only the tiles it needs.
 
     codes: of a file of ordered codes only the first so many of every patch. options: see `Settings`. Raises DamagedFile,
     WeightsError, and ImageRefused for a crop outside the image, or codes of a file that has none.
     """
-    return decode_picture(Reading(data, container.read_header(data), False, Settings(**options)), crop, codes)[0]
+    settings, data = Settings(**options), container.octets(data)
+    return decode_picture(Reading(data, container.read_header(data), False, settings), crop, codes)[0]
 
 
-def recover(
-    data: bytes | mmap, *, crop: Box | None = None, codes: int | None = None, **options: Unpack[Options]
-) -> tuple[Image.Image, list[Box]]:
+def recover(data: File, *, crop: Box | None = None, codes: int | None = None, **options: Unpack[Options]) -> tuple[Image.Image, list[Box]]:
     """What can be saved of a damaged file: the image, and the (x, y, width, height) of tiles that are lost and filled with gray.
 
     Of ordered codes, what comes before the damage shows the whole picture, and all of it is listed.
     """
-    return decode_picture(Reading(data, container.read_header(data, partial=True), True, Settings(**options)), crop, codes)
+    settings, data = Settings(**options), container.octets(data)
+    return decode_picture(Reading(data, container.read_header(data, partial=True), True, settings), crop, codes)
 
 
 @isolated()
 def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tuple[Image.Image, list[Box]]:
     """The image of a file, or what can be recovered, and what of it is lost."""
-    coding = reading.header.coding
+    header, coding = reading.header, reading.header.coding
+    if codes is not None and (type(codes) is not int or codes < 0):
+        raise ImageRefused(f"codes are a number from 0 on, not {codes!r}")
     if codes is not None and coding != Coding.ORDERED:
         raise ImageRefused("the file has no ordered codes; leave out --codes")
     if coding in container.SETS:
         raise ImageRefused("the file is a set of many images; use `presage unpack`")
     area = _area(crop, reading)
+    reading = replace(reading, settings=reading.settings.started())
+    limits, size = reading.settings.limits, header.width * header.height
+    limits.check("pixels", size, "the picture")
+    estimate.decoding(reading.data, header, size).check(limits, "decoding the picture")
+    if not reading.recovering:
+        container.check_unknown(reading.data, header)
     lost: list[Box] = []
     if coding == Coding.STORED:
-        image = _stored_image(reading).crop(area)
+        image = cropped(_stored_image(reading), area)
     else:
-        image, lost = _coded_image(reading, load_for(reading.header, reading.settings).model, area, codes)
-    return beside.restore(image, reading.data, reading.header, reading.recovering), lost
+        image, lost = _coded_image(reading, load_for(header, reading.settings).model, area, codes)
+    return beside.restore(image, reading.data, header, reading.recovering), lost
 
 
 def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -> tuple[Image.Image, list[Box]]:
@@ -163,10 +209,11 @@ def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -
 def _stored_image(reading: Reading) -> Image.Image:
     """The image of a conventional coder. Raises DamagedFile."""
     data, header = reading.data, reading.header
-    content = container.read_section(data, header, Tag.STORED) or container.read_section(data, header, Tag.SOURCE)
-    if content is None:
-        raise DamagedFile("the file has no pixels")
-    image = stored.decode(content, container.PIL_MODES[header.mode], (header.width, header.height))
+    kept, source = container.read_section(data, header, Tag.STORED), container.read_section(data, header, Tag.SOURCE)
+    if (kept is None) == (source is None):
+        raise DamagedFile("the file has no pixels, or has them twice")
+    content, mode = kept if source is None else source, container.PIL_MODES[header.mode]
+    image = stored.decode(content or b"", mode, (header.width, header.height), source is not None)
     if zlib.crc32(image.tobytes()) != header.pixel_crc:
         raise DamagedFile("the decoded pixels are not those that were encoded")
     return image
@@ -176,6 +223,8 @@ def _area(crop: Box | None, reading: Reading) -> Box:
     """(left, top, right, bottom) of a crop (x, y, width, height). Raises ImageRefused."""
     if crop is None:
         return reading.whole
+    if not isinstance(crop, tuple | list) or len(crop) != 4 or not all(type(number) is int for number in crop):
+        raise ImageRefused(f"a crop is x, y, width and height, not {crop!r}")
     (x, y, width, height), (rows, columns) = crop, reading.size
     if x < 0 or y < 0 or width < 1 or height < 1 or x + width > columns or y + height > rows:
         raise ImageRefused(f"the crop {x},{y},{width},{height} is not inside the image of {columns} x {rows} pixels")
@@ -185,7 +234,10 @@ def _area(crop: Box | None, reading: Reading) -> Box:
 @isolated()
 def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: Settings) -> list[Image.Image]:
     """The images of the cuts of a file of ordered codes at sizes in bytes, with one walk for all. Raises DamagedFile."""
-    reading = Reading(data, container.read_header(data), False, settings)
+    reading = Reading(data, container.read_header(data), False, settings.started())
+    size = reading.header.width * reading.header.height
+    settings.limits.check("pixels", size, "the picture")
+    estimate.decoding(data, reading.header, size).check(settings.limits, "decoding the picture")
     pictures = layers.decode_cuts(reading, cast(Layered, load_for(reading.header, settings).model), sizes)
     images = []
     for size, decoded in zip(sizes, pictures, strict=True):
@@ -196,7 +248,10 @@ def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: Settings) ->
 
 
 def source_file(data: bytes | mmap) -> bytes | None:
-    """The PNG that a file keeps whole because it has more bits than Pillow reads; None for all other files."""
+    """The PNG that a file keeps whole because it has more bits than Pillow reads; None for all other files.
+
+    Only `decode` checks that it is the picture of the file. Raises DamagedFile.
+    """
     return container.read_section(data, container.read_header(data), Tag.SOURCE)
 
 
@@ -209,32 +264,42 @@ def pack(pictures: Mapping[str, Source], *, model: str, tile: int = 0, **options
     pictures: the images by their names, of one mode; as `encode` takes them. tile: the side of the independent tiles; 0: what
     suits the model. options: see `Settings`. Raises ImageRefused and WeightsError.
     """
-    return sets.pack_pictures([(name, picture_of(image)) for name, image in pictures.items()], model, tile, Settings(**options))
+    settings = Settings(**options)
+    if not all(isinstance(name, str) for name in pictures):
+        raise ImageRefused("the names of pictures are texts")
+    named = [(name, picture_of(image, settings.limits)) for name, image in pictures.items()]
+    return sets.pack_pictures(named, model, tile, settings)
 
 
-def unpack(data: bytes | mmap, names: Sequence[str] | None = None, **options: Unpack[Options]) -> dict[str, Image.Image]:
+def unpack(data: File, names: Sequence[str] | None = None, **options: Unpack[Options]) -> dict[str, Image.Image]:
     """The images of a set by their names, or only the named ones. Raises DamagedFile, ImageRefused and WeightsError."""
-    return dict(sets.unpack_pictures(Reading(data, container.read_header(data), False, Settings(**options)), names)[0])
+    settings, data = Settings(**options), container.octets(data)
+    if isinstance(names, str):
+        raise ImageRefused("names are a list of texts")
+    return dict(sets.unpack_pictures(Reading(data, container.read_header(data), False, settings), names)[0])
 
 
 # ------------------------------------------------------------------------------------------------------------ pictures
 
 
-def picture_of(image: Source) -> Picture:
+def picture_of(image: Source, limits: Limits | None = None) -> Picture:
     """An image as `encode` takes it, checked. Raises ImageRefused."""
     if isinstance(image, Image.Image):
-        return files.from_pillow(image)
-    if isinstance(image, bytes):
-        return files.read(image)
+        return files.from_pillow(image, limits=limits)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return files.read(bytes(image), limits=limits)
     if isinstance(image, str | Path):
         try:
-            return files.read(Path(image).read_bytes(), str(image))
-        except OSError as error:
-            raise ImageRefused(f"{image}: {error.strerror or error}") from None
+            return files.read(Path(image).read_bytes(), str(image), limits)
+        except (OSError, ValueError) as error:
+            raise ImageRefused(f"{image}: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(image, np.ndarray):
+        raise ImageRefused(f"an image is a Pillow image, an array, a path or the bytes of a file, not {type(image).__name__}")
     array = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
     if array.dtype.name not in ("uint8", "uint16") or array.ndim not in (2, 3):
         raise ImageRefused(f"arrays of {array.dtype} with shape {array.shape} are not taken")
+    files.check_size(array.shape[1], array.shape[0], "the array", limits)
     try:
-        return files.from_pillow(Image.fromarray(array))
+        return files.from_pillow(Image.fromarray(array), limits=limits)
     except (TypeError, ValueError) as error:
         raise ImageRefused(f"arrays of {array.dtype} with shape {array.shape} are not taken: {error}") from None

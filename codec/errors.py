@@ -25,3 +25,7 @@ class ImageRefused(PresageError):
 
 class NotAnImage(ImageRefused):
     """Bytes that are no image at all."""
+
+
+class LimitExceeded(ImageRefused):
+    """More pixels, memory, images, letters of a name or seconds than `Limits` allow; the message says which limit to raise."""

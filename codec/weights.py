@@ -6,14 +6,16 @@ shipped ones are imported when they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..models import catalogue
+from ..models import catalogue, schema
 from .errors import DamagedFile, ImageRefused, WeightsError
 from .format.container import CODED_MODES, Coding, Header, Mode
 from .settings import Settings
@@ -30,7 +32,11 @@ CODINGS = {
     ("layers", True): (Coding.ORDERED,),
 }
 """What the header of a model's files may say, given how its symbols are coded and whether it is lossy."""
+UNCOLOURED = (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA)
+COLOURED = (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA)
+"""Modes of the files of models without colours, and of those with them."""
 _registered: dict[str, Factory] = {}
+LARGEST_SIDE = 4096
 M = TypeVar("M", bound="Model", covariant=True)
 
 
@@ -71,8 +77,8 @@ def load(name: str, settings: Settings, lossy: bool | None = None) -> Loaded[Mod
 def load_for(header: Header, settings: Settings) -> Loaded[Model]:
     """The model of a file. Raises WeightsError, and DamagedFile if the file is coded as this model's never are."""
     loaded = _load(settings, catalogue.find_hash, header.model, header.weights)
-    if header.coding not in loaded.codings:
-        raise DamagedFile(f"the model {header.model} does not go with the file's coding")
+    if header.coding not in loaded.codings or header.mode not in (COLOURED if loaded.model.colour else UNCOLOURED):
+        raise DamagedFile(f"the model {header.model} does not go with the file's coding or mode")
     return loaded
 
 
@@ -81,21 +87,57 @@ def _load(settings: Settings, find: Callable[..., catalogue.WeightsFile], *wante
         weights = find(*wanted, settings.model_path)
     except catalogue.WeightsNotFound as error:
         raise WeightsError(str(error)) from None
-    kind = weights.metadata.get("model", "photo")
+    kind, side = weights.metadata.get("model", "photo"), weights.metadata.get("side", "32")
+    if not (side.isascii() and side.isdecimal() and 0 < int(side[:9]) <= LARGEST_SIDE):
+        raise WeightsError(f"{weights.path}: the side of training pictures is {side[:20]!r}")
     model = _model(weights.path, weights.hash, kind, settings.arithmetic, settings.device)
-    return Loaded(weights.name, weights.hash, int(weights.metadata.get("side", "32")), model)
+    return Loaded(weights.name, weights.hash, int(side), model)
 
 
 @lru_cache(maxsize=4)
 def _model(path: Path, digest: bytes, kind: str, arithmetic: str | None, device: str) -> Model:
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    _check_device(device)
     if kind not in _registered and kind in SHIPPED:
         _registered[kind] = getattr(import_module(f"...models.{kind}.exact", __name__), SHIPPED[kind])
     if kind not in _registered:
-        raise WeightsError(f"{path}: weights of the kind {kind!r}, which this program does not know")
+        raise WeightsError(f"{path}: weights of the kind {kind[:40]!r}, which this program does not know")
     try:
-        return _registered[kind](load_file(path), arithmetic, device)
-    except (KeyError, ValueError, OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: {error}") from None
+        tensors = load_file(path)
+        if kind in schema.KINDS:
+            schema.check(kind, tensors)
+        with _own_random_numbers():
+            return _registered[kind](tensors, arithmetic, device)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a model that is made of a stranger's numbers runs into
+        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else error
+        raise WeightsError(f"{path}: {reason}") from error
+
+
+def _check_device(device: str) -> None:
+    """Raises ImageRefused for devices that torch does not have here; the processor is always there, without torch as well."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        if torch.device(device).type == "meta":
+            raise ValueError("it holds no numbers")
+        torch.zeros(1, device=device).cpu()
+    except Exception as error:  # torch raises anything
+        raise ImageRefused(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+
+
+@contextmanager
+def _own_random_numbers() -> Iterator[None]:
+    """Networks are made with random weights before they get theirs: not with the random numbers of the host."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    import torch.random
+
+    with torch.random.fork_rng(devices=[]):
+        yield

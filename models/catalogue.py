@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from typing import Any
 PACKAGED = Path(__file__).resolve().parent / "weights"
 HASH_BYTES = 16
 _MAX_HEADER = 1 << 20
+_PIECE = 1 << 20  # bytes that are read at a time
 
 
 class WeightsNotFound(Exception):
@@ -39,36 +41,64 @@ class WeightsFile:
 def folders(extra: Sequence[Path] = ()) -> list[Path]:
     """Where weights are looked for: the given folders, PRESAGE_MODELS, the package."""
     environment = [Path(p) for p in os.environ.get("PRESAGE_MODELS", "").split(os.pathsep) if p]
-    return [*extra, *environment, PACKAGED]
+    return [*map(Path, extra), *environment, PACKAGED]
 
 
 def read(path: Path) -> WeightsFile:
     """Name, hash and metadata of a weights file, which is read again only if it has changed. Raises ValueError if it is not one."""
     about = path.stat()
+    if not stat.S_ISREG(about.st_mode):  # a pipe would never end
+        raise ValueError(f"{path} is not a file")
     return _read(path, about.st_size, about.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
 def _read(path: Path, size: int, changed: int) -> WeightsFile:
-    data = path.read_bytes()
-    try:
-        (length,) = struct.unpack_from("<Q", data)
-        if length > _MAX_HEADER:
-            raise ValueError("header too long")
-        header: dict[str, Any] = json.loads(data[8 : 8 + length])
-        metadata = header.pop("__metadata__", {})
-        digest = hashlib.sha256()
-        for name, entry in sorted(header.items()):
-            begin, end = entry["data_offsets"]
-            digest.update(f"{name} {entry['dtype']} {entry['shape']} ".encode())
-            digest.update(data[8 + length + begin : 8 + length + end])
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a weights file: {error}") from None
-    return WeightsFile(path.stem, path, digest.digest()[:HASH_BYTES], len(data), metadata)
+    with path.open("rb") as file:
+        try:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _MAX_HEADER:
+                raise ValueError("header too long")
+            header: dict[str, Any] = json.loads(file.read(length))
+            metadata = _texts(header.pop("__metadata__", {}))
+            places = {name: _place(entry) for name, entry in sorted(header.items())}
+            if sum(end - begin for begin, end in places.values()) != size - 8 - length:
+                raise ValueError("arrays that are not its bytes")
+            digest = hashlib.sha256()
+            for name, (begin, end) in places.items():
+                digest.update(f"{name} {header[name]['dtype']} {header[name]['shape']} ".encode())
+                file.seek(8 + length + begin)
+                while begin < end and (part := file.read(min(end - begin, _PIECE))):
+                    digest.update(part)
+                    begin += len(part)
+        except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path} is not a weights file: {error}") from None
+    return WeightsFile(path.stem, path, digest.digest()[:HASH_BYTES], size, metadata)
+
+
+def _texts(metadata: Any) -> dict[str, str]:
+    """Metadata, which are texts by texts. Raises ValueError."""
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("metadata that are no texts")
+    return metadata
+
+
+def _place(entry: Any) -> tuple[int, int]:
+    """Where an array begins and ends. Raises ValueError, TypeError and KeyError."""
+    begin, end = entry["data_offsets"]
+    if not (type(begin) is type(end) is int and 0 <= begin <= end) or not isinstance(entry["dtype"], str):
+        raise ValueError("an array without place and type")
+    if not isinstance(entry["shape"], list) or not all(type(side) is int for side in entry["shape"]):
+        raise ValueError("an array without a shape")
+    return begin, end
 
 
 def _paths(extra: Sequence[Path]) -> list[Path]:
-    return [path for folder in folders(extra) for path in sorted(folder.glob("*.safetensors"))]
+    paths: list[Path] = []
+    for folder in folders(extra):
+        with suppress(OSError, ValueError):  # a folder that cannot be read has no weights
+            paths += sorted(folder.glob("*.safetensors"))
+    return paths
 
 
 def _readable(paths: Iterable[Path]) -> Iterator[WeightsFile]:

@@ -3,8 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from presage.codec.errors import DamagedFile, ImageRefused, PresageError, WeightsError
+from presage.codec.errors import DamagedFile, ImageRefused, LimitExceeded, PresageError, WeightsError
 from presage.codec.format.info import info
+from presage.codec.limits import Limits
 from presage.codec.paths.truncate import truncate
 from presage.codec.pillow import register_pillow
 from presage.codec.predictive.schedule import Schedule
@@ -18,6 +19,8 @@ __version__ = "0.1.0"
 __all__ = [
     "DamagedFile",
     "ImageRefused",
+    "LimitExceeded",
+    "Limits",
     "Options",
     "PresageError",
     "Schedule",

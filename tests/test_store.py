@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,18 +64,18 @@ def test_only_the_file_that_is_asked_for_is_read_and_only_once(tmp_path: Path, m
         shutil.copy(FILE, tmp_path / f"{name}.safetensors")
     (tmp_path / "tiny-9.safetensors").write_bytes(b"not weights")
     read: list[str] = []
-    real = Path.read_bytes
+    real: Any = Path.open
 
-    def watched(path: Path) -> bytes:
+    def watched(path: Path, *mode: str) -> Any:
         read.append(path.stem)
-        return real(path)
+        return real(path, *mode)
 
-    monkeypatch.setattr(Path, "read_bytes", watched)
+    monkeypatch.setattr(Path, "open", watched)
     for _ in range(2):
         assert catalogue.find("tiny", [tmp_path]).name == "tiny-7"
         assert catalogue.find_hash("tiny-7", catalogue.find("tiny-7", [tmp_path]).hash, [tmp_path]).name == "tiny-7"
     assert set(read) == {"tiny-9", "tiny-7"}
     assert read.count("tiny-7") == 1
     copy = tmp_path / "tiny-7.safetensors"
-    copy.write_bytes(real(FILE.with_name("tiny-chain-1.safetensors")))
+    shutil.copy(FILE.with_name("tiny-chain-1.safetensors"), copy)
     assert catalogue.find("tiny-7", [tmp_path]).hash == catalogue.read(FILE.with_name("tiny-chain-1.safetensors")).hash

@@ -3,6 +3,7 @@
 import mmap
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,25 +31,34 @@ def read(path: Path) -> bytes:
     """The bytes of a file or, for `-`, of standard input."""
     try:
         return sys.stdin.buffer.read() if path == STDIO else path.read_bytes()
-    except OSError as error:
-        raise FileProblem(f"{path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise FileProblem(f"{path}: {_reason(error)}") from None
 
 
 @contextmanager
 def mapped(path: Path) -> Iterator[bytes | mmap.mmap]:
-    """A file's bytes, read only where they are looked at."""
+    """A file's bytes, read only where they are looked at; of pipes all of them."""
     if path == STDIO:
         yield read(path)
         return
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                yield b""
-                return
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                yield data
-    except OSError as error:
-        raise FileProblem(f"{path}: {error.strerror or error}") from None
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode) or about.st_size == 0:
+                data: bytes | mmap.mmap = file.read()
+            else:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise FileProblem(f"{path}: {_reason(error)}") from None
+    try:
+        yield data
+    finally:
+        if isinstance(data, mmap.mmap):
+            data.close()
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def check_output(path: Path, force: bool) -> None:
@@ -56,56 +66,127 @@ def check_output(path: Path, force: bool) -> None:
     if path == STDIO:
         if sys.stdout.isatty():
             raise FileProblem("not writing binary data to a terminal; use -o FILE or a pipe")
-    elif _is_stream(path):
         return
-    elif path.exists() and not path.is_file():
-        raise FileProblem(f"{path} is not a file")
-    elif path.exists() and not force:
-        raise FileProblem(f"{path} exists; use -f to replace it")
-    elif not path.parent.is_dir():
+    if check_free(path, force) and not path.parent.is_dir():
         raise FileProblem(f"the folder {path.parent} does not exist")
 
 
+def check_free(path: Path, force: bool) -> bool:
+    """Refuse to replace a folder, or a file without --force; whether there is nothing of that name."""
+    there = _mode(path)
+    if there is not None and stat.S_ISDIR(there):
+        raise FileProblem(f"{path} is not a file")
+    if there is not None and stat.S_ISREG(there) and not force:
+        raise FileProblem(f"{path} exists; use -f to replace it")
+    return there is None
+
+
 def check_distinct(outputs: Iterable[tuple[object, Path]]) -> None:
-    """Refuse work of which one result would take the name of another, given what each is made of and where it goes."""
-    sources: dict[Path, object] = {}
-    for source, path in outputs:
-        if path != STDIO and not _is_stream(path) and sources.setdefault(path, source) != source:
-            raise FileProblem(f"{sources[path]} and {source} would both be written to {path}; rename one of them")
+    """Refuse work of which one result would take the place of another, or of an input, given what each is made of and where it goes."""
+    made = list(outputs)
+    sources: dict[object, object] = {}
+    inputs = {_identity(Path(str(source))) for source, _ in made if isinstance(source, Path) and source != STDIO}
+    for source, path in made:
+        if path == STDIO or _is_stream(path):
+            continue
+        identity = _identity(path)
+        if sources.setdefault(identity, source) != source:
+            raise FileProblem(f"{sources[identity]} and {source} would both be written to {path}; rename one of them")
+        if identity in inputs:
+            raise FileProblem(f"{path} is an input, and would be replaced by a result; choose another name")
+
+
+def _mode(path: Path) -> int | None:
+    """The mode of what a name stands for, or None if there is nothing. Raises FileProblem."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise FileProblem(f"{path}: {_reason(error)}") from None
+
+
+def _identity(path: Path) -> object:
+    """The same for all names of one file, through links, and on file systems that do not tell a from A."""
+    try:
+        about = path.stat()
+        return about.st_dev, about.st_ino
+    except (OSError, ValueError):
+        return path.absolute()
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a name stands for a pipe or a character device, which is written to and never replaced."""
-    return path.is_fifo() or path.is_char_device()
+    """Whether a name stands for a pipe or a device, which is written to and never replaced."""
+    there = _mode(path)
+    return there is not None and not stat.S_ISREG(there) and not stat.S_ISDIR(there)
 
 
 def write(path: Path, data: bytes, force: bool) -> None:
-    """Write a file under its final name only when it is complete, or to standard output for `-`; into pipes and devices."""
+    """Write a file under its final name only when it is complete, or to standard output for `-`; into pipes and devices.
+
+    Whatever fails, and whenever the work is killed, the name stands for the old file or for the new one. Raises FileProblem.
+    """
     check_output(path, force)
-    if path == STDIO:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        if _is_stream(path):
-            path.write_bytes(data)
-            return
-        with partial.open("xb") as file:
+        if path == STDIO:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        elif _is_stream(path):
+            with path.open("wb") as stream:
+                stream.write(data)
+        else:
+            _write_whole(path.resolve() if path.is_symlink() else path, data, force)
+    except FileExistsError:
+        raise FileProblem(f"{path} exists; use -f to replace it") from None
+    except (OSError, ValueError) as error:
+        raise FileProblem(f"{path}: {_reason(error)}") from None
+
+
+def _write_whole(path: Path, data: bytes, force: bool) -> None:
+    """Write beside the final name, and give the name to what is on the disk. Raises OSError."""
+    partial = path.parent / f".presage-{secrets.token_hex(8)}.partial"
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as file:
+        try:
+            if force and path.is_file():
+                with suppress(OSError):
+                    os.chmod(partial, stat.S_IMODE(path.stat().st_mode))
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if force:
-            os.replace(partial, path)
-        else:
-            os.link(partial, path)  # fails if somebody made the file meanwhile
+            file.close()
+            if force:
+                os.replace(partial, path)
+            else:
+                _name(partial, path)
+        finally:
+            with suppress(OSError):
+                os.unlink(partial)
+    _sync(path.parent)
+
+
+def _name(partial: Path, path: Path) -> None:
+    """Give a file a name that nobody has. Raises FileExistsError if somebody took it meanwhile."""
+    try:
+        os.link(partial, path)
     except FileExistsError:
-        raise FileProblem(f"{path} exists; use -f to replace it") from None
-    except OSError as error:
-        raise FileProblem(f"{path}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            os.unlink(partial)
+        raise
+    except OSError:  # no links here, as on FAT: take the name with an empty file, which nobody else then can
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            os.replace(partial, path)
+        except OSError:
+            os.unlink(path)
+            raise
+
+
+def _sync(folder: Path) -> None:
+    """Have the names of a folder written to the disk, where folders can be opened for it."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def items(paths: Iterable[Path], recursive: bool, suffix: str | tuple[str, ...], kind: str) -> list[Item]:
@@ -159,5 +240,5 @@ def make_folder(folder: Path) -> None:
     """Make a folder, and those that it is in. Raises FileProblem."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileProblem(f"{folder}: {error.strerror or error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileProblem(f"{folder}: {_reason(error)}") from None

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import PresageError
+from ..errors import DamagedFile, PresageError
 from ..predictive.schedule import Schedule
 from ..settings import Options
 from . import files
 from .files import Item, Outputs
-from .options import Numbers, common, light, results, scheduled, several
+from .options import VERIFY, Numbers, common, light, results, scheduled, several
 from .ordered import cut_note, write_progressive
-from .work import Facts, Work, add_calls, each
+from .work import Facts, Work, add_calls, each, plain
 
 
 @click.command()
@@ -32,18 +34,29 @@ from .work import Facts, Work, add_calls, each
 @click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
+@VERIFY
 def encode(
-    items: list[Item], outputs: Outputs, work: Work, model: str | None, lossy: bool, tile: int | None, quantise: bool, **target: Any
+    items: list[Item],
+    outputs: Outputs,
+    work: Work,
+    model: str | None,
+    lossy: bool,
+    tile: int | None,
+    quantise: bool,
+    verify: bool,
+    **target: Any,
 ) -> None:
     """Compress images to .psg files, without loss or with it; of folders all images in them."""
     wanted = {key: value for key, value in target.items() if value is not None}
     if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
+    work = replace(work, verify=verify)
     each(items, partial(_encode, work, outputs, model, tile or 0, quantise, wanted if lossy else None), work)
 
 
 def _encode(work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, wanted: dict[str, Any] | None, item: Item) -> Facts:
-    from .. import api, weights
+    from .. import api, estimate, weights
+    from ..format.container import Coding
     from ..format.info import info
     from ..image import files as images
     from ..image.pixels import quantised
@@ -51,8 +64,10 @@ def _encode(work: Work, outputs: Outputs, name: str | None, tile: int, quantise:
     from ..settings import Settings
 
     path, source = item.path, files.read(item.path)
-    picture = images.read(source, str(path))
+    picture = images.read(source, str(path), work.limits)
     destination = outputs.prepared(item)
+    coding = Coding.COLOUR if wanted is None else Coding.ORDERED if name == "ordered" else Coding.LATENT
+    work.warn(path, estimate.encoding(picture.image.width * picture.image.height, picture.mode, coding))
     if picture.lossy_source and wanted is None:
         kind = picture.lossy_source
         work.say(f"presage: {path}: a {kind} file holds fewer bytes than its pixels; the .psg will be larger than this file")
@@ -93,7 +108,8 @@ def decode(
 
 def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, stats: bool, part: dict[str, Any], item: Item) -> Facts:
     path, target = item.path, outputs.prepared(item)
-    from .. import api
+    from .. import api, estimate
+    from ..format.container import read_header
     from ..image import files as images
 
     suffix = ".png" if target == files.STDIO else target.suffix
@@ -103,7 +119,9 @@ def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, 
     statistics: list[Any] = []
     options: Options = work.options(path.name) | {"schedule": schedule, "statistics": statistics}
     with files.mapped(path) as data:
-        source = None if recovering or part["crop"] else api.source_file(data)
+        header = read_header(data, partial=recovering)
+        with suppress(DamagedFile):  # which is found out below
+            work.warn(path, estimate.decoding(data, header, header.width * header.height))
         if recovering:
             image, lost = api.recover(data, **part, **options)
             facts["lost"] = lost
@@ -112,6 +130,7 @@ def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, 
         else:
             image = api.decode(data, **part, **options)
         facts |= cut_note(work, path, data)
+        source = None if recovering or part["crop"] else api.source_file(data)
         if source is not None and suffix != ".png":
             raise PresageError("the image has 16 bits a channel; only a .png keeps them")
         content = source if source is not None else images.to_file(image, suffix)
@@ -127,22 +146,29 @@ def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, 
 @click.command()
 @light
 @several(".psg")
-def info(items: Sequence[Item], work: Work) -> None:
+@click.option("--estimate", is_flag=True, help="Also how much memory and how many seconds decoding will take, more or less.")
+def info(items: Sequence[Item], work: Work, estimate: bool) -> None:
     """Show what .psg files say of themselves; needs no weights."""
-    each(items, partial(_info, work.as_json), work)
+    each(items, partial(_info, work, estimate), work)
 
 
-def _info(as_json: bool, item: Item) -> Facts:
-    from ..format.info import info
+def _info(work: Work, estimated: bool, item: Item) -> Facts:
+    from .. import estimate
+    from ..format.container import read_header
+    from ..format.info import info, pixels_of
 
     with files.mapped(item.path) as data:
-        facts = info(data)
-    if not as_json:
-        click.echo(f"{item.path}")
+        facts = info(data, work.limits)
+        if estimated:
+            header = read_header(data)
+            wanted = estimate.decoding(data, header, pixels_of(data, header, work.limits))
+            facts |= {"memory_to_decode": wanted.memory, "seconds_to_decode": wanted.seconds}
+    if not work.as_json:
+        click.echo(plain(item.path))
         for key, value in facts.items():
             shown = ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
             shown = ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") if isinstance(shown, list) else shown
-            click.echo(f"  {key.replace('_', ' '):16} {shown}")
+            click.echo(plain(f"  {key.replace('_', ' '):16} {shown}"))
     return facts
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..errors import ImageRefused
+from ..limits import Limits
 from ..predictive.schedule import SCHEDULES, Schedule
+from ..settings import ARITHMETICS
 from . import files
 from .files import Item, Outputs
 from .work import Work
 
 PATH = click.Path(path_type=Path)
 WAYS = click.Choice(SCHEDULES)
+VERIFY = click.option("--verify", is_flag=True, help="Decode in memory and compare before the file is written.")
 FORCE = click.option("-f", "--force", is_flag=True, help="Replace existing files.")
-ARITHMETICS = ["int16", "int8", "onednn", "float32", "float64"]
 Command = Callable[..., Any]
 
 
@@ -37,6 +41,31 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         return numbers
 
 
+def _limits(options: dict[str, Any]) -> Limits:
+    """The limits that options say, which they lose."""
+    given = {field.name: options.pop(f"limit_{field.name}") for field in fields(Limits)}
+    try:
+        return Limits(**{name: value for name, value in given.items() if value is not None})
+    except ImageRefused as refused:
+        raise click.UsageError(str(refused)) from None
+
+
+_LIMITS = (
+    click.option("--limit-seconds", type=click.FloatRange(min=0, min_open=True), help="At most so long for a file; 3600 by default."),
+    click.option("--limit-name", type=click.IntRange(min=1), help="At most so many letters in a name in a set; 1,024 by default."),
+    click.option("--limit-images", type=click.IntRange(min=1), help="At most so many images in a set; 2^20 by default."),
+    click.option("--limit-memory", type=click.IntRange(min=1), help="At most so many bytes of memory are asked for; 6 GiB by default."),
+    click.option("--limit-pixels", type=click.IntRange(min=1), help="At most so many pixels; 2^28 by default."),
+)
+
+
+def limited(command: Command) -> Command:
+    """Options that say how much a file may ask for."""
+    for option in _LIMITS:
+        command = option(command)
+    return command
+
+
 def common(command: Command) -> Command:
     """Options of every command that uses a model; the command gets them as its `work`."""
 
@@ -46,10 +75,12 @@ def common(command: Command) -> Command:
     @click.option("--model-path", type=PATH, multiple=True, help="One more folder with weights (or PRESAGE_MODELS).")
     @click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input.")
+    @limited
     @wraps(command)
     def gathered(**options: Any) -> None:
         about = ("quiet", "as_json", "threads", "device", "arithmetic", "model_path")
-        command(work=Work(**{key: options.pop(key) for key in about}), **options)
+        limits = _limits(options)
+        command(work=Work(**{key: options.pop(key) for key in about}, limits=limits), **options)
 
     return gathered
 
@@ -58,9 +89,10 @@ def light(command: Command) -> Command:
     """Options of a command that needs no model."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every input.")
+    @limited
     @wraps(command)
     def gathered(as_json: bool, **options: Any) -> None:
-        command(work=Work(quiet=True, as_json=as_json), **options)
+        command(work=Work(quiet=True, as_json=as_json, limits=_limits(options)), **options)
 
     return gathered
 
@@ -95,6 +127,7 @@ def results(suffix: str) -> Callable[[Command], Command]:
         @wraps(command)
         def gathered(items: Sequence[Item], work: Work, output: Path | None, out_dir: Path | None, force: bool, **options: Any) -> None:
             outputs = Outputs(output, out_dir, force, suffix)
+            items = [item for item in items if not (item.inside and item.path.suffix == suffix)]  # results of earlier work
             if output is not None and (len(items) > 1 or out_dir is not None or any(item.inside for item in items)):
                 raise click.UsageError("-o goes with a single input and without --out-dir")
             if work.as_json and (output == files.STDIO or (output is None and any(item.path == files.STDIO for item in items))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,33 @@ import click
 
 from ..predictive.schedule import Schedule
 from . import files
-from .options import FORCE, PATH, common, scheduled
+from .options import FORCE, PATH, VERIFY, common, scheduled
 from .work import Facts, Work, add_calls, once
 
 SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".gif", ".jpg", ".jpeg")
 
 
+def _check_names(named: Sequence[tuple[str, Path]], output: Path) -> None:
+    """Refuse pictures of which one would be lost when they are unpacked, and a set that would replace one of them."""
+    taken: dict[Path, Path] = {}
+    for name, path in named:
+        if taken.setdefault(_unpacked(Path(), name), path) != path:
+            raise files.FileProblem(f"{taken[_unpacked(Path(), name)]} and {path} would both be unpacked to {_unpacked(Path(), name)}")
+        files.check_distinct([(path, output)])
+
+
 def _unpacked(folder: Path, name: str) -> Path:
     """Where `unpack` puts the image of that name."""
     return (folder / name).with_suffix(".png")
+
+
+def _targets(folder: Path, names: Sequence[str], force: bool) -> list[Path]:
+    """Where images of those names go. Raises FileProblem, before any work, if one of them cannot be written."""
+    targets = [_unpacked(folder, name) for name in names]
+    files.check_distinct(zip(names, targets, strict=True))
+    for target in targets:
+        files.check_free(target, force)
+    return targets
 
 
 @click.command()
@@ -28,16 +47,19 @@ def _unpacked(folder: Path, name: str) -> Path:
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--quantise", is_flag=True, help="Bring the pictures to the grey levels that the model has, with loss.")
 @click.option("--lossy", is_flag=True, help="With loss, for models that do so.")
+@VERIFY
 @FORCE
 @common
-def pack(work: Work, paths: tuple[Path, ...], model: str, output: Path, tile: int | None, quantise: bool, lossy: bool, force: bool) -> None:
+def pack(
+    work: Work, paths: tuple[Path, ...], model: str, output: Path, tile: int | None, quantise: bool, lossy: bool, force: bool, verify: bool
+) -> None:
     """Compress many images to one .psg file; for small ones."""
 
     def act() -> Facts:
         files.check_output(output, force)
         found = files.items(paths, True, SUFFIXES, "pictures")
         named = [((item.inside or Path(item.path.name)).as_posix(), item.path) for item in found]
-        files.check_distinct((path, _unpacked(Path(), name)) for name, path in named)
+        _check_names(named, output)
         from .. import weights
         from ..format.info import info
         from ..image import files as images
@@ -45,13 +67,13 @@ def pack(work: Work, paths: tuple[Path, ...], model: str, output: Path, tile: in
         from ..paths.sets import pack_pictures
         from ..settings import Settings
 
-        settings = Settings(**work.options(output.name))
+        settings = Settings(**work.options(output.name) | {"verify": verify})
         loaded = weights.load(model, settings, lossy)
         pictures, source = [], 0
         for name, path in named:
             content = files.read(path)
             source += len(content)
-            picture = images.read(content, str(path))
+            picture = images.read(content, str(path), work.limits)
             pictures.append((name, quantised(picture, loaded.model) if quantise else picture))
         started = time.monotonic()
         data = pack_pictures(pictures, model, tile or 0, settings)
@@ -81,7 +103,9 @@ def unpack(
     """Decompress the images of a packed set to PNG files."""
 
     def act() -> Facts:
-        from ..format.container import read_header
+        from .. import estimate
+        from ..format.container import SETS, read_header
+        from ..format.listing import read_list
         from ..image import files as images
         from ..paths.reading import Reading
         from ..paths.sets import unpack_pictures
@@ -91,15 +115,18 @@ def unpack(
         settings = Settings(**work.options(path.name) | {"schedule": schedule, "statistics": statistics})
         started = time.monotonic()
         with files.mapped(path) as data:
-            unpacked, lost = unpack_pictures(Reading(data, read_header(data, partial=recover), recover, settings), names or None)
-        seconds = round(time.monotonic() - started, 3)
+            header = read_header(data, partial=recover)
+            listed = read_list(data, header, work.limits) if header.coding in SETS else []
+            _targets(out_dir, [name for name, _ in listed if not names or name in names], force)
+            if listed:
+                work.warn(path, estimate.decoding(data, header, sum(width * height for _, (width, height) in listed)))
+            unpacked, lost = unpack_pictures(Reading(data, header, recover, settings), names or None)
         targets = [_unpacked(out_dir, name) for name, _ in unpacked]
-        files.check_distinct((name, target) for (name, _), target in zip(unpacked, targets, strict=True))
-        for target in targets:
-            files.make_folder(target.parent)
-            files.check_output(target, force)
+        seconds = round(time.monotonic() - started, 3)
+        there = {target for target in targets if target.exists()}  # on some file systems one image may make another's name
         for target, (_, image) in zip(targets, unpacked, strict=True):
-            files.write(target, images.to_file(image, ".png"), force)
+            files.make_folder(target.parent)
+            files.write(target, images.to_file(image, ".png"), force and target in there)
         for name in lost:
             work.say(f"presage: {path}: lost {name}")
         facts: Facts = {"images": len(unpacked), "lost": lost, "seconds": seconds}

@@ -13,6 +13,7 @@ import click
 
 from ..errors import PresageError
 from .options import PATH, Command
+from .work import plain
 
 EXISTING = click.Path(path_type=Path, exists=True)
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -34,7 +35,7 @@ def models(model_path: tuple[Path, ...], as_json: bool) -> None:
             facts = {"name": weights.name, "hash": weights.hash.hex(), "bytes": weights.size, "path": str(weights.path)}
             click.echo(json.dumps(facts | weights.metadata))
         else:
-            click.echo(f"{weights.name:12} {weights.hash.hex()}  {weights.size:>9,} bytes  {weights.metadata.get('about', '')}")
+            click.echo(plain(f"{weights.name:12} {weights.hash.hex()}  {weights.size:>9,} bytes  {weights.metadata.get('about', '')}"))
 
 
 @click.command()

@@ -6,8 +6,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from typing import Any
 import click
 
 from ..errors import NotAnImage, PresageError
+from ..estimate import WORTH_SAYING, Estimate
+from ..limits import Limits
 from ..settings import Options, processors
 from .files import Item
 
 BAR_AFTER = 1.0  # seconds
 Facts = dict[str, Any]
-"""What --json prints; `text` is what people read instead."""
+"""What --json prints; `text` is the line that people read instead, `more` one below it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Work:
     arithmetic: str | None = None
     model_path: tuple[Path, ...] = ()
     jobs: int = 1
+    limits: Limits = field(default_factory=Limits)
+    verify: bool = False
 
     def in_processes(self, jobs: int) -> Work:
         """The same for each of several processes: they share the processors and draw no bars over each other."""
@@ -42,6 +46,7 @@ class Work:
     def options(self, label: str) -> Options:
         """Options of the library's functions."""
         options: Options = {"threads": self.threads, "device": self.device, "arithmetic": self.arithmetic, "model_path": self.model_path}
+        options |= {"limits": self.limits, "verify": self.verify}
         if self.jobs == 1 and not self.quiet and sys.stderr.isatty():
             options["progress"] = Bar(label)
         return options
@@ -49,7 +54,17 @@ class Work:
     def say(self, text: str) -> None:
         """A line for people, on stderr."""
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(plain(text), err=True)
+
+    def warn(self, what: object, estimate: Estimate) -> None:
+        """Say beforehand what much work will take."""
+        if estimate.memory > WORTH_SAYING:
+            self.say(f"presage: {what}: this takes {estimate}")
+
+
+def plain(text: object) -> str:
+    """A line that does nothing to a terminal: control characters of names, and what cannot be written in UTF-8, as escapes."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
 
 
 class Bar:
@@ -66,7 +81,7 @@ class Bar:
         elif now - self.started > BAR_AFTER and now - self.shown > 0.1:
             self.shown = now
             filled = "#" * int(30 * share)
-            click.echo(f"\r{self.label} [{filled:30}] {share:4.0%}", nl=False, err=True)
+            click.echo(f"\r{plain(self.label)} [{filled:30}] {share:4.0%}", nl=False, err=True)
 
 
 @dataclass(frozen=True)
@@ -101,15 +116,17 @@ def each(items: Sequence[Item], one: Callable[[Item], Facts], work: Work) -> Non
 def _report(work: Work, outcome: Outcome, named: Facts) -> None:
     """A line for people, an object for programs; errors on stderr whatever was asked for."""
     facts = dict(outcome.facts)
-    text = facts.pop("text", "")
+    text, more = facts.pop("text", ""), facts.pop("more", "")
     if outcome.skipped:
         work.say(f"presage: {outcome.message}; skipped")
         facts = {"skipped": outcome.message}
     elif outcome.code:
-        click.echo(f"presage: {outcome.message}", err=True)
+        click.echo(plain(f"presage: {outcome.message}"), err=True)
         facts = {"error": outcome.message, "exit_code": outcome.code}
     elif text and not work.as_json:
         work.say(text)
+        if more:
+            work.say(f"  {more}")
     if work.as_json:
         click.echo(json.dumps(named | facts))
 
@@ -126,12 +143,34 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
 def _outcomes(items: Sequence[Item], one: Callable[[Item], Facts], jobs: int) -> Iterable[Outcome]:
     if jobs == 1 or len(items) < 2:
         return map(partial(_attempt, one), items)
+    return _in_processes(items, one, jobs)
+
+
+def _in_processes(items: Sequence[Item], one: Callable[[Item], Facts], jobs: int) -> Iterator[Outcome]:
+    """Several inputs at a time. If a process is killed, for example for memory, the first that it took with it is tried again alone."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(items)), mp_context=context, initializer=_end_with_parent)
-    return pool.map(partial(_attempt, one), items)
+    def pool(count: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+
+    done = 0
+    while done < len(items):
+        with pool(min(jobs, len(items) - done)) as workers:
+            for future in [workers.submit(_attempt, one, item) for item in items[done:]]:
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    break
+                done += 1
+        if done < len(items):
+            with pool(1) as alone:
+                try:
+                    yield alone.submit(_attempt, one, items[done]).result()
+                except BrokenProcessPool:
+                    yield Outcome(1, {}, "the process that worked on it was killed; was there enough memory?")
+            done += 1
 
 
 def _end_with_parent() -> None:
@@ -154,6 +193,8 @@ def _attempt(one: Callable[[Item], Facts], item: Item) -> Outcome:
         return Outcome(error.exit_code, {}, str(error))
     except MemoryError:
         return Outcome(1, {}, "not enough memory")
+    except Exception as error:  # one input must not take the others with it
+        return Outcome(1, {}, f"{type(error).__name__}: {error} (this should not happen; please report it)")
 
 
 def add_calls(facts: Facts, statistics: Sequence[Any]) -> None:
@@ -167,7 +208,7 @@ def add_calls(facts: Facts, statistics: Sequence[Any]) -> None:
         "calls_of_tiles": [s.calls for s in statistics],
         "evaluations_of_tiles": [s.heads for s in statistics],
     }
-    facts["text"] += (
-        f"\n  {facts['calls']:.1f} calls of the model a tile, {facts['share_of_ancestral']:.2%} of one for every symbol; "
+    facts["more"] = (
+        f"{facts['calls']:.1f} calls of the model a tile, {facts['share_of_ancestral']:.2%} of one for every symbol; "
         f"every pixel evaluated {facts['evaluations_a_pixel']:.1f} times"
     )

@@ -8,11 +8,19 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import accumulate, groupby, pairwise
 from mmap import mmap
 
-from ..errors import DamagedFile
+from ..errors import DamagedFile, ImageRefused
+from .kinds import ALPHA_MODES as ALPHA_MODES
+from .kinds import CODED_MODES as CODED_MODES
+from .kinds import LOSSY as LOSSY
+from .kinds import PIL_MODES as PIL_MODES
+from .kinds import SETS as SETS
+from .kinds import Coding as Coding
+from .kinds import Mode as Mode
+from .kinds import Tag as Tag
+from .kinds import belongs
 
 MAGIC = b"\x8ePSG\r\n\x1a\n"  # not text, and broken by any newline conversion, as PNG's
 VERSION = 1
@@ -20,6 +28,7 @@ MAX_SIDE = 1 << 20
 MAX_PIXELS = 1 << 28
 TILE_SIDES = range(8, 1025)
 MAX_SECTIONS = 64
+MAX_LAYERS = 4096  # of ordered codes
 PRECISIONS = range(9, 25)
 FIXED = struct.Struct("<8sHHIIBBHIB16sB")
 """magic, version, header bytes, width, height, mode, coding, tile side, pixel CRC, sections, weights, model name bytes"""
@@ -39,76 +48,6 @@ CHUNK_WORDS = range(15, 127)  # of a chunk: two more in each, until it has CHUNK
 MAX_CHUNK_CODES = (1 << 24) - 1
 MAX_RUN = 255  # layers of a LAYERS_ENTRY
 CRC = struct.Struct("<I")
-
-
-class Mode(IntEnum):
-    """The kinds of image, by Pillow's name in PIL_MODES."""
-
-    BILEVEL = 1
-    GRAY = 2
-    GRAY_ALPHA = 3
-    PALETTE = 4
-    RGB = 5
-    RGBA = 6
-    GRAY16 = 7
-
-
-PIL_MODES = {
-    Mode.BILEVEL: "1",
-    Mode.GRAY: "L",
-    Mode.GRAY_ALPHA: "LA",
-    Mode.PALETTE: "P",
-    Mode.RGB: "RGB",
-    Mode.RGBA: "RGBA",
-    Mode.GRAY16: "I;16",
-}
-
-
-class Coding(IntEnum):
-    """How the pixels are coded."""
-
-    STORED = 0  # a conventional lossless image file
-    COLOUR = 1  # a model's wavefront in tiles, one ANS stream a tile
-    GRAY = 2  # the same, of G alone: R = B = G
-    CHAIN = 3  # a model's symbols in groups of tiles, one chain stream a group
-    SET = 4  # many images in such groups
-    LATENT = 5  # latents of an autoencoder, with loss: in tiles as 1, or in groups as 3
-    LATENT_SET = 6  # many images, with loss, in groups
-    ORDERED = 7  # ordered codes, with loss, in a stream that may be cut anywhere
-
-
-CODED_MODES = {
-    Coding.STORED: tuple(Mode),
-    Coding.COLOUR: (Mode.RGB, Mode.RGBA),
-    Coding.GRAY: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
-    Coding.CHAIN: (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
-    Coding.SET: (Mode.BILEVEL, Mode.GRAY, Mode.RGB),
-    Coding.LATENT: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
-    Coding.LATENT_SET: (Mode.GRAY, Mode.RGB),
-    Coding.ORDERED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
-}
-SETS = (Coding.SET, Coding.LATENT_SET)
-LOSSY = (Coding.LATENT, Coding.LATENT_SET, Coding.ORDERED)
-
-
-class Tag:
-    """Names of the sections."""
-
-    STORED = b"STOR"  # a conventional image file of the pixels
-    SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads
-    TILE_INDEX = b"TIDX"  # TILE_ENTRY for every tile
-    TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
-    GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
-    GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
-    LATENTS = b"LATN"  # the quality, and what every channel of the latents holds
-    LAYERS = b"LAYR"  # ordered codes: LAYERS_ENTRY for every run of layers whose patches are of one size
-    CODES = b"CODE"  # ordered codes: the chunks; the last section, without a CRC of its own, because it may be cut
-    LIST = b"LIST"  # zlib: JSON with the names, sizes and checksums of a set's images
-    ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
-    ICC = b"ICCP"
-    EXIF = b"EXIF"
-    META = b"META"  # JSON: transparency, dpi
-    CHECKED_BY_PARTS = (TILES, GROUPS, CODES)
 
 
 @dataclass(frozen=True)
@@ -154,6 +93,11 @@ def tile_boxes(width: int, height: int, side: int) -> list[Box]:
     return [(x, y, min(x + side, width), min(y + side, height)) for y in range(0, height, side) for x in range(0, width, side)]
 
 
+def tile_count(width: int, height: int, side: int) -> int:
+    """How many there are, without making them."""
+    return -(-width // side) * -(-height // side)
+
+
 def write(header: Header, sections: Mapping[bytes, bytes]) -> bytes:
     """A whole file. `header.sections` and `header.size` are ignored."""
     name = header.model.encode()
@@ -165,6 +109,15 @@ def write(header: Header, sections: Mapping[bytes, bytes]) -> bytes:
     table = b"".join(ENTRY.pack(t, len(d), 0 if t in Tag.CHECKED_BY_PARTS else zlib.crc32(d)) for t, d in sections.items())
     head = fixed + name + table
     return b"".join([head, CRC.pack(zlib.crc32(head)), *sections.values()])
+
+
+def octets(data: object) -> bytes | mmap:
+    """The bytes of a file. Raises ImageRefused for what is none, such as its path."""
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    if isinstance(data, bytes | mmap):
+        return data
+    raise ImageRefused(f"the bytes of a file are wanted, not {type(data).__name__}; of a path take Path(...).read_bytes()")
 
 
 def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
@@ -189,13 +142,19 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
         raise DamagedFile("the header has an unknown mode or coding") from None
     if kind not in CODED_MODES[how]:
         raise DamagedFile("the header's mode and coding do not go together")
-    if how not in (Coding.STORED, Coding.ORDERED) and tile not in TILE_SIDES:
+    if tile not in TILE_SIDES if how not in (Coding.STORED, Coding.ORDERED) else tile:
         raise DamagedFile(f"the header asks for tiles of {tile} pixels")
+    if (how in SETS and (width or height)) or (how == Coding.STORED and any(weights)):
+        raise DamagedFile("the header says what files of its coding do not say")
     sections, offset = [], length
     for i in range(count):
         tag, size, crc = ENTRY.unpack_from(data, FIXED.size + name_size + i * ENTRY.size)
         sections.append(Section(tag, offset, size, crc))
         offset += size
+        if belongs(tag, how, kind) is False or (tag in Tag.CHECKED_BY_PARTS and crc):
+            raise DamagedFile(f"the file has a section {tag.decode('ascii', 'backslashreplace')} that it should not have")
+    if len({section.tag for section in sections}) < count:
+        raise DamagedFile("the file has two sections of one name")
     if len(data) > offset or (len(data) < offset and not partial and how != Coding.ORDERED):
         raise DamagedFile("the file is cut short" if len(data) < offset else "the file has bytes after its end")
     return Header(width, height, kind, how, pixel_crc, tile, model, weights, tuple(sections), offset)
@@ -208,8 +167,15 @@ def read_section(data: bytes | mmap, header: Header, tag: bytes) -> bytes | None
         return None
     content = data[section.offset : section.offset + section.size]
     if len(content) != section.size or zlib.crc32(content) != section.crc:
-        raise DamagedFile(f"section {tag.decode('ascii', 'replace')} is damaged")
+        raise DamagedFile(f"section {tag.decode('ascii', 'backslashreplace')} is damaged")
     return content
+
+
+def check_unknown(data: bytes | mmap, header: Header) -> None:
+    """Sections that this program does not know are skipped, but not if they are damaged. Raises DamagedFile."""
+    for section in header.sections:
+        if belongs(section.tag, header.coding, header.mode) is None and not header.cut_before(data, section.tag):
+            read_section(data, header, section.tag)
 
 
 def pack_latents(quality: int, spans: Sequence[int]) -> dict[bytes, bytes]:
@@ -278,18 +244,35 @@ def pack_groups(groups: Sequence[Group], precision: int, together: bool) -> dict
     return {Tag.GROUP_INDEX: GROUP_HEAD.pack(precision, together) + index, Tag.GROUPS: b"".join(g.stream for g in groups)}
 
 
+def _group_index(data: bytes | mmap, header: Header) -> bytes:
+    index = read_section(data, header, Tag.GROUP_INDEX)
+    if not index or len(index) % GROUP_ENTRY.size != GROUP_HEAD.size:
+        raise DamagedFile("the index of groups is damaged")
+    return index
+
+
+def group_head(data: bytes | mmap, header: Header) -> tuple[int, int]:
+    """The precision of groups, and whether their tiles go side by side. Raises DamagedFile."""
+    precision, together = GROUP_HEAD.unpack_from(_group_index(data, header))
+    if precision not in PRECISIONS or together > 1:
+        raise DamagedFile("the index of groups is damaged")
+    return precision, together
+
+
+def group_entries(data: bytes | mmap, header: Header) -> list[tuple[int, int, int, int]]:
+    """Bytes, CRC, tiles and symbols of the first block of every group. Raises DamagedFile."""
+    return list(GROUP_ENTRY.iter_unpack(_group_index(data, header)[GROUP_HEAD.size :]))
+
+
 class GroupStreams:
     """Access to single groups. `tiles[i]`: the tiles of group i."""
 
     def __init__(self, data: bytes | mmap, header: Header, tiles: int) -> None:
         """Raises DamagedFile if the index does not fit so many tiles."""
-        index, groups = read_section(data, header, Tag.GROUP_INDEX), header.section(Tag.GROUPS)
-        if not index or groups is None or len(index) % GROUP_ENTRY.size != GROUP_HEAD.size:
+        groups, entries = header.section(Tag.GROUPS), group_entries(data, header)
+        self.precision, self.together = group_head(data, header)
+        if groups is None:
             raise DamagedFile("the index of groups is damaged")
-        self.precision, self.together = GROUP_HEAD.unpack_from(index)
-        if self.precision not in PRECISIONS or self.together > 1:
-            raise DamagedFile("the index of groups is damaged")
-        entries = list(GROUP_ENTRY.iter_unpack(index[GROUP_HEAD.size :]))
         ends = list(accumulate((size for size, _, _, _ in entries), initial=groups.offset))
         firsts = list(accumulate((count for _, _, count, _ in entries), initial=0))
         if ends[-1] != groups.offset + groups.size or firsts[-1] != tiles or any(count < 1 for _, _, count, _ in entries):
@@ -306,6 +289,8 @@ class GroupStreams:
         stream = self._data[self._starts[group] : self._starts[group] + size]
         if len(stream) != size or zlib.crc32(stream) != crc:
             raise DamagedFile(f"group {group} is damaged")
+        if stream[-1:] in (b"", b"\0"):
+            raise DamagedFile(f"the stream of group {group} is no number as this format writes it")
         return Group(stream, tiles, first)
 
 
@@ -394,7 +379,8 @@ def read_layers(data: bytes | mmap, header: Header) -> list[int]:
     if not content or len(content) % LAYERS_ENTRY.size:
         raise DamagedFile("the section LAYR is not what this format allows")
     entries = list(LAYERS_ENTRY.iter_unpack(content))
-    if not all(side for side, _ in entries):
+    finer = all(b in (a, a / 2) for (a, _), (b, _) in pairwise(entries))
+    if not all(side and count for side, count in entries) or not finer or sum(count for _, count in entries) > MAX_LAYERS:
         raise DamagedFile("the section LAYR is not what this format allows")
     coarsest = entries[0][0]
     rows, columns = -(-header.height // coarsest), -(-header.width // coarsest)

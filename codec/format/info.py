@@ -6,6 +6,8 @@ from itertools import accumulate
 from mmap import mmap
 from typing import Any
 
+from ..errors import DamagedFile
+from ..limits import Limits
 from . import container
 from .container import Coding, Header, Tag
 from .listing import read_list
@@ -23,11 +25,15 @@ NAMES = {
 SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4}  # at a pixel; 1 in all other modes
 
 
-def info(data: bytes | mmap) -> dict[str, Any]:
-    """Size, model, rate and sections of a file; of a set the names of its images. Needs no weights. Raises DamagedFile."""
+def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = None) -> dict[str, Any]:
+    """Size, model, rate and sections of a file; of a set the names of its images. Needs no weights. Raises DamagedFile.
+
+    limits: of a set's names and images; LimitExceeded is raised for more.
+    """
+    data = container.octets(data)
     header = container.read_header(data)
     mode, is_set = container.PIL_MODES[header.mode], header.coding in container.SETS
-    listed = read_list(data, header) if is_set else []
+    listed = read_list(data, header, limits or Limits()) if is_set else []
     facts: dict[str, Any] = {"images": len(listed)} if is_set else {"width": header.width, "height": header.height}
     facts |= {"mode": mode, "coding": NAMES[header.coding], "bytes": len(data)}
     pixels = sum(w * h for _, (w, h) in listed) if is_set else header.width * header.height
@@ -35,8 +41,11 @@ def info(data: bytes | mmap) -> dict[str, Any]:
     if not is_set:
         facts["bits_per_pixel"] = round(8 * len(data) / pixels, 4)
     facts["version"] = container.VERSION
-    if latents := header.section(Tag.LATENTS):
-        facts["quality"] = round(data[latents.offset] / 2.55, 1)
+    if header.section(Tag.LATENTS):
+        latents = container.read_section(data, header, Tag.LATENTS)
+        if not latents:
+            raise DamagedFile("the section LATN is not what this format allows")
+        facts["quality"] = round(latents[0] / 2.55, 1)
     if header.coding != Coding.STORED:
         facts |= {"model": header.model, "weights": header.weights.hex()}
     if header.coding == Coding.ORDERED:
@@ -47,10 +56,17 @@ def info(data: bytes | mmap) -> dict[str, Any]:
         facts["note"] = "16 bits a channel, kept as the source PNG file"
     else:
         facts["note"] = "stored by a conventional lossless coder"
-    facts["sections"] = {s.tag.decode("ascii", "replace"): s.size for s in header.sections}
+    facts["sections"] = {s.tag.decode("ascii", "backslashreplace"): s.size for s in header.sections}
     if is_set:
         facts["names"] = [name for name, _ in listed]
     return facts
+
+
+def pixels_of(data: bytes | mmap, header: Header, limits: Limits) -> int:
+    """Of a picture, or of all of a set. Raises DamagedFile and LimitExceeded."""
+    if header.coding not in container.SETS:
+        return header.width * header.height
+    return sum(width * height for _, (width, height) in read_list(data, header, limits))
 
 
 def codes_of(data: bytes | mmap, header: Header) -> dict[str, Any]:

@@ -8,16 +8,14 @@ from PIL import Image
 
 from ..errors import DamagedFile
 from ..format import container
-from ..format.container import Box, Header, Mode, Tag
+from ..format.container import ALPHA_MODES, Box, Header, Tag
 from . import files, stored
 from .files import Picture
-
-ALPHA = (Mode.GRAY_ALPHA, Mode.RGBA)
 
 
 def sections(picture: Picture, lossy: bool) -> dict[bytes, bytes]:
     """The sections of what is kept without loss; alpha before the others in files without loss, after them in others."""
-    if picture.mode not in ALPHA:
+    if picture.mode not in ALPHA_MODES:
         return picture.extras
     alpha = {Tag.ALPHA: stored.encode(picture.image.getchannel("A"))}
     return picture.extras | alpha if lossy else alpha | picture.extras
@@ -28,7 +26,7 @@ def put_alpha(image: Image.Image, data: bytes | mmap, header: Header, area: Box,
 
     Where the section is cut off, or lost and `recovering`, the area is opaque.
     """
-    if header.mode not in ALPHA:
+    if header.mode not in ALPHA_MODES:
         return
     lenient = recovering or header.cut_before(data, Tag.ALPHA)
     alpha = _section(data, header, Tag.ALPHA, lenient)

@@ -2,15 +2,16 @@
 
 import io
 import json
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-import PIL
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import DamagedFile, ImageRefused, NotAnImage
-from ..format.container import PIL_MODES, Mode, Tag
+from ..errors import ImageRefused, NotAnImage, PresageError
+from ..format.container import MAX_PIXELS, MAX_SIDE, PIL_MODES, Mode, Tag
+from ..limits import Limits
+from . import meta as metadata
+from .opening import FORMATS, opened, unlimited
 
 MODES = {name: mode for mode, name in PIL_MODES.items()}
 OUTPUTS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".ppm": "PPM", ".pgm": "PPM"}
@@ -37,19 +38,29 @@ class Picture:
         return {tag: content for tag, content in kept.items() if content}
 
 
-def read(data: bytes, name: str = "the image") -> Picture:
-    """Open the bytes of an image file. Raises ImageRefused."""
+def read(data: bytes, name: str = "the image", limits: Limits | None = None) -> Picture:
+    """Open the bytes of an image file. Raises ImageRefused, and LimitExceeded before the pixels are made."""
     try:
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning), Image.open(io.BytesIO(data)) as image:
+        with opened(data, most=(limits or Limits()).pixels) as image:
             truncates = _loses_bits(image)
             if truncates and image.format != "PNG":
                 raise ImageRefused(f"{name}: 16 bits a channel in colour are taken from PNG files only")
-            image.load()
-            return from_pillow(image, data if truncates else None)
+            return from_pillow(image, data if truncates else None, name, limits)
     except UnidentifiedImageError:
-        raise NotAnImage(f"{name}: not an image that Pillow {PIL.__version__} can read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageRefused(f"{name}: {error}") from None
+        raise NotAnImage(f"{name}: not an image of a format that is read ({', '.join(FORMATS)})") from None
+    except PresageError:
+        raise
+    except Exception as error:  # of a damaged file Pillow raises anything
+        raise ImageRefused(f"{name}: {error}") from error
+
+
+def check_size(width: int, height: int, name: str, limits: Limits | None = None) -> None:
+    """Raises ImageRefused and LimitExceeded for pictures that are too large, or have no pixels."""
+    if width < 1 or height < 1:
+        raise ImageRefused(f"{name} has no pixels")
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise ImageRefused(f"{name}: {width} x {height} pixels are more than the format allows")
+    (limits or Limits()).check("pixels", width * height, name)
 
 
 def _loses_bits(image: Image.Image) -> bool:
@@ -60,28 +71,32 @@ def _loses_bits(image: Image.Image) -> bool:
     return any("16" in str(part) for parts in arguments for part in (parts if isinstance(parts, tuple) else (parts,)))
 
 
-def from_pillow(image: Image.Image, verbatim: bytes | None = None) -> Picture:
-    """Check a Pillow image. Raises ImageRefused."""
+def from_pillow(image: Image.Image, verbatim: bytes | None = None, name: str = "the image", limits: Limits | None = None) -> Picture:
+    """Check a Pillow image. Raises ImageRefused, and LimitExceeded before its pixels are loaded."""
+    check_size(*image.size, name, limits)
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
-        raise ImageRefused(f"the image has {frames} frames; Presage keeps single images only")
-    if image.width == 0 or image.height == 0:
-        raise ImageRefused("the image has no pixels")
-    name = "I;16" if image.mode == "I" and _fits_16_bits(image) else image.mode
-    if name not in MODES:
+        raise ImageRefused(f"{name} has {frames} frames; Presage keeps single images only")
+    try:
+        with unlimited(image.size):
+            image.load()
+        exif = image.info.get("exif") or (image.getexif().tobytes() if image.getexif() else b"")
+    except Exception as error:  # of a damaged file Pillow raises anything
+        raise ImageRefused(f"{name}: {error}") from error
+    mode = "I;16" if image.mode == "I" and _fits_16_bits(image) else image.mode
+    if mode not in MODES:
         kinds = ", ".join(MODES)
-        raise ImageRefused(f"images of mode {image.mode} are not taken (taken: {kinds}); convert the image first")
-    converted = image.convert("I;16") if name != image.mode else image
-    info = image.info
-    meta: dict[str, Any] = {}
-    if (transparency := info.get("transparency")) is not None:
-        meta["transparency"] = transparency.hex() if isinstance(transparency, bytes) else transparency
-    if "dpi" in info:
-        meta["dpi"] = [float(v) for v in info["dpi"]]
-    exif = info.get("exif") or (image.getexif().tobytes() if image.getexif() else b"")
-    exif = exif if isinstance(exif, bytes) else b""
-    source = image.format if image.format in LOSSY_FORMATS else ""
-    return Picture(converted, MODES[name], verbatim, info.get("icc_profile") or b"", exif, meta, source)
+        raise ImageRefused(f"{name}: images of mode {image.mode} are not taken (taken: {kinds}); convert the image first")
+    icc = image.info.get("icc_profile")
+    return Picture(
+        image.convert("I;16") if mode != image.mode else image,
+        MODES[mode],
+        verbatim,
+        icc if isinstance(icc, bytes) else b"",
+        exif if isinstance(exif, bytes) else b"",
+        metadata.kept(image.info, mode),
+        image.format if image.format in LOSSY_FORMATS else "",
+    )
 
 
 def _fits_16_bits(image: Image.Image) -> bool:
@@ -91,15 +106,8 @@ def _fits_16_bits(image: Image.Image) -> bool:
 
 def restore(image: Image.Image, meta: bytes | None, icc: bytes | None, exif: bytes | None) -> Image.Image:
     """Put back what was kept beside the pixels. Raises DamagedFile for a meta section that is not ours."""
-    try:
-        values = json.loads(meta) if meta else {}
-        if "transparency" in values:
-            kept = values["transparency"]
-            image.info["transparency"] = bytes.fromhex(kept) if isinstance(kept, str) else tuple(kept) if isinstance(kept, list) else kept
-        if "dpi" in values:
-            image.info["dpi"] = tuple(values["dpi"])
-    except (ValueError, TypeError, RecursionError):
-        raise DamagedFile("the section META is not what this format allows") from None
+    if meta:
+        image.info.update(metadata.restored(meta, image.mode))
     if icc:
         image.info["icc_profile"] = icc
     if exif:
@@ -125,6 +133,8 @@ def to_file(image: Image.Image, suffix: str) -> bytes:
     buffer = io.BytesIO()
     try:
         image.save(buffer, kind, **options)
-    except (OSError, ValueError) as error:
-        raise ImageRefused(f"{suffix}: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # of profiles and the like that are no such things Pillow raises anything
+        raise ImageRefused(f"{suffix}: {error}") from error
     return buffer.getvalue()

@@ -11,8 +11,7 @@ from PIL import Image
 
 from ..errors import ImageRefused
 from ..format import container
-from ..format.container import Coding, Mode
-from .beside import ALPHA
+from ..format.container import ALPHA_MODES, Coding, Mode
 from .files import Picture
 
 if TYPE_CHECKING:
@@ -24,10 +23,7 @@ DRAWN = 0.2  # share of pixels that equal both neighbours in drawings
 
 
 def check(picture: Picture, coding: Coding, lossy: bool) -> None:
-    """Raises ImageRefused for pictures that the format does not hold, or not with loss."""
-    image = picture.image
-    if image.width * image.height > container.MAX_PIXELS or max(image.size) > container.MAX_SIDE:
-        raise ImageRefused(f"{image.width} x {image.height} pixels are more than the format allows")
+    """Raises ImageRefused for pictures that are not coded with loss."""
     if not lossy:
         return
     if picture.mode not in container.CODED_MODES[coding] or picture.verbatim is not None:
@@ -74,7 +70,7 @@ def quantised(picture: Picture, model: Model) -> Picture:
     if model.grey_levels == 256 or picture.mode not in container.CODED_MODES[Coding.GRAY]:
         return picture
     bands = picture.image.split()
-    colours = bands[:-1] if picture.mode in ALPHA else bands
+    colours = bands[:-1] if picture.mode in ALPHA_MODES else bands
     new = [Image.fromarray(coarser(np.asarray(band), model.grey_levels)) for band in colours]
     return replace(picture, image=Image.merge(picture.image.mode, [*new, *bands[len(new) :]]))
 

@@ -3,7 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from ...models.model import Model
+import numpy as np
+
+from ...models.model import Features, Model
+from ..errors import WeightsError
 from ..format import container
 from ..format.container import Coding, Header
 from ..image import beside, pixels
@@ -11,6 +14,13 @@ from ..image.files import Picture
 from ..settings import Settings
 from ..weights import Loaded
 from . import transforms
+
+
+def checked(features: Features, name: str) -> Features:
+    """What an encoder network gives, if it is numbers. Raises WeightsError."""
+    if features.dtype.kind == "f" and not np.isfinite(features).all():
+        raise WeightsError(f"the encoder of {name} gives what is no number")
+    return features
 
 
 class Encoding(ABC):
@@ -27,7 +37,7 @@ class Encoding(ABC):
         self.picture, self.loaded, self.settings = picture, loaded, settings
         self.size = picture.image.height, picture.image.width
         self.pixels = pixels.pixels_for(picture, loaded.name, loaded.model)
-        self.features = transforms.analyse(loaded.model, self.pixels[None], settings)
+        self.features = checked(transforms.analyse(loaded.model, self.pixels[None], settings), loaded.name)
         self._beside = beside.sections(picture, loaded.model.lossy)
         self._psnr: dict[int, float] = {}
 

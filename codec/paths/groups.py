@@ -26,6 +26,7 @@ GROUP_BITS = 1 << 20  # a group of tiles side by side is closed when it holds so
 GROUP_BITS_IN_TURN = 1 << 16  # if its tiles come one after another: several such groups are decoded as one batch
 ENCODED = 16  # tiles that are evaluated together in encoding
 SIDE_BY_SIDE = 1.0  # bits a symbol from which tiles go side by side
+GROUP_PLACES = 1 << 18  # a group is closed when it has so many, however few bits they take: it is decoded as a whole
 LOCKSTEP = 128  # tiles that are decoded together
 
 
@@ -74,12 +75,12 @@ def encode_tiles(
     bits = np.array([precision * part.shape[1] - np.log2(part[1]).sum() for part in coded])
     if together is None:
         together = bool(model.slope and bits.sum() >= SIDE_BY_SIDE * sum(part.shape[1] for part in coded))
-    bounds, total, full = [0], 0.0, GROUP_BITS if together else GROUP_BITS_IN_TURN
+    bounds, total, places, full = [0], 0.0, 0, GROUP_BITS if together else GROUP_BITS_IN_TURN
     for i, size in enumerate(bits):
-        total += size
-        if total >= full or i == len(bits) - 1:
+        total, places = total + size, places + coded[i].shape[1] // model.depth
+        if total >= full or places >= GROUP_PLACES or i == len(bits) - 1:
             bounds.append(i + 1)
-            total = 0.0
+            total, places = 0.0, 0
 
     def close(part: slice, report: Progress) -> list[Group]:
         return [one(slice(bounds[g], bounds[g + 1])) for g in range(part.start, part.stop)]

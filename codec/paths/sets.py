@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
@@ -12,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ...models.model import Features, Pixels, Predictable, Symbols, Tiled
-from ..errors import DamagedFile, ImageRefused
+from .. import estimate
+from ..errors import DamagedFile, ImageRefused, PresageError
 from ..format import container
 from ..format.container import Box, Coding, Header
 from ..format.listing import MAX_IMAGES, check_name, pack_list, read_list
@@ -22,6 +24,7 @@ from ..isolation import isolated
 from ..settings import Settings
 from ..weights import Loaded, load, load_for
 from . import tiles, transforms
+from .encoding import checked
 from .reading import Reading
 
 TILE = 32  # the usual side
@@ -33,13 +36,21 @@ def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int
     """A set of named pictures of one mode. Raises ImageRefused and WeightsError."""
     from . import groups  # with torch, which photographs do without
 
+    settings, limits = settings.started(), settings.limits
     if not 0 < len(pictures) <= MAX_IMAGES:
         raise ImageRefused(f"a set has 1 to {MAX_IMAGES:,} pictures, not {len(pictures)}")
+    limits.check("images", len(pictures), "the set")
+    limits.check("name", max(len(name) for name, _ in pictures), "a name in the set")
+    total = sum(picture.image.width * picture.image.height for _, picture in pictures)
+    if total > container.MAX_PIXELS:
+        raise ImageRefused(f"{total:,} pixels are more than the format allows in a set, which is {container.MAX_PIXELS:,}")
+    limits.check("pixels", total, "the set")
     tiles.check_tile(tile)
     loaded = cast(Loaded[Tiled], load(model, settings))
     coding = Coding.LATENT_SET if loaded.model.lossy else Coding.SET
     if coding not in loaded.codings or loaded.model.qualities > 1:
         raise ImageRefused(f"the model {loaded.name} does not pack sets; `presage models` lists those that do")
+    estimate.encoding(total, pictures[0][1].mode, coding).check(limits, "encoding the set")
     pixels = _checked(pictures, loaded, coding)
     maps = maps_of(loaded.model, pixels, settings)
     images = [picture.image for _, picture in pictures]
@@ -50,7 +61,22 @@ def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int
     coded = groups.encode_tiles(cast(Predictable, loaded.model.predictor(0)), cut, settings.workers, settings.progress)
     header = Header(0, 0, pictures[0][1].mode, coding, crc, side, loaded.name, loaded.hash)
     listed = pack_list([name for name, _ in pictures], [image.size for image in images])
-    return container.write(header, listed | container.pack_groups(*coded))
+    data = container.write(header, listed | container.pack_groups(*coded))
+    if settings.verify:
+        _verify(data, pictures, loaded.model.lossy, settings)
+    return data
+
+
+def _verify(data: bytes, pictures: Sequence[tuple[str, Picture]], lossy: bool, settings: Settings) -> None:
+    """Raises PresageError if a set does not decode to the pictures that it was made of; with loss to their latents."""
+    try:
+        images, _ = unpack_pictures(Reading(data, container.read_header(data), False, settings), None)
+    except DamagedFile as error:
+        raise PresageError(f"what was encoded does not decode: {error}") from None
+    for (name, image), (wanted, picture) in zip(images, pictures, strict=True):
+        original = picture.image
+        if (name, image.mode, image.size) != (wanted, original.mode, original.size) or not (lossy or image.tobytes() == original.tobytes()):
+            raise PresageError(f"what was encoded does not decode to the picture {wanted}")
 
 
 def _checked(pictures: Sequence[tuple[str, Picture]], loaded: Loaded[Tiled], coding: Coding) -> list[Pixels]:
@@ -77,7 +103,7 @@ def maps_of(model: Tiled, pictures: Sequence[Pixels], settings: Settings) -> lis
     maps: list[Symbols] = []
     for part in _same_size([picture.shape[:2] for picture in pictures]):
         features: Features = transforms.analyse(model, np.stack(pictures[part]), settings)
-        maps += list(model.quantise(features, 0))
+        maps += list(model.quantise(checked(features, "the model"), 0))
     return maps
 
 
@@ -110,12 +136,19 @@ def unpack_pictures(reading: Reading, wanted: Sequence[str] | None) -> tuple[lis
     header = reading.header
     if header.coding not in container.SETS:
         raise ImageRefused("the file is a single image; use `presage decode`")
-    listed = read_list(reading.data, header)
+    reading = replace(reading, settings=reading.settings.started())
+    limits = reading.settings.limits
+    listed = read_list(reading.data, header, limits)
+    pixels = sum(width * height for _, (width, height) in listed)
+    if not reading.recovering:
+        container.check_unknown(reading.data, header)
+    estimate.decoding(reading.data, header, pixels).check(limits, "decoding the set")
     missing = set(wanted or ()) - {name for name, _ in listed}
     if missing:
         raise ImageRefused(f"the set has no image called {sorted(missing)[0]!r}; `presage info` lists what there is")
     model = cast(Tiled, load_for(header, reading.settings).model)
     sizes = [model.size(height, width) for _, (width, height) in listed]
+    tiles.check_index(reading, sum(container.tile_count(width, height, header.tile) for height, width in sizes))
     boxes: list[Box] = []
     owners: list[int] = []
     asked: list[int] = []

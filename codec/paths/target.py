@@ -28,6 +28,8 @@ class Target:
         given = [value for value in (self.quality, self.bpp, self.size, self.psnr) if value is not None]
         if len(given) > 1:
             raise ImageRefused("one of quality, bits a pixel, bytes and decibels says what a file should be")
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in given):
+            raise ImageRefused(f"{given[0]!r} is no number that says what a file should be")
         if any(value < 0 for value in given) or (self.quality is not None and self.quality > SCALE):
             raise ImageRefused(f"qualities are 0 to {SCALE}, and nothing else is below 0")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...models.model import Pixels, Predictable, Size, Span, Symbols, Tiled, Walkable
 from ..errors import DamagedFile, ImageRefused
+from ..estimate import EVALUATED, TOGETHER
 from ..format import container
 from ..format.container import Box, Coding, Tag
 from ..image.files import Picture
@@ -21,14 +22,15 @@ from .encoding import Encoding
 from .reading import Reading
 
 CHUNK_TILES = 192  # tiles that are held at once
+MARGIN = 8  # places around a tile that is evaluated predictively, at most
 Found = Iterator[tuple[int, Symbols | None]]
 """Tiles by their numbers; None for those that are damaged."""
 
 
 def check_tile(tile: int) -> None:
     """Raises ImageRefused for sides that the format does not allow; 0 is what suits the model."""
-    if tile and tile not in container.TILE_SIDES:
-        raise ImageRefused(f"the side of a tile is {container.TILE_SIDES.start} to {container.TILE_SIDES.stop - 1}, not {tile}")
+    if type(tile) is not int or (tile and tile not in container.TILE_SIDES):
+        raise ImageRefused(f"the side of a tile is {container.TILE_SIDES.start} to {container.TILE_SIDES.stop - 1}, not {tile!r}")
 
 
 def cut(symbols: Symbols, side: int) -> list[Symbols]:
@@ -94,6 +96,7 @@ def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]
     header, stride = reading.header, model.stride
     height, width = model.size(*reading.size)
     left, top, right, bottom = (0, 0, width, height) if model.lossy else area
+    check_index(reading, container.tile_count(width, height, header.tile))
     boxes = container.tile_boxes(width, height, header.tile)
     wanted = [i for i, (x0, y0, x1, y1) in enumerate(boxes) if x0 < right and x1 > left and y0 < bottom and y1 > top]
     symbols = np.full((bottom - top, right - left, model.channels), model.blank, np.uint8)
@@ -116,6 +119,28 @@ def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]
     quality = quality_of(reading, model)
     pixels = transforms.synthesise(model, model.dequantise(symbols[None], quality), (height, width), reading.size, reading.settings)[0]
     return pixels[area[1] : area[3], area[0] : area[2]], lost
+
+
+def check_index(reading: Reading, count: int) -> None:
+    """That a file has an index of so many tiles, before anything is made for each of them. Raises DamagedFile."""
+    data, header = reading.data, reading.header
+    if header.section(Tag.GROUP_INDEX) is None:
+        container.TileStreams(data, header, count)
+    elif header.section(Tag.TILE_INDEX) is None:
+        container.GroupStreams(data, header, count)
+    else:
+        raise DamagedFile("the file has tiles and groups")
+
+
+def _check_memory(reading: Reading, predictor: Predictable, sizes: Sequence[Size], counts: Sequence[int]) -> None:
+    """That the tiles that are evaluated together, and all are given the room of the largest, fit the memory. Raises LimitExceeded."""
+    batch, first, most = max(1, TOGETHER // max(counts)), 0, 0
+    for start in range(0, len(counts), batch):
+        count = sum(counts[start : start + batch])
+        places = [predictor.places(*size) for size in sizes[first : first + count]]
+        height, width = (max(place[i] for place in places) for i in (0, 1))
+        first, most = first + count, max(most, count * (height + MARGIN) * (width + MARGIN))
+    reading.settings.limits.check("memory", most * EVALUATED, "the tiles of a group")
 
 
 def quality_of(reading: Reading, model: Tiled) -> int:
@@ -181,6 +206,7 @@ def _from_groups(reading: Reading, predictor: Predictable, boxes: Sequence[Box],
     numbers = [i for number in whole for i in streams.tiles[number]]
     sizes = [_size(boxes[i]) for i in numbers]
     together, chain = bool(streams.together), list(whole.values())
+    _check_memory(reading, predictor, sizes, [group.tiles for group in chain])
     try:
         decoded, statistics = groups.decode_groups(
             predictor, chain, sizes, streams.precision, together, settings.schedule, settings.workers, settings.progress

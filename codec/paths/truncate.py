@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from mmap import mmap
 
 from ..errors import ImageRefused
@@ -11,13 +12,19 @@ from ..format.container import ChunkStream, Coding
 ROUNDING = 1e-6  # bytes: what a quotient of whole numbers may have lost
 
 
-def truncate(data: bytes | mmap, size: int | None = None, *, bpp: float | None = None, fraction: float | None = None) -> bytes:
+def truncate(
+    data: bytes | bytearray | memoryview | mmap, size: int | None = None, *, bpp: float | None = None, fraction: float | None = None
+) -> bytes:
     """The beginning of a file of ordered codes: at most so many bytes, bits a pixel, or a fraction 0..1 of its bytes.
 
     It ends with a whole chunk, so that no byte is idle. Raises ImageRefused for other files and for less than the file's header.
     """
     if [size, bpp, fraction].count(None) != 2:
         raise ImageRefused("one of bytes, bits a pixel and fraction says where to cut")
+    wanted = next(value for value in (size, bpp, fraction) if value is not None)
+    if not isinstance(wanted, int | float) or not math.isfinite(wanted) or wanted < 0 or (size is not None and not isinstance(size, int)):
+        raise ImageRefused(f"{wanted!r} does not say where to cut")
+    data = container.octets(data)
     header = container.read_header(data)
     if header.coding != Coding.ORDERED:
         raise ImageRefused("only files of ordered codes may be cut (encode --lossy -m ordered)")

@@ -1,0 +1,97 @@
+"""What kinds of files there are: modes of images, codings, names of sections, and which of these go together. Standard library only."""
+
+from enum import IntEnum
+
+
+class Mode(IntEnum):
+    """The kinds of image, by Pillow's name in PIL_MODES."""
+
+    BILEVEL = 1
+    GRAY = 2
+    GRAY_ALPHA = 3
+    PALETTE = 4
+    RGB = 5
+    RGBA = 6
+    GRAY16 = 7
+
+
+PIL_MODES = {
+    Mode.BILEVEL: "1",
+    Mode.GRAY: "L",
+    Mode.GRAY_ALPHA: "LA",
+    Mode.PALETTE: "P",
+    Mode.RGB: "RGB",
+    Mode.RGBA: "RGBA",
+    Mode.GRAY16: "I;16",
+}
+
+
+class Coding(IntEnum):
+    """How the pixels are coded."""
+
+    STORED = 0  # a conventional lossless image file
+    COLOUR = 1  # a model's wavefront in tiles, one ANS stream a tile
+    GRAY = 2  # the same, of G alone: R = B = G
+    CHAIN = 3  # a model's symbols in groups of tiles, one chain stream a group
+    SET = 4  # many images in such groups
+    LATENT = 5  # latents of an autoencoder, with loss: in tiles as 1, or in groups as 3
+    LATENT_SET = 6  # many images, with loss, in groups
+    ORDERED = 7  # ordered codes, with loss, in a stream that may be cut anywhere
+
+
+CODED_MODES = {
+    Coding.STORED: tuple(Mode),
+    Coding.COLOUR: (Mode.RGB, Mode.RGBA),
+    Coding.GRAY: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.CHAIN: (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.SET: (Mode.BILEVEL, Mode.GRAY, Mode.RGB),
+    Coding.LATENT: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.LATENT_SET: (Mode.GRAY, Mode.RGB),
+    Coding.ORDERED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+}
+SETS = (Coding.SET, Coding.LATENT_SET)
+ALPHA_MODES = (Mode.GRAY_ALPHA, Mode.RGBA)
+LOSSY = (Coding.LATENT, Coding.LATENT_SET, Coding.ORDERED)
+
+
+class Tag:
+    """Names of the sections."""
+
+    STORED = b"STOR"  # a conventional image file of the pixels
+    SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads
+    TILE_INDEX = b"TIDX"  # TILE_ENTRY for every tile
+    TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
+    GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
+    GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
+    LATENTS = b"LATN"  # the quality, and what every channel of the latents holds
+    LAYERS = b"LAYR"  # ordered codes: LAYERS_ENTRY for every run of layers whose patches are of one size
+    CODES = b"CODE"  # ordered codes: the chunks; the last section, without a CRC of its own, because it may be cut
+    LIST = b"LIST"  # zlib: JSON with the names, sizes and checksums of a set's images
+    ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
+    ICC = b"ICCP"
+    EXIF = b"EXIF"
+    META = b"META"  # JSON: transparency, dpi
+    CHECKED_BY_PARTS = (TILES, GROUPS, CODES)
+    BESIDE = (ALPHA, ICC, EXIF, META)
+
+
+_CODED = {
+    Coding.STORED: (Tag.STORED, Tag.SOURCE),
+    Coding.COLOUR: (Tag.TILE_INDEX, Tag.TILES),
+    Coding.GRAY: (Tag.TILE_INDEX, Tag.TILES),
+    Coding.CHAIN: (Tag.GROUP_INDEX, Tag.GROUPS),
+    Coding.SET: (Tag.LIST, Tag.GROUP_INDEX, Tag.GROUPS),
+    Coding.LATENT: (Tag.LATENTS, Tag.TILE_INDEX, Tag.TILES, Tag.GROUP_INDEX, Tag.GROUPS),
+    Coding.LATENT_SET: (Tag.LIST, Tag.LATENTS, Tag.GROUP_INDEX, Tag.GROUPS),
+    Coding.ORDERED: (Tag.LAYERS, Tag.CODES),
+}
+_ALL = {tag for tags in _CODED.values() for tag in tags} | set(Tag.BESIDE)
+
+
+def belongs(tag: bytes, coding: Coding, mode: Mode) -> bool | None:
+    """Whether files of a coding and mode have a section of that name; None for names that are unknown here."""
+    if tag not in _ALL:
+        return None
+    if tag == Tag.ALPHA:
+        return mode in ALPHA_MODES and coding != Coding.STORED and coding not in SETS
+    return tag in _CODED[coding] or (tag in Tag.BESIDE and coding not in SETS)
