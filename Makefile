@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test check clean
+.PHONY: demo test check fuzz clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,11 @@ check: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python docs/results.py --check
+
+# SECONDS of fuzzing; what must not happen is kept in the folder finds
+SECONDS ?= 600
+fuzz: $(VENV)/installed
+	$(VENV)/bin/python tests/fuzz/run.py --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) build dist demo presage.egg-info
