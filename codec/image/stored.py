@@ -12,17 +12,22 @@ WEBP_SIDE = 16383
 
 def encode(image: Image.Image) -> bytes:
     """The smaller of a PNG and, for 8-bit colour, a lossless WebP file."""
-    depth = {"bits": 8} if image.mode == "P" and _beyond(image) else {}
-    files = [_save(image, "PNG", compress_level=9, **depth)]
+    files = [_save(_with_whole_palette(image), "PNG", compress_level=9)]
     if image.mode in ("RGB", "RGBA") and max(image.size) <= WEBP_SIDE:
         files.append(_save(image, "WEBP", lossless=True, exact=True, quality=80, method=4))
     return min(files, key=len)
 
 
-def _beyond(image: Image.Image) -> bool:
-    """Whether pixels of a palette's image have numbers that the palette does not have. Pillow would take bits of them away."""
-    largest = image.getextrema()[1]
-    return not isinstance(largest, int) or largest >= len(image.getpalette() or []) // 3
+def _with_whole_palette(image: Image.Image) -> Image.Image:
+    """An image whose palette has all the colours that its pixels name: Pillow would take bits away of numbers beyond it."""
+    if image.mode != "P":
+        return image
+    palette, largest = image.getpalette() or [], image.getextrema()[1]
+    missing = 3 * (largest + 1) - len(palette) if isinstance(largest, int) else 0
+    if missing > 0:
+        image = image.copy()
+        image.putpalette(palette + [0] * missing)
+    return image
 
 
 def _save(image: Image.Image, kind: str, **options: object) -> bytes:
