@@ -40,7 +40,6 @@ from .units import (
     STEPS,
 )
 
-
 Int64 = NDArray[np.int64]
 
 

@@ -4,8 +4,6 @@ Arrays with a row for every pixel are by the rows of the evaluator; `rank` is a 
 position of a symbol there is rank * channels + channel. Pixels of an image belong to the same wavefront step up to the next `after`.
 """
 
-import numpy as np
-
 from ...models.kernels.jit import Array, kernel
 
 BEYOND = 1 << 40  # more symbols than there are
@@ -70,9 +68,7 @@ def opened(due: Array, rank: Array, image: Array, first: Array, limit: Array, he
 @kernel(
     "void(int64[::1], int64, uint8[:,::1], int64[::1], int64[::1], int64[::1], uint8[:,::1], int64[:,::1], int64[:,::1])",
 )
-def keep(
-    due: Array, channel: int, inside: Array, symbols: Array, lows: Array, sizes: Array, new: Array, low: Array, size: Array
-) -> None:
+def keep(due: Array, channel: int, inside: Array, symbols: Array, lows: Array, sizes: Array, new: Array, low: Array, size: Array) -> None:
     """Note what was found for a channel of pixels where it is in their windows: new (n, channels), low and size by rows."""
     for i in range(len(due)):
         if inside[i, channel]:

@@ -181,9 +181,7 @@ def _mark_seen(row: int, stale: Array, taps: Array, bounds: Array) -> None:
         _mark(stale[kind], row, taps[bounds[kind] : bounds[kind + 1]])
 
 
-@kernel(
-    "void(int64[::1], uint8[:,::1], int64, int8[:,:,::1], uint8[:,::1], int8[:,::1], uint8[:,::1], uint8[::1], int64[::1], int64[::1])"
-)
+@kernel("void(int64[::1], uint8[:,::1], int64, int8[:,:,::1], uint8[:,::1], int8[:,::1], uint8[:,::1], uint8[::1], int64[::1], int64[::1])")
 def put(
     pixels: Array,
     values: Array,

@@ -128,9 +128,7 @@ def sums(x: Int16, w: Int16, bias: Int32, shift: Int32, out: Int32) -> None:
         last = min(n, first + BLOCK)
         rows = x.ctypes.data + first * x.strides[0]
         place = out.ctypes.data + first * out.strides[0]
-        _multiply(
-            rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0] // 2, bias.ctypes.data, place, out.strides[0]
-        )
+        _multiply(rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0] // 2, bias.ctypes.data, place, out.strides[0])
         for i in range(first, last):
             for j in range(outputs):
                 out[i, j] = out[i, j] >> shift[j]
@@ -147,9 +145,7 @@ def activations(x: Int16, w: Int16, bias: Int32, shift: Int32, skip: Int32, scra
         last = min(n, first + BLOCK)
         rows = x.ctypes.data + first * x.strides[0]
         place = scratch.ctypes.data
-        _multiply(
-            rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0] // 2, bias.ctypes.data, place, scratch.strides[0]
-        )
+        _multiply(rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0] // 2, bias.ctypes.data, place, scratch.strides[0])
         for i in range(first, last):
             if len(skip):
                 for j in range(outputs):

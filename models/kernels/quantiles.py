@@ -8,10 +8,10 @@ import numpy as np
 
 from ..units import (
     DEEPEST,
+    GREY,
     INVERSE_BITS,
     LOGIT_LIMIT,
     OFFSET_LIMIT,
-    GREY,
     REACH,
     SCALE_HIGH,
     SCALE_LOW,
@@ -94,9 +94,7 @@ def find_in_mixtures(
         symbols[i], lows[i], sizes[i] = low, first, end - first
 
 
-@kernel(
-    "void(int32[:,::1], int64, int32[::1], int32[::1], int32[::1], int32[::1], int64, int64, int64[:,::1], int64[:,::1], int64[:,::1])"
-)
+@kernel("void(int32[:,::1], int64, int32[::1], int32[::1], int32[::1], int32[::1], int64, int64, int64[:,::1], int64[:,::1], int64[:,::1])")
 def below_in_mixtures(
     outputs: Array,
     mixtures: int,

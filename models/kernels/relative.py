@@ -7,7 +7,7 @@ says what is stale. Past errors and residuals are those of a pixel's neighbours,
 
 import numpy as np
 
-from ..units import CHANNELS, ERROR_LIMIT, FRACTION, HINT_LIMIT, OUTSIDE, GREY, PREDICTIONS, SIGNED_LIMIT
+from ..units import CHANNELS, ERROR_LIMIT, FRACTION, GREY, HINT_LIMIT, OUTSIDE, PREDICTIONS, SIGNED_LIMIT
 from .jit import Array, kernel
 
 PAST = PREDICTIONS * CHANNELS
@@ -137,7 +137,11 @@ def put(
 @kernel()
 def _predict(row: int, c: int, planes: Array, taps: Array, start: int, out: Array) -> bool:
     """The six predictions of a plane; returns whether they were others before."""
-    w, n, nw = np.int64(planes[row + taps[start], c]), np.int64(planes[row + taps[start + 1], c]), np.int64(planes[row + taps[start + 2], c])
+    w, n, nw = (
+        np.int64(planes[row + taps[start], c]),
+        np.int64(planes[row + taps[start + 1], c]),
+        np.int64(planes[row + taps[start + 2], c]),
+    )
     ne, nne = np.int64(planes[row + taps[start + 3], c]), np.int64(planes[row + taps[start + 4], c])
     w = n if w == OUTSIDE else w
     w = (0 if c else 128) if w == OUTSIDE else w

@@ -72,9 +72,10 @@ class CompiledPixelCNN:
 
 @dataclass
 class Heads:
-    """What the heads see of pixels, (n, inputs), and of how many channels they have been told."""
+    """What the heads see of pixels, (n, inputs), where their mixtures are centred, and of how many channels they have been told."""
 
     x: NDArray[np.int16]
+    centres: NDArray[np.int32]
     told: int = 0
 
 
@@ -139,7 +140,7 @@ class CompiledEvaluator(Grid):
     def head_sums(self, pixels: Rows) -> Heads:
         x = np.zeros((len(pixels), self.network.heads.inputs), np.int16)
         kernels.representations(pixels, self._activations[-1], x)
-        return Heads(x)
+        return Heads(x, np.full(len(pixels), self.network.config.zero * units.PLACE, np.int32))
 
     def distribution(
         self, heads: Heads, pixels: Rows, channel: int, symbols: Symbols, precision: int
@@ -157,10 +158,10 @@ class CompiledEvaluator(Grid):
         kernels.outputs(heads.x, channel, *layers, self._features, self._sums, outputs, products.multiply.address)
         if c.output == "categorical":
             return CompiledCategories(outputs, net.tables, c.levels, precision)
-        centres = np.full(len(pixels), c.zero * units.GREY, np.int32)
         if net.relative:
-            relative.centres(pixels, symbols, c.step, channel, self._combined, centres)
-        return CompiledMixtures(outputs, net.tables, c.levels, precision, centres, c.mixtures)
+            heads.centres = np.empty(len(pixels), np.int32)
+            relative.centres(pixels, symbols, c.step, channel, self._combined, heads.centres)
+        return CompiledMixtures(outputs, net.tables, c.levels, precision, heads.centres, c.mixtures)
 
     def symbols_at(self, pixels: Rows) -> NDArray[np.uint8]:
         return self._symbols[pixels]

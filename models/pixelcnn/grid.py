@@ -1,9 +1,9 @@
 """Where the pixels of a batch of images are in the tables of an evaluator; what fills these is `compiled.py` or, in torch, `reference.py`.
 
 Every layer's output is kept for every pixel of every image, as rows of one table, with a gap of zero rows between image rows that stands
-for everything outside. `evaluate` goes through the layers once; in each it computes only those of the asked pixels whose inputs have changed
-since, and compares the result with what was there: integers are equal or not, so where a change dies out nothing further is computed. A
-pixel whose inputs have never been complete is simply one that was not asked for yet.
+for everything outside. `evaluate` goes through the layers once; in each it computes only those of the asked pixels whose inputs have
+changed since, and compares the result with what was there: integers are equal or not, so where a change dies out nothing further is
+computed. A pixel whose inputs have never been complete is simply one that was not asked for yet.
 
 Encoding asks for all pixels at once, the wavefront for one step after the other, predictive decoding for a window, again and again, until
 nothing changes.

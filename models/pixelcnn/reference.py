@@ -29,7 +29,9 @@ Offsets = Tensor
 class ReferencePixelCNN:
     """The integer network: weights, tables and a back end on one device."""
 
-    def __init__(self, config: PixelCNNConfig, tensors: Tensors, layers: Mapping[str, IntLinear], arithmetic: str | None, device: str) -> None:
+    def __init__(
+        self, config: PixelCNNConfig, tensors: Tensors, layers: Mapping[str, IntLinear], arithmetic: str | None, device: str
+    ) -> None:
         """Raises ValueError if no product is exact here."""
         self.config = c = config
         self.device = torch.device(device)
@@ -340,7 +342,9 @@ class ReferenceEvaluator(Grid):
         values = known.to(torch.int16) * net.config.step
         combined = self._combined.tables[1].index_select(0, rows) if net.relative else values
         for i in range(heads.told, channel):
-            net.tell(heads.sums, i, values[:, i] - (values[:, 0] if i else 0) - context.middle(combined[:, i]) if net.relative else known[:, i])
+            net.tell(
+                heads.sums, i, values[:, i] - (values[:, 0] if i else 0) - context.middle(combined[:, i]) if net.relative else known[:, i]
+            )
         heads.told = max(heads.told, channel)
         outputs = net.outputs(heads.sums, channel)
         if not net.relative:
