@@ -149,7 +149,7 @@ class TorchQuantiles(ABC):
         return _arrays(low, high - low)
 
     def table(self) -> Int64:
-        (table,) = _arrays(self.below(torch.arange(self.levels + 1, device=self._device).unsqueeze(0)).diff(dim=1))
+        table: Int64 = self.below(torch.arange(self.levels + 1, device=self._device).unsqueeze(0)).diff(dim=1).cpu().numpy()
         return table
 
     def find(self, quantiles: Int64) -> tuple[Int64, Int64, Int64]:

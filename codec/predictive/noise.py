@@ -65,4 +65,5 @@ class Gumbel:
 
     def choose(self, distribution: Quantiles, symbols: Integers) -> Integers:
         """The symbols drawn for distributions whose places in the batch's coding order are `symbols` (n)."""
-        return (self._logarithms[distribution.table()] + self._noise[symbols]).argmax(1)
+        chosen: Integers = (self._logarithms[distribution.table()] + self._noise[symbols]).argmax(1)
+        return chosen

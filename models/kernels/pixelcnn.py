@@ -10,11 +10,12 @@ A row is *stale* in a map if something that it is computed from has changed sinc
 
 import numpy as np
 
+from ..units import STREAM_LIMIT
 from .jit import Array, call, kernel
 
 FIRST_UP, FIRST_LEFT, UP, LEFT = 0, 1, 2, 3  # the kinds of taps; kind k is taps[bounds[k] : bounds[k + 1]]
 WEIGHT, PAIRS, TILES, BIAS, OUTPUTS = 0, 1, 2, 3, 4  # of a layer: where its weights begin, how many there are, and its biases and shifts
-STREAM_LIMIT, GATE_LIMIT, GATE_LEVELS = 32767, 128, 8
+GATE_LIMIT, GATE_LEVELS = 128, 8
 
 
 @kernel()

@@ -4,6 +4,8 @@ With E the weight below a symbol s of L and P bits of precision, s owns the quan
 E is a mixture's cumulative distribution, see `mixtures.py`, or the sum of what a table says of logits below the largest.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..units import (
@@ -25,7 +27,7 @@ LAST, MIDDLE = 2 * REACH * STEPS - 1, REACH * STEPS << INVERSE_BITS  # of the si
 
 
 @kernel()
-def _clamped(value: int, low: int, high: int) -> int:
+def _clamped(value: Any, low: int, high: int) -> Any:
     return min(max(np.int64(value), low), high)
 
 
@@ -46,9 +48,9 @@ def _mixture(output: Array, mixtures: int, centre: int, inverse: Array, share: A
 
 
 @kernel()
-def _mixture_below(symbol: int, levels: int, parts: Array, sigmoid: Array, precision: int, total: int) -> int:
+def _mixture_below(symbol: int, levels: int, parts: Array, sigmoid: Array, precision: int, total: int) -> Any:
     """C of a symbol 0 ... levels of a mixture."""
-    weight = np.int64(0)
+    weight: Any = np.int64(0)
     if symbol >= levels:
         weight = total
     elif symbol > 0:
@@ -83,7 +85,7 @@ def find_in_mixtures(
     for i in range(len(quantiles)):
         total = _mixture(outputs[i], mixtures, centres[i], inverse, share, parts)
         low, high = 0, levels  # C(low) <= quantile < C(high)
-        first, end = np.int64(0), np.int64(1 << precision)
+        first, end = 0, 1 << precision
         while high - low > 1:
             middle = (low + high) >> 1
             below = _mixture_below(middle, levels, parts, sigmoid, precision, total)
@@ -137,7 +139,7 @@ def find_in_categories(
     for i in range(len(quantiles)):
         _categories(outputs[i], table, weights)
         low, high = 0, levels  # C(low) <= quantile < C(high)
-        first, end = np.int64(0), np.int64(1 << precision)
+        first, end = 0, 1 << precision
         while high - low > 1:
             middle = (low + high) >> 1
             below = middle + weights[middle] * room // weights[levels]

@@ -5,6 +5,8 @@ Tables have a row for every pixel of every image, and a neighbour is a constant 
 says what is stale. Past errors and residuals are those of a pixel's neighbours, so they change with its symbols, not with its turn.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..units import CHANNELS, ERROR_LIMIT, FRACTION, GREY, HINT_LIMIT, OUTSIDE, PREDICTIONS, SIGNED_LIMIT
@@ -20,14 +22,19 @@ TABLES = (
 
 
 @kernel()
-def _middle(combined: int) -> int:
+def _clamped(value: Any, low: int, high: int) -> Any:
+    return min(max(value, low), high)
+
+
+@kernel()
+def _middle(combined: Any) -> Any:
     """A combined prediction in whole grey levels."""
     return (combined + FRACTION // 2) >> 3
 
 
 @kernel()
-def _companded(signed: Array, value: int) -> int:
-    return signed[min(max(value + SIGNED_LIMIT, 0), 2 * SIGNED_LIMIT)]
+def _companded(signed: Array, value: Any) -> Any:
+    return signed[_clamped(value + SIGNED_LIMIT, 0, 2 * SIGNED_LIMIT)]
 
 
 @kernel()
@@ -144,7 +151,7 @@ def _predict(row: int, c: int, planes: Array, taps: Array, start: int, out: Arra
     )
     ne, nne = np.int64(planes[row + taps[start + 3], c]), np.int64(planes[row + taps[start + 4], c])
     w = n if w == OUTSIDE else w
-    w = (0 if c else 128) if w == OUTSIDE else w
+    w = np.int64(0 if c else 128) if w == OUTSIDE else w
     n = w if n == OUTSIDE else n
     nw = n if nw == OUTSIDE else nw
     ne = n if ne == OUTSIDE else ne
@@ -209,12 +216,12 @@ def context(
             moved |= total != errors[row, j]
             errors[row, j] = total
         for c in range(CHANNELS):
-            total, weight = np.int64(0), np.int64(0)
+            whole, weight = np.int64(0), np.int64(0)
             for p in range(PREDICTIONS):
                 part = trust[min(max(errors[row, p * CHANNELS + c], 0), ERROR_LIMIT)]
-                total += part * predictions[row, p * CHANNELS + c]
+                whole += part * predictions[row, p * CHANNELS + c]
                 weight += part
-            value = total * FRACTION // weight
+            value = whole * FRACTION // weight
             changed |= value != combined[row, c]
             combined[row, c] = value
         if watch and (moved or changed):
@@ -253,9 +260,9 @@ def tell(pixels: Array, symbols: Array, step: int, first: int, last: int, combin
     for i in range(len(pixels)):
         for c in range(first, last):
             value = np.int64(symbols[i, c]) * step - (np.int64(symbols[i, 0]) * step if c else 0)
-            residual = min(max(value - _middle(np.int64(combined[pixels[i], c])), -HINT_LIMIT), HINT_LIMIT)
+            residual = _clamped(value - _middle(np.int64(combined[pixels[i], c])), -HINT_LIMIT, HINT_LIMIT)
             x[i, width + 2 * c] = _companded(signed, residual)
-            x[i, width + 2 * c + 1] = min(max(8 * residual, -127), 127)
+            x[i, width + 2 * c + 1] = _clamped(8 * residual, -127, 127)
 
 
 @kernel("void(int64[::1], uint8[:,::1], int64, int64, int16[:,::1], int32[::1])")

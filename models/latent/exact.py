@@ -90,10 +90,10 @@ class ExactLatent:
             front = prior.evaluator([size])
             front.put(front.pixels[0], known.symbols[at[i]], watch=False)
             for first in range(0, len(at[i]), CHUNK):
-                rows, here, step = (part[first : first + CHUNK] for part in (front.pixels[0], at[i], steps[i]))
+                rows, here, chosen = (part[first : first + CHUNK] for part in (front.pixels[0], at[i], steps[i]))
                 bounds = np.zeros((len(sizes), 2), np.int64)
                 bounds[i, 1] = len(here)
-                turn = partial(Turn, at=here, bounds=bounds, share=(i + 1) / len(sizes), steps=step)
+                turn = partial(Turn, at=here, bounds=bounds, share=(i + 1) / len(sizes), steps=chosen)
                 tiles[here] = self._visit(front, rows, spans, code, turn)
         if known is None:
             front = prior.evaluator(sizes)

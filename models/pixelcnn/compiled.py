@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +92,8 @@ class CompiledEvaluator(Grid):
         self._symbols = np.zeros((rows, c.channels), np.uint8)
         self._seen = np.zeros((rows, c.seen), np.int8)
         self._own = np.zeros((rows, units.INPUTS if network.relative else 0), np.int8)
-        self._streams = np.zeros((maps, rows, c.width), np.int16)
-        self._activations = np.zeros((maps, rows, c.width), np.int8)
+        self.streams = np.zeros((maps, rows, c.width), np.int16)
+        self.activations = np.zeros((maps, rows, c.width), np.int8)
         self._stale, self._heads = np.ones((maps, rows), np.uint8), np.ones(rows, np.uint8)
         self._x = np.empty((SCRATCH, network.stacks.inputs), np.int16)
         self._sums = np.empty((SCRATCH, max(network.stacks.outputs, network.heads.outputs)), np.int32)
@@ -105,8 +106,8 @@ class CompiledEvaluator(Grid):
             predictors = self.offsets([self.near[i] for i in context.PREDICTORS])
             kinds = [self.offsets(self.near), self.offsets(units.offsets(units.ERROR_BLOCK)), predictors, *self.taps[:2]]
             stale = np.ones((3, rows), np.uint8)
-            tables = (self._planes, *past, self._combined, residuals, self._own, self._seen, stale, self._stale, self._heads)
-            self._context = (*tables, *_joined(kinds), network.signed)
+            tables: list[NDArray[Any]] = [self._planes, *past, self._combined, residuals, self._own, self._seen]
+            self._context: list[NDArray[Any]] = [*tables, stale, self._stale, self._heads, *_joined(kinds), network.signed]
 
     def put(self, pixels: Rows, symbols: Symbols, watch: bool = True) -> None:
         net, symbols = self.network, np.ascontiguousarray(symbols)
@@ -131,7 +132,7 @@ class CompiledEvaluator(Grid):
         due = np.empty(max(len(asked), len(above)), np.int64)
         if net.relative:
             relative.context(pixels, watch, due, net.trust, net.error, *self._context)
-        tables = (self._seen, self._own, self._streams, self._activations, self._stale, self._heads, self._taps, self._bounds)
+        tables = (self._seen, self._own, self.streams, self.activations, self._stale, self._heads, self._taps, self._bounds)
         s = net.stacks
         layers = (s.table, s.weights, s.biases, s.shifts, net.gate, net.bits)
         kernels.layers(pixels, above, watch, *tables, *layers, due, self._x, self._sums, products.multiply.address)
@@ -139,8 +140,8 @@ class CompiledEvaluator(Grid):
 
     def head_sums(self, pixels: Rows) -> Heads:
         x = np.zeros((len(pixels), self.network.heads.inputs), np.int16)
-        kernels.representations(pixels, self._activations[-1], x)
-        return Heads(x, np.full(len(pixels), self.network.config.zero * units.PLACE, np.int32))
+        kernels.representations(pixels, self.activations[-1], x)
+        return Heads(x, np.full(len(pixels), self.network.config.zero * units.GREY, np.int32))
 
     def distribution(
         self, heads: Heads, pixels: Rows, channel: int, symbols: Symbols, precision: int
@@ -170,7 +171,8 @@ class CompiledEvaluator(Grid):
         return self._seen[pixels]
 
     def representations_at(self, pixels: Rows) -> NDArray[np.int8]:
-        return self._activations[-1][pixels]
+        representations: NDArray[np.int8] = self.activations[-1][pixels]
+        return representations
 
 
 def _joined(kinds: Sequence[Rows]) -> tuple[Rows, Rows]:

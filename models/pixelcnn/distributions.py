@@ -52,24 +52,25 @@ class CompiledCategories(CompiledQuantiles):
 
 
 class CompiledMixtures(CompiledQuantiles):
-    def __init__(self, outputs: Int32, tables: Sequence[Int32], levels: int, precision: int, centres: Int32, mixtures: int) -> None:
+    def __init__(self, outputs: Int32, tables: Sequence[Int32], levels: int, precision: int, centres: Int32, components: int) -> None:
         """centres: (n), in 1/GREY grey levels."""
         super().__init__(outputs, tables, levels, precision)
-        self._mixture = (outputs, mixtures, centres)
+        inverse, sigmoid, share = tables
+        self._mixture, self._tables = (outputs, components, centres), (inverse, sigmoid, share)
 
     def below(self, symbols: Int64) -> Int64:
         out, scratch = np.empty(symbols.shape, np.int64), np.empty((3, self._mixture[1]), np.int64)
-        kernels.below_in_mixtures(*self._mixture, *self.tables, self.levels, self.precision, symbols, scratch, out)
+        kernels.below_in_mixtures(*self._mixture, *self._tables, self.levels, self.precision, symbols, scratch, out)
         return out
 
     def find(self, quantiles: Int64) -> tuple[Int64, Int64, Int64]:
         symbols, low, size = np.empty((3, len(quantiles)), np.int64)
         scratch = np.empty((3, self._mixture[1]), np.int64)
-        kernels.find_in_mixtures(*self._mixture, *self.tables, self.levels, self.precision, quantiles, scratch, symbols, low, size)
+        kernels.find_in_mixtures(*self._mixture, *self._tables, self.levels, self.precision, quantiles, scratch, symbols, low, size)
         return symbols, low, size
 
     def nibbles(self, above: Int32 | None = None) -> NDArray[np.float32]:
         """Weights (n, 16) of the high nibbles of symbols of 256 levels, or of the low ones under the high nibbles `above` (n)."""
         weights, scratch = np.empty((len(self.outputs), 16), np.float32), np.empty(mixtures.EDGES, np.int32)
-        mixtures.nibbles(*self._mixture, EVERY if above is None else above, *self.tables, scratch, weights)
+        mixtures.nibbles(*self._mixture, EVERY if above is None else above, *self._tables, scratch, weights)
         return weights

@@ -57,4 +57,5 @@ class Grid:
         """All pixels of the image rows that some pixels are in."""
         rows = np.unique(pixels // self.stride)
         places = (rows[:, None] * self.stride + np.arange(self.stride)).ravel()
-        return places[self.inside[places]]
+        inside: Rows = places[self.inside[places]]
+        return inside

@@ -18,11 +18,10 @@ from ..frequencies import Categories, Distribution, DistributionTables, Mixtures
 from ..integer import IntLinear, Tensors, joined
 from ..model import Size, Symbols
 from ..tensors import on_device
-from ..units import HINT_LIMIT
+from ..units import HINT_LIMIT, STREAM_LIMIT
 from .grid import Grid, Rows
 from .network import GATE_LEVELS, PixelCNNConfig
 
-STREAM_LIMIT = 32767  # of a residual stream
 Offsets = Tensor
 
 
@@ -200,9 +199,9 @@ class ReferenceEvaluator(Grid):
             seen = torch.cat([tables[i].index_select(0, symbols[:, i].int()) for i in range(symbols.shape[1])], 1)
             self._store_seen(pixels, seen, watch)
             return
-        values = symbols.to(torch.int16) * self.network.config.step
-        values[:, 1:] -= values[:, :1]
-        self._planes[pixels] = values
+        planes = symbols.to(torch.int16) * self.network.config.step
+        planes[:, 1:] -= planes[:, :1]
+        self._planes[pixels] = planes
         if watch:
             self._mark(self._prediction.stale, pixels, self._predictor_taps)
             self._mark(self._own.stale, pixels, self._near_taps)
