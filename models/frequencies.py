@@ -14,8 +14,11 @@ every symbol has at least one quantile.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .units import (
@@ -36,6 +39,8 @@ from .units import (
     SPARE_BITS,
     STEPS,
 )
+
+Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,12 @@ class Distribution:
         return weights.copy_((c[1:] - c[:-1]).add_(1).t())
 
 
-class Quantiles(ABC):
-    """Distributions of n symbols of `levels` values over the quantiles 0..2^precision - 1."""
+def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.cpu().numpy() for tensor in tensors)
+
+
+class TorchQuantiles(ABC):
+    """See `model.Quantiles`: distributions of n symbols of `levels` values over the quantiles 0..2^precision - 1, in torch."""
 
     def __init__(self, levels: int, precision: int, device: torch.device) -> None:
         self.levels, self.precision, self._device = levels, precision, device
@@ -134,31 +143,32 @@ class Quantiles(ABC):
     def _total(self) -> Tensor:
         return self.weight_below(torch.tensor([[self.levels]], device=self._device))
 
-    def intervals(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
-        """First quantile and number of quantiles of symbols (n), int64 (n) each."""
-        symbols = symbols.long().unsqueeze(1)
-        low, high = self.below(torch.cat([symbols, symbols + 1], 1)).unbind(1)
-        return low, high - low
+    def intervals(self, symbols: NDArray[Any]) -> tuple[Int64, Int64]:
+        first = self._tensor(symbols).unsqueeze(1)
+        low, high = self.below(torch.cat([first, first + 1], 1)).unbind(1)
+        return _arrays(low, high - low)
 
-    def table(self) -> Tensor:
-        """The number of quantiles of every symbol, int64 (n, levels)."""
-        return self.below(torch.arange(self.levels + 1, device=self._device).unsqueeze(0)).diff(dim=1)
+    def table(self) -> Int64:
+        table: Int64 = self.below(torch.arange(self.levels + 1, device=self._device).unsqueeze(0)).diff(dim=1).cpu().numpy()
+        return table
 
-    def find(self, quantiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The symbols that own quantiles (n), and their intervals; int64 (n) each. `levels` is a multiple of 16."""
-        quantiles = quantiles.unsqueeze(1)
-        first = torch.zeros_like(quantiles)
+    def find(self, quantiles: Int64) -> tuple[Int64, Int64, Int64]:
+        """`levels` is a multiple of 16."""
+        wanted = self._tensor(quantiles).unsqueeze(1)
+        first = torch.zeros_like(wanted)
         for width in (16, 1):  # the sixteenth that holds it, then the symbol
             count = self.levels // 16 if width == 16 else 16
-            candidates = first + width * torch.arange(1, count + 1, device=quantiles.device)
+            candidates = first + width * torch.arange(1, count + 1, device=self._device)
             below = self.below(candidates)
-            before = (below[:, :-1] <= quantiles).sum(1, keepdim=True)
-            first = first + width * before
-        bounds = self.below(torch.cat([first, first + 1], 1))
-        return first.squeeze(1), bounds[:, 0], bounds[:, 1] - bounds[:, 0]
+            first = first + width * (below[:, :-1] <= wanted).sum(1, keepdim=True)
+        low, end = self.below(torch.cat([first, first + 1], 1)).unbind(1)
+        return _arrays(first.squeeze(1), low, end - low)
+
+    def _tensor(self, numbers: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(numbers.astype(np.int64)).to(self._device)
 
 
-class Mixtures(Quantiles):
+class Mixtures(TorchQuantiles):
     """Mixtures of logistics in bins of 256 / levels grey levels."""
 
     def __init__(self, distribution: Distribution, levels: int, precision: int) -> None:
@@ -171,6 +181,11 @@ class Mixtures(Quantiles):
         total = self.distribution.share.sum(0, dtype=torch.int32) << SIGMOID_BITS
         weight = torch.where(symbols.t() <= 0, 0, torch.where(symbols.t() >= self.levels, total, self.distribution.cumulative(edges)))
         return (weight >> (SPARE_BITS)).t().long()
+
+    def nibbles(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        known = None if above is None else torch.from_numpy(above).to(self._device)
+        weights: NDArray[np.float32] = self.distribution.nibble(known).cpu().numpy()
+        return weights
 
 
 def category_table() -> Tensor:
@@ -190,7 +205,7 @@ def category_weights(logits: Tensor, table: Tensor) -> Tensor:
     return weights.bitwise_right_shift_(spare).add_(1).float()
 
 
-class Categories(Quantiles):
+class Categories(TorchQuantiles):
     """A weight for every symbol, from integer logits (n, levels) in 1 / LOGIT_UNIT."""
 
     def __init__(self, logits: Tensor, table: Tensor, precision: int) -> None:
@@ -203,8 +218,8 @@ class Categories(Quantiles):
     def weight_below(self, symbols: Tensor) -> Tensor:
         return self._below.gather(1, symbols.expand(self._below.shape[0], -1))
 
-    def find(self, quantiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        below = self.below(torch.arange(self.levels + 1, device=quantiles.device).unsqueeze(0))
-        symbols = (below[:, 1:] <= quantiles.unsqueeze(1)).sum(1, keepdim=True)
+    def find(self, quantiles: Int64) -> tuple[Int64, Int64, Int64]:
+        below = self.below(torch.arange(self.levels + 1, device=self._device).unsqueeze(0))
+        symbols = (below[:, 1:] <= self._tensor(quantiles).unsqueeze(1)).sum(1, keepdim=True)
         low = below.gather(1, symbols)
-        return symbols.squeeze(1), low.squeeze(1), (below.gather(1, symbols + 1) - low).squeeze(1)
+        return _arrays(symbols.squeeze(1), low.squeeze(1), (below.gather(1, symbols + 1) - low).squeeze(1))

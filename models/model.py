@@ -24,10 +24,7 @@ from numpy.typing import NDArray
 from .integer import Tensors
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
-
-    from .frequencies import Quantiles
 
 Pixels = NDArray[np.uint8]
 """Grey levels (..., height, width, 1 or 3)."""
@@ -182,7 +179,6 @@ class Predictable(Protocol):
     depth: int
     levels: int
     slope: int
-    device: torch.device
 
     def to_symbols(self, tile: Symbols) -> Symbols:
         """What is coded of a tile of the map, (height, width, channels)."""
@@ -196,10 +192,10 @@ class Predictable(Protocol):
     def places(self, height: int, width: int) -> Size:
         """Height and width of the symbols of a tile."""
 
-    def order(self, height: int, width: int) -> Tensor:
+    def order(self, height: int, width: int) -> Places:
         """Raster indices of the pixels of symbols in coding order."""
 
-    def steps(self, height: int, width: int) -> Tensor:
+    def steps(self, height: int, width: int) -> Places:
         """The step of every pixel in coding order, ascending."""
 
     def evaluator(self, sizes: Sequence[Size]) -> Evaluator:
@@ -210,28 +206,57 @@ class Predictable(Protocol):
 
 
 class Evaluator(Protocol):
-    """The distributions of a batch of images at chosen pixels, for symbols that are known or guessed.
+    """The distributions of a batch of images at chosen pixels, for symbols that are known or guessed; all 0 in the beginning.
 
-    symbols: uint8 (rows, channels). pixels: of every image its rows in coding order.
+    Pixels are given by numbers of the evaluator's own, its rows. pixels: of every image its rows in coding order. rows: more than the
+    largest of them.
     """
 
-    symbols: Tensor
-    pixels: Sequence[Tensor]
+    rows: int
 
-    def put(self, pixels: Tensor, symbols: Tensor, watch: bool = True) -> None:
+    @property
+    def pixels(self) -> Sequence[Places]: ...
+
+    def put(self, pixels: Places, symbols: Symbols, watch: bool = True) -> None:
         """Set the symbols (n, channels) of pixels. watch: other pixels may have been evaluated with other symbols here."""
 
-    def open(self, pixels: Tensor) -> None:
+    def open(self, pixels: Places) -> None:
         """Have `evaluate` return pixels even if nothing has changed for them."""
 
-    def evaluate(self, pixels: Tensor, watch: bool = True) -> Tensor:
-        """Go through the network once at pixels; returns those whose distributions may be others than before."""
+    def evaluate(self, pixels: Places, watch: bool = True) -> Places:
+        """Go through the network once at pixels; returns those whose distributions may be others than before.
 
-    def head_sums(self, pixels: Tensor) -> Tensor:
-        """What `distribution` wants of pixels that were evaluated."""
+        watch False: nothing that was evaluated sees these pixels, and none of them was evaluated before but for another of its channels.
+        """
 
-    def distribution(self, head_sums: Tensor, pixels: Tensor, channel: int, symbols: Tensor, precision: int) -> Quantiles:
-        """The distributions of a channel of pixels, given the symbols (n, channels) of its earlier channels."""
+    def head_sums(self, pixels: Places) -> Any:
+        """What `distribution` wants of pixels that were evaluated, and keeps of them."""
+
+    def distribution(self, head_sums: Any, pixels: Places, channel: int, symbols: Symbols, precision: int) -> Quantiles:
+        """The distributions of a channel of pixels, given the symbols (n, channels) of its earlier channels.
+
+        Channels are asked for in ascending order, and symbols of earlier channels stay what they were.
+        """
+
+
+class Quantiles(Protocol):
+    """Distributions of n symbols over the quantiles 0..2^precision - 1, of which every symbol owns at least one."""
+
+    def find(self, quantiles: Places) -> tuple[Places, Places, Places]:
+        """The symbols that own quantiles (n), the first quantile and the number of quantiles of each; (n) each."""
+
+    def intervals(self, symbols: NDArray[Any]) -> tuple[Places, Places]:
+        """First quantile and number of quantiles of symbols (n); (n) each."""
+
+    def table(self) -> Places:
+        """The number of quantiles of every symbol, (n, levels)."""
+
+
+class Halved(Quantiles, Protocol):
+    """Distributions of symbols of 256 levels that can be coded a nibble at a time."""
+
+    def nibbles(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """Integer weights (n, 16) of the high nibbles, or of the low ones under the high nibbles `above` (n)."""
 
 
 class Forecasts(Protocol):
@@ -240,10 +265,10 @@ class Forecasts(Protocol):
     noise: str
     steps: int
 
-    def targets(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def targets(self, pixels: Places) -> tuple[Places, NDArray[np.bool_]]:
         """The pixels from each of some pixels (n) on, (n, steps), and whether they are still in its image row."""
 
-    def tables(self, pixels: Tensor, targets: Tensor, in_row: Tensor, noise: Tensor | None) -> Tensor:
+    def tables(self, pixels: Places, targets: Places, in_row: NDArray[np.bool_], noise: Tensor | None) -> Tensor:
         """Probabilities (n, steps, channels, levels) at targets. noise: their quantiles in 0..1 (n, steps, channels), or the Gumbel
         noise (n, steps, channels, levels)."""
 
@@ -261,7 +286,6 @@ class Lossless:
     channels = depth = 3
     blank = 128
     slope = 0
-    device: Any = "cpu"
 
     def size(self, height: int, width: int) -> Size:
         return height, width
@@ -294,15 +318,11 @@ class Lossless:
     def places(self, height: int, width: int) -> Size:
         return height, width
 
-    def order(self, height: int, width: int) -> Tensor:
-        import torch
+    def order(self, height: int, width: int) -> Places:
+        return np.arange(height * width)
 
-        return torch.arange(height * width)
-
-    def steps(self, height: int, width: int) -> Tensor:
-        import torch
-
-        return torch.zeros(height * width, dtype=torch.int64)
+    def steps(self, height: int, width: int) -> Places:
+        return np.zeros(height * width, np.int64)
 
     def forecasts(self, kind: str, evaluator: Any) -> Forecasts:
         raise ValueError(f"this model has no forecasting module {kind!r}; there are none")

@@ -15,6 +15,8 @@ NEIGHBOURS, REMEMBERED = PIXEL_BLOCK[0] * PIXEL_BLOCK[1], ERROR_BLOCK[0] * ERROR
 INPUTS = CHANNELS * (NEIGHBOURS + PREDICTIONS + REMEMBERED)
 HINTS = 2  # numbers that tell of an earlier channel's residual
 
+STREAM_LIMIT = 32767  # of a residual stream
+
 # mixtures of logistics, in floating point (logistic.py)
 OFFSET_UNIT = 4.0  # grey levels a unit of the network's output
 SCALE_RANGE = (-3.0, 4.5)  # natural logarithm of a logistic's scale in grey levels

@@ -19,9 +19,9 @@ from torch import Tensor
 import presage
 from presage.codec import weights
 from presage.codec.cli.main import main
-from presage.models.frequencies import Categories, Quantiles, category_table
+from presage.models.frequencies import Categories, category_table
 from presage.models.integer import Tensors
-from presage.models.model import Lossless, Size
+from presage.models.model import Lossless, Places, Quantiles, Size, Symbols
 
 # ------------------------------------------------------------------------------------------------------------ the model
 
@@ -31,25 +31,25 @@ class Histogram:
 
     def __init__(self, logits: Tensor, sizes: Sequence[Size]) -> None:
         bounds = np.cumsum([0, *(height * width for height, width in sizes)])
-        self.pixels = [torch.arange(a, b) for a, b in pairwise(bounds)]
-        self.symbols = torch.zeros((int(bounds[-1]), 3), dtype=torch.uint8)
-        self._logits, self._open = logits, torch.ones(len(self.symbols), dtype=torch.bool)
+        self.pixels: Sequence[Places] = [np.arange(a, b) for a, b in pairwise(bounds)]
+        self.rows = int(bounds[-1])
+        self._logits, self._open = logits, np.ones(self.rows, bool)
 
-    def put(self, pixels: Tensor, symbols: Tensor, watch: bool = True) -> None:
-        self.symbols[pixels] = symbols
+    def put(self, pixels: Places, symbols: Symbols, watch: bool = True) -> None:
+        """Nothing depends on them."""
 
-    def open(self, pixels: Tensor) -> None:
+    def open(self, pixels: Places) -> None:
         self._open[pixels] = True
 
-    def evaluate(self, pixels: Tensor, watch: bool = True) -> Tensor:
+    def evaluate(self, pixels: Places, watch: bool = True) -> Places:
         due = pixels[self._open[pixels]]
         self._open[due] = False
         return due
 
-    def head_sums(self, pixels: Tensor) -> Tensor:
+    def head_sums(self, pixels: Places) -> Tensor:
         return self._logits
 
-    def distribution(self, head_sums: Tensor, pixels: Tensor, channel: int, symbols: Tensor, precision: int) -> Quantiles:
+    def distribution(self, head_sums: Tensor, pixels: Places, channel: int, symbols: Symbols, precision: int) -> Quantiles:
         return Categories(head_sums[channel].expand(len(pixels), -1), category_table(), precision)
 
 

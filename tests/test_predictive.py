@@ -19,7 +19,6 @@ from presage.codec.predictive.decoder import Members, PredictiveDecoder
 from presage.codec.predictive.schedule import Schedule
 from presage.models import catalogue
 from presage.models.pixelcnn import network as pixelcnn
-from presage.models.pixelcnn.evaluator import Evaluator
 from presage.models.pixelcnn.exact import ExactPixelCNN
 from presage.models.pixelcnn.export import pixelcnn_tensors
 
@@ -81,7 +80,7 @@ def test_batches_and_threads(network: ExactPixelCNN, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("arithmetic", ["int8", "float32", "float64"])
 def test_arithmetic(network: ExactPixelCNN, arithmetic: str) -> None:
-    other = ExactPixelCNN(arrays(network.tensors), arithmetic)
+    other = ExactPixelCNN(network.tensors, arithmetic)
     images = pictures(network)
     assert chains.encode_tiles(other, images, 1, lambda _: None) == chains.encode_tiles(network, images, 1, lambda _: None)
 
@@ -151,15 +150,14 @@ def random_network(seed: int, channels: int, levels: int, slope: int, blocks: in
 def record(network: ExactPixelCNN, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Intervals of all symbols of images (n, h, w, channels), in coding order; (n * h * w, channels) each."""
     n, height, width, channels = symbols.shape
-    front = Evaluator(network, [(height, width)] * n)
-    rows = torch.cat(list(front.pixels))
-    order = network.config.order(height, width).numpy()
-    known = torch.from_numpy(symbols.reshape(n, -1, channels)[:, order]).flatten(0, 1)
+    front = network.evaluator([(height, width)] * n)
+    rows = np.concatenate(list(front.pixels))
+    known = symbols.reshape(n, -1, channels)[:, network.order(height, width)].reshape(-1, channels)
     front.put(rows, known, watch=False)
     front.evaluate(rows)
     head_sums = front.head_sums(rows)
     parts = [front.distribution(head_sums, rows, c, known, 16).intervals(known[:, c]) for c in range(channels)]
-    low, size = (torch.stack([part[i] for part in parts], 1).numpy() for i in (0, 1))
+    low, size = (np.stack([part[i] for part in parts], 1) for i in (0, 1))
     return low, size
 
 
@@ -190,7 +188,7 @@ def test_no_probability_depends_on_its_own_or_a_later_symbol(slope: int) -> None
     height, width, channels, levels = 4, 6, 2, 5
     network = random_network(slope, channels, levels, slope, 2)
     base = np.random.default_rng(slope).integers(0, levels, (1, height, width, channels)).astype(np.uint8)
-    order = network.config.order(height, width).numpy()
+    order = network.order(height, width)
     count = height * width * channels
     variants = base.repeat(count + 1, 0)
     for i, (pixel, channel) in enumerate(((p, c) for p in order for c in range(channels)), 1):
@@ -210,7 +208,7 @@ def test_a_slope_makes_the_pixels_of_a_step_independent() -> None:
     for slope in (1, 2, 3):
         network = random_network(10 + slope, 1, 5, slope, 2)
         base = np.random.default_rng(slope).integers(0, 5, (1, height, width, 1)).astype(np.uint8)
-        order = network.config.order(height, width).numpy()
+        order = network.order(height, width)
         step = order % width + slope * (order // width)
         variants = base.repeat(height * width + 1, 0)
         for i, pixel in enumerate(order, 1):

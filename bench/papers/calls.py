@@ -194,13 +194,14 @@ def _full(network: ExactPixelCNN, sizes: Sequence[tuple[int, ...]], log: Log) ->
     times = []
     for _ in range(PROBES):
         front = network.evaluator(patches)
-        rows = torch.cat(list(front.pixels))
+        rows = np.concatenate(list(front.pixels))
+        symbols = np.zeros((len(rows), network.config.channels), np.uint8)
         started = perf_counter()
-        front.put(rows, front.symbols[rows], watch=False)
+        front.put(rows, symbols, watch=False)
         front.evaluate(rows)
         head_sums = front.head_sums(rows)
         for channel in range(network.config.channels):
-            front.distribution(head_sums, rows, channel, front.symbols[rows], chains.PRECISION).find(torch.zeros_like(rows))
+            front.distribution(head_sums, rows, channel, symbols, chains.PRECISION).find(np.zeros_like(rows))
         times.append(perf_counter() - started)
     calls = patches[0][0] * patches[0][1] * network.config.channels
     seconds = float(np.median(times)) * calls

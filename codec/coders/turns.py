@@ -74,9 +74,14 @@ class Draw:
 def watched(code: Code, progress: Progress) -> Code:
     """The same code, reporting how far the walk is."""
 
+    told = -1.0
+
     def report(turn: Turn, weights: Weights) -> Nibbles:
+        nonlocal told
         symbols = code(turn, weights)
-        progress(turn.share)
+        if turn.share != told:  # turns are many
+            told = turn.share
+            progress(told)
         return symbols
 
     return report

@@ -9,7 +9,6 @@ images in a block are better. Groups are independent of one another.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...models.model import Predictable, Size, Symbols
@@ -35,22 +34,22 @@ def intervals(model: Predictable, tiles: Sequence[Symbols], precision: int) -> l
     symbols = [model.to_symbols(tile) for tile in tiles]
     sizes = [s.shape[:2] for s in symbols]
     front = model.evaluator(sizes)
-    rows = torch.cat(list(front.pixels))
-    ordered = [torch.tensor(s.reshape(-1, model.depth))[model.order(*size)] for s, size in zip(symbols, sizes, strict=True)]
-    known = torch.cat(ordered).to(model.device)
+    rows = np.concatenate(list(front.pixels))
+    known = np.concatenate([s.reshape(-1, model.depth)[model.order(*size)] for s, size in zip(symbols, sizes, strict=True)])
     front.put(rows, known, watch=False)
     front.evaluate(rows)
     head_sums = front.head_sums(rows)
-    parts = [front.distribution(head_sums, rows, i, known, precision).intervals(known[:, i]) for i in range(model.depth)]
-    both = torch.stack([torch.stack(part) for part in parts], dim=2).flatten(1).int().cpu().numpy()
-    return np.split(both, np.cumsum([s.size for s in symbols])[:-1], axis=1)
+    both = np.empty((2, len(rows), model.depth), np.int32)
+    for channel in range(model.depth):
+        both[:, :, channel] = front.distribution(head_sums, rows, channel, known, precision).intervals(known[:, channel])
+    return np.split(both.reshape(2, -1), np.cumsum([s.size for s in symbols])[:-1], axis=1)
 
 
 def sequence(model: Predictable, sizes: Sequence[Size], together: bool) -> NDArray[np.int64]:
     """The coding order of a group: indices of its symbols in the order tile by tile. sizes: of the tiles' symbols."""
     if not together:
         return np.arange(sum(h * w for h, w in sizes) * model.depth)
-    steps = [model.steps(h, w).numpy() for h, w in sizes]
+    steps = [model.steps(h, w) for h, w in sizes]
     return np.argsort(np.concatenate(steps).repeat(model.depth), kind="stable")
 
 

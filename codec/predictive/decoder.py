@@ -11,23 +11,20 @@ finished, or waits for its group, costs nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ...models.frequencies import Quantiles
-from ...models.model import Predictable, Size, Symbols
+from ...models.model import Predictable, Quantiles, Size, Symbols
 from ..errors import PresageError
 from ..settings import Progress
-from . import forecasters
+from . import forecasters, loops
 from .forecasters import Call
 from .noise import Gumbel, Source
 from .schedule import SURE, Schedule
 
-BEYOND = 1 << 40  # more symbols than there are
+REACH = {"ancestral": loops.ANCESTRAL, "wavefront": loops.WAVEFRONT}
+Rows = NDArray[np.int64]
 
 
 @dataclass
@@ -66,13 +63,14 @@ class Members:
 class _Group:
     """Which symbols of a group are being decoded."""
 
-    def __init__(self, members: Members, counts: Sequence[int]) -> None:
-        self.source, self.images = members.source, members.images
-        bounds = np.concatenate([[0], np.cumsum([counts[i] for i in self.images])])
-        self.sequence = np.arange(bounds[-1]) if members.sequence is None else members.sequence
-        places = np.empty_like(self.sequence)
-        places[self.sequence] = np.arange(len(places))
-        self.places = [places[a:b] for a, b in pairwise(bounds)]  # of every image's symbols in the group's sequence
+    def __init__(self, members: Members, starts: NDArray[np.int64]) -> None:
+        """starts: where the symbols of every image begin, and the last one ends."""
+        self.source = members.source
+        self.images = slice(members.images.start, members.images.stop)
+        own = starts[self.images.start : self.images.stop + 1]
+        sequence = np.arange(own[-1] - own[0]) if members.sequence is None else members.sequence
+        self.sequence = sequence + own[0]  # of its symbols, as places in those of the batch
+        self.owners = np.searchsorted(own, self.sequence, side="right") - 1  # their images, counted in the group
         self.begin = self.end = 0  # the block, in the group's symbols
         self.finished = False
 
@@ -89,7 +87,7 @@ class PredictiveDecoder:
         schedule: Schedule,
         gumbel: Gumbel | None = None,
     ) -> None:
-        """sizes: of every image's symbols. groups: all images are in one of them."""
+        """sizes: of every image's symbols. groups: in the order of their images, which are all in one of them."""
         self.model, self.sizes, self.precision = model, sizes, precision
         # symbols of two levels take few bits: a group's block holds few of its images, and they are easy to guess
         few_calls = model.levels == 2 and any(len(group.images) > 1 for group in groups)
@@ -99,206 +97,153 @@ class PredictiveDecoder:
         self._sure = self.schedule.name in SURE
         self._watch = not (self._sure and model.slope)
         self._channels = c = model.depth
-        device = model.device
+        self._order: Rows = np.concatenate(list(self.front.pixels))
         pixels = [len(p) for p in self.front.pixels]
-        counts = [n * c for n in pixels]
-        self._groups = [_Group(members, counts) for members in groups]
-        rows = len(self.front.symbols)
-        self._order = torch.cat(list(self.front.pixels))
-        self._start = np.concatenate([[0], np.cumsum(pixels)])  # of every image in _order
-        self.image = torch.zeros(rows, dtype=torch.int64, device=device)
-        self.image[self._order] = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(pixels)).to(device)
-        self.rank = torch.zeros(rows, dtype=torch.int64, device=device)
-        self.rank[self._order] = torch.cat([torch.arange(n) for n in pixels]).to(device)
+        images, rows = len(sizes), self.front.rows
+        self._start = np.concatenate([[0], np.cumsum(pixels)]).astype(np.int64)  # of every image in _order
+        self._groups = [_Group(members, self._start * c) for members in groups]
+        self._bounds = [group.images.start for group in self._groups]
+        self.image, self.rank = np.zeros((2, rows), np.int64)
+        self.image[self._order] = np.repeat(np.arange(images), pixels)
+        self.rank[self._order] = np.arange(len(self._order)) - np.repeat(self._start[:-1], pixels)
         # pixels of a row's image that are coded before the end of its wavefront step; without a slope a pixel is a step
         self._after = self.rank + 1
         if model.slope:
-            self._after[self._order] = torch.cat([_step_ends(model.steps(h, w)) for h, w in sizes]).to(device)
-        self.quantiles = torch.zeros((rows, c), dtype=torch.int64, device=device)
-        self._low = torch.zeros((rows, c), dtype=torch.int64, device=device)
-        self._size = torch.ones((rows, c), dtype=torch.int64, device=device)
-        self.given = torch.zeros((rows, c), dtype=torch.uint8, device=device)  # what the model gave last time
-        # of every image: the first symbol that may still change, and the end of the block
-        self._first = torch.zeros(len(sizes), dtype=torch.int64, device=device)
-        self._end = torch.zeros(len(sizes), dtype=torch.int64, device=device)
-        self._ends = self._after[self._order].tolist() if self.schedule.name == "wavefront" else []
-        self.probable = torch.zeros((rows if self.schedule.name == "argmax" else 0, c), dtype=torch.uint8, device=device)
+            ends = {size: _step_ends(model.steps(*size)) for size in set(sizes)}
+            self._after[self._order] = np.concatenate([ends[size] for size in sizes])
+        self.symbols = np.zeros((rows, c), np.uint8)
+        self.given = np.zeros((rows, c), np.uint8)  # what the model gave last time
+        self.quantiles, self._low = np.zeros((2, rows, c), np.int64)
+        self._size = np.ones((rows, c), np.int64)
+        # of every image: the first symbol that may still change, the end of the block, and that of the window
+        self._first, self._end, self._limit = np.zeros((3, images), np.int64)
+        self._known, self._scratch = np.zeros((2, images), np.int64)
+        self._calls, self._heads = np.zeros((2, images), np.int64)
+        self._mistakes, self._converged = np.zeros((2, len(self._order), c), np.int32)
+        self._rows, self._changed = np.zeros((2, len(self._order)), np.int64)
+        self.probable = np.zeros((rows if self.schedule.name == "argmax" else 0, c), np.uint8)
         self._forecast = forecasters.make(self)
-        self.statistics = [Statistics(n, n // c, mistakes=np.zeros(n, np.int32), converged=np.zeros(n, np.int32)) for n in counts]
-        self._total = sum(counts)
+        self.statistics = [Statistics(n * c, n) for n in pixels]
+        self._begun = 0  # symbols before the blocks
 
     def run(self, progress: Progress) -> list[Symbols]:
         """Decode everything; uint8 (height, width, channels) of every image in raster order. Raises DamagedFile."""
         if self._watch:
-            self.front.put(self._order, self.front.symbols[self._order], watch=False)  # the first guess
+            self.front.put(self._order, self.symbols[self._order], watch=False)  # the first guess
         for group in self._groups:
             self._next_block(group)
         while any(not group.finished for group in self._groups):
-            windows = self._windows()
-            self._call(windows)
-            first = self._first.tolist()
-            end = self._end.tolist()
-            for group in self._groups:
-                if not group.finished and all(first[i] >= end[i] for i in group.images):
+            self._call()
+            waiting = np.logical_or.reduceat(self._first < self._end, self._bounds)
+            for group, waits in zip(self._groups, waiting.tolist(), strict=True):
+                if not waits and not group.finished:
                     self._next_block(group)
-            progress(sum(group.begin for group in self._groups) / self._total)
+            progress(self._begun * self._channels / self._mistakes.size)
+        for i, statistics in enumerate(self.statistics):
+            own = slice(self._start[i], self._start[i + 1])
+            statistics.calls, statistics.heads = int(self._calls[i]), int(self._heads[i])
+            statistics.mistakes, statistics.converged = self._mistakes[own].ravel(), self._converged[own].ravel()
         return [self._picture(i) for i in range(len(self.sizes))]
 
     def _picture(self, image: int) -> Symbols:
         height, width = self.sizes[image]
-        symbols = torch.empty((height * width, self._channels), dtype=torch.uint8)
-        symbols[self.model.order(height, width)] = self.front.symbols[self.front.pixels[image]].cpu()
-        return symbols.view(height, width, -1).numpy()
+        symbols = np.empty((height * width, self._channels), np.uint8)
+        symbols[self.model.order(height, width)] = self.symbols[self.front.pixels[image]]
+        return symbols.reshape(height, width, -1)
 
     def _next_block(self, group: _Group) -> None:
         """Give back what the block did not use and open the next one."""
         if group.end > group.begin:
             places = self._places(group)
-            group.source.give_back(self._low[places].cpu().numpy(), self._size[places].cpu().numpy())
+            group.source.give_back(self._low[places], self._size[places])
         block = group.source.next_block()
+        self._begun += group.end - group.begin
         group.begin, group.end = group.end, group.end + len(block)
         group.finished = not len(block)
         if group.finished:
             return
         rows, channels = self._places(group)
         self.front.open(rows[:1])  # the block before may have ended within this pixel
-        self.quantiles[rows, channels] = torch.from_numpy(block).to(self.model.device)
-        for image, own in zip(group.images, group.places, strict=True):
-            self._first[image], self._end[image] = np.searchsorted(own, (group.begin, group.end)).tolist()
+        self.quantiles[rows, channels] = block
+        owners = group.owners[group.begin : group.end]
+        self._first[group.images] = self._end[group.images]
+        self._end[group.images] += np.bincount(owners, minlength=group.images.stop - group.images.start)
 
-    def _places(self, group: _Group) -> tuple[Tensor, Tensor]:
+    def _places(self, group: _Group) -> tuple[Rows, Rows]:
         """Rows and channels of the block's symbols."""
-        symbols = torch.from_numpy(group.sequence[group.begin : group.end]).to(self.model.device)
-        pixels = symbols // self._channels + int(self._start[group.images.start])
-        return self._order[pixels], symbols % self._channels
+        pixels, channels = np.divmod(group.sequence[group.begin : group.end], self._channels)
+        return self._order[pixels], channels
 
-    def _windows(self) -> list[tuple[int, int, int]]:
-        """(image, first symbol, end) of what every unfinished image evaluates next."""
-        windows = []
-        for image, (first, end) in enumerate(zip(self._first.tolist(), self._end.tolist(), strict=True)):
-            if first >= end:
-                continue
-            if self.schedule.name == "ancestral":
-                end = first + 1
-            elif self.schedule.name == "wavefront":
-                end = min(end, self._ends[self._start[image] + first // self._channels] * self._channels)
-            elif self.schedule.window:
-                end = min(end, first - first % self._channels + self.schedule.window * self._channels)
-            windows.append((image, first, end))
-        return windows
-
-    def _call(self, windows: list[tuple[int, int, int]]) -> None:
-        """Evaluate the model once in all windows, and guess again."""
-        c, sure = self._channels, self._sure
-        pieces = [self._order[self._start[i] + first // c : self._start[i] - (-end // c)] for i, first, end in windows]
-        rows = torch.cat(pieces)
+    def _call(self) -> None:
+        """Evaluate the model once in the windows of all unfinished images, and guess again."""
+        pixels, reach = (self.rank, self.image, self._after), REACH.get(self.schedule.name, loops.WINDOW)
+        ranges = (self._first, self._limit)
+        count = loops.windows(
+            self._first, self._end, self._order, self._start, self._after, self._channels, reach, self.schedule.window, self._limit,
+            self._calls, self._rows,
+        )  # fmt: skip
+        rows = self._rows[:count]
         if self._sure:
             self.front.open(rows)  # it may be the turn of another channel
-        due = self.front.evaluate(rows, watch=self._watch)
-        images = [i for i, _, _ in windows]
-        limit = torch.zeros_like(self._end)
-        limit[images] = torch.tensor([end for _, _, end in windows], device=limit.device)
-        self._give(due, limit)
-        for i in images:
-            self.statistics[i].calls += 1
-        for i, n in zip(*torch.unique(self.image[due], return_counts=True), strict=True):
-            self.statistics[int(i)].heads += int(n)
-        fed, given = self.front.symbols[rows], self.given[rows]
-        position = self.rank[rows].unsqueeze(1) * c + torch.arange(c, device=rows.device)
-        image = self.image[rows]
-        open_ = (position >= self._first[image].unsqueeze(1)) & (position < limit[image].unsqueeze(1))
-        given = torch.where(open_, given, fed)
-        wrong = given != fed
-        after = torch.where(wrong.any(1), self._after[rows], BEYOND)
-        after = torch.full_like(self._first, BEYOND).scatter_reduce_(0, image, after, "amin")  # the step of an image's first mistake
-        if self.schedule.in_turn:
-            known = after * c  # all pixels of that step are right now
-        else:
-            mistake = torch.where(wrong, position, BEYOND).amin(1)
-            known = torch.full_like(self._first, BEYOND).scatter_reduce_(0, image, mistake, "amin") + 1
-        known = torch.minimum(known, limit)  # nothing before this changes any more
-        if sure:
-            guess, known = given, limit
-        else:
-            guess = self._forecast(self, Call(rows, given, fed, position, image, known))
-            guess = torch.where(open_, guess, fed)
-        first_wrong = wrong & (wrong.cumsum(1) == 1) & (self._after[rows] == after[image]).unsqueeze(1)
-        self._count(first_wrong, position, guess != fed, image)
-        changed = (guess != fed).any(1) if self._watch else torch.ones_like(rows, dtype=torch.bool)
-        self.front.put(rows[changed], guess[changed], watch=self._watch)
-        self._first[images] = known[images]
+        self._give(self.front.evaluate(rows, watch=self._watch))
+        guess = np.empty((count, self._channels), np.uint8)
+        loops.judge(
+            rows, self.given, self.symbols, *pixels, self._start, *ranges, self.schedule.in_turn, guess, self._scratch, self._known,
+            self._mistakes,
+        )  # fmt: skip
+        if self._sure:
+            self._known[:] = self._limit
+        elif self._forecast is not None:
+            position = self.rank[rows][:, None] * self._channels + np.arange(self._channels)
+            guess = self._forecast(self, Call(rows, guess, self.symbols[rows], position, self.image[rows], self._known))
+        other = loops.settle(
+            rows, guess, not self._watch, *pixels[:2], self._start, *ranges, self._calls, self.symbols, self._converged, self._changed
+        )
+        if other:
+            changed = self._changed[:other]
+            self.front.put(rows[changed], guess[changed], watch=self._watch)
+        np.copyto(self._first, self._known, where=self._limit > 0)
 
-    def _give(self, due: Tensor, limit: Tensor) -> None:
+    def _give(self, due: Rows) -> None:
         """What the model gives for pixels that are due: symbols and intervals."""
         if not len(due):
             return
-        c = self._channels
+        fed = self.symbols[due]
+        inside, wanted = np.empty_like(fed), np.empty(self._channels, np.int64)
+        loops.opened(due, self.rank, self.image, self._first, self._limit, self._heads, inside, wanted)
         head_sums = self.front.head_sums(due)
-        fed = self.front.symbols[due]
-        new = fed.clone()
-        rank, image = self.rank[due], self.image[due]
-        first, end = self._first[image], limit[image]
-        for channel in range(c):
-            position = rank * c + channel
-            open_ = (position >= first) & (position < end)
-            if not bool(open_.any()):
-                continue
-            seen = new if self.schedule.in_turn else fed
+        new = fed.copy()
+        seen = new if self.schedule.in_turn else fed
+        for channel in np.flatnonzero(wanted).tolist():
             distribution = self.front.distribution(head_sums, due, channel, seen, self.precision)
-            symbols, low, size = self._symbols(distribution, due, channel)
-            new[:, channel] = torch.where(open_, symbols.to(torch.uint8), fed[:, channel])
+            found = self._symbols(distribution, due, channel)
+            loops.keep(due, channel, inside, *found, new, self._low, self._size)
             if len(self.probable):
-                self.probable[due, channel] = distribution.table().argmax(1).to(torch.uint8)
-            self._low[due, channel] = torch.where(open_, low, self._low[due, channel])
-            self._size[due, channel] = torch.where(open_, size, self._size[due, channel])
+                self.probable[due, channel] = distribution.table().argmax(1)
         self.given[due] = new
 
-    def _symbols(self, distribution: Quantiles, due: Tensor, channel: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _symbols(self, distribution: Quantiles, due: Rows, channel: int) -> tuple[Rows, Rows, Rows]:
         if self._gumbel is None:
-            interval: tuple[Tensor, Tensor, Tensor] = distribution.find(self.quantiles[due, channel])
-            return interval
-        symbols = self._gumbel.choose(distribution, self._number(due, channel))
-        return symbols, torch.zeros_like(symbols), torch.ones_like(symbols)
+            return distribution.find(self.quantiles[due, channel])
+        symbols = self._gumbel.choose(distribution, self.number(due, channel))
+        return symbols, np.zeros_like(symbols), np.ones_like(symbols)
 
-    def _number(self, rows: Tensor, channel: int) -> Tensor:
-        """The places of symbols in the coding order of the whole batch."""
-        start = torch.from_numpy(self._start).to(rows.device)[self.image[rows]]
-        return (start + self.rank[rows]) * self._channels + channel
+    def number(self, rows: Rows, channel: int) -> Rows:
+        """The places of symbols of pixels of any shape in the coding order of the whole batch."""
+        return (self._start[self.image[rows]] + self.rank[rows]) * self._channels + channel
 
-    # ------------------------------------------------------------------------------------------- for the forecasters
-
-    def index_of(self, rows: Tensor) -> Tensor:
-        """A table from rows to their index in `rows`, -1 for the others."""
-        index = torch.full_like(self.rank, -1)
-        index[rows] = torch.arange(len(rows), device=rows.device)
-        return index
-
-    def gumbel_at(self, rows: Tensor) -> Tensor:
-        """Gumbel noise of all categories of the symbols of pixels (n, steps); float32 (n, steps, channels, levels)."""
+    def noise(self, symbols: Rows) -> NDArray[np.float32]:
+        """Gumbel noise of all categories of symbols, by their places in the batch. Raises PresageError if there is none."""
         if self._gumbel is None:
             raise PresageError("this forecasting module wants Gumbel noise")
-        return torch.stack([self._gumbel.noise(self._number(rows, c)) for c in range(self._channels)], dim=2)
+        return self._gumbel.noise(symbols)
 
-    def draw(self, tables: Tensor, rows: Tensor) -> Tensor:
-        """Symbols for probabilities (n, steps, channels, levels) of pixels (n, steps), with the noise that they will get."""
-        if self._gumbel is not None:
-            return (tables.clamp(min=1e-9).log() + self.gumbel_at(rows)).argmax(-1)
-        quantiles = (self.quantiles[rows] + 0.5) / (1 << self.precision)
-        return (tables.cumsum(-1)[..., :-1] <= quantiles.unsqueeze(-1)).sum(-1)
-
-    def _count(self, mistakes: Tensor, position: Tensor, changed: Tensor, image: Tensor) -> None:
-        """Note which symbols were the first that were wrong, and which have changed in this call."""
-        for name, mask in (("mistakes", mistakes), ("converged", changed)):
-            where, channel = mask.nonzero(as_tuple=True)
-            positions, owners = position[where, channel].cpu().numpy(), image[where].cpu().numpy()
-            for i in np.unique(owners):
-                statistics = self.statistics[i]
-                if name == "mistakes":
-                    statistics.mistakes[positions[owners == i]] += 1
-                else:
-                    statistics.converged[positions[owners == i]] = statistics.calls
+    @property
+    def has_noise(self) -> bool:
+        """Whether symbols are drawn by Gumbel noise."""
+        return self._gumbel is not None
 
 
-def _step_ends(steps: Tensor) -> Tensor:
+def _step_ends(steps: Rows) -> Rows:
     """For the ascending steps of an image's pixels, how many pixels there are up to the end of each one's step."""
-    return torch.searchsorted(steps, steps, right=True)
+    return np.searchsorted(steps, steps, side="right")

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import PresageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .decoder import PredictiveDecoder
+
+Symbols = NDArray[np.uint8]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -20,48 +25,42 @@ class Call:
     from the guesses `fed`, uint8 (n, channels). position: every symbol's position in its image's coding order (n, channels). image:
     the image of every row. known: of every image, how many symbols are final."""
 
-    rows: Tensor
-    given: Tensor
-    fed: Tensor
-    position: Tensor
-    image: Tensor
-    known: Tensor
+    rows: Places
+    given: Symbols
+    fed: Symbols
+    position: Places
+    image: Places
+    known: Places
 
     @property
-    def final(self) -> Tensor:
-        """Which symbols are known now, bool (n, channels)."""
-        return self.position < self.known[self.image].unsqueeze(1)
+    def final(self) -> NDArray[np.bool_]:
+        """Which symbols are known now, (n, channels)."""
+        return self.position < self.known[self.image][:, None]
 
 
 class Forecaster(Protocol):
     """Turns what a call has shown into the next guesses."""
 
-    def __call__(self, decoder: PredictiveDecoder, call: Call) -> Tensor:
+    def __call__(self, decoder: PredictiveDecoder, call: Call) -> Symbols:
         """Guesses for call.rows, uint8 (n, channels)."""
 
 
-def fixed_point(decoder: PredictiveDecoder, call: Call) -> Tensor:
-    """What the model gave (algorithm 2)."""
-    return call.given
-
-
-def zeros(decoder: PredictiveDecoder, call: Call) -> Tensor:
+def zeros(decoder: PredictiveDecoder, call: Call) -> Symbols:
     """Zero for everything that is not known."""
-    return torch.where(call.final, call.given, 0)
+    return np.where(call.final, call.given, np.uint8(0))
 
 
-def last(decoder: PredictiveDecoder, call: Call) -> Tensor:
+def last(decoder: PredictiveDecoder, call: Call) -> Symbols:
     """The last known value of the image for everything that is not known."""
-    is_last = call.position == (call.known[call.image] - 1).unsqueeze(1)
-    row, channel = is_last.nonzero(as_tuple=True)
-    value = torch.zeros(len(call.known), dtype=call.given.dtype, device=call.given.device)
+    row, channel = np.nonzero(call.position == (call.known[call.image] - 1)[:, None])
+    value = np.zeros(len(call.known), np.uint8)
     value[call.image[row]] = call.given[row, channel]
-    return torch.where(call.final, call.given, value[call.image].unsqueeze(1))
+    return np.where(call.final, call.given, value[call.image][:, None])
 
 
-def argmax(decoder: PredictiveDecoder, call: Call) -> Tensor:
+def argmax(decoder: PredictiveDecoder, call: Call) -> Symbols:
     """The model's most probable values, without noise, for everything that is not known."""
-    return torch.where(call.final, call.given, decoder.probable[call.rows])
+    return np.where(call.final, call.given, decoder.probable[call.rows])
 
 
 class Learned:
@@ -75,36 +74,47 @@ class Learned:
             raise PresageError(str(error)) from None
         self._steps = min(steps, self._module.steps * decoder.model.depth)
 
-    def __call__(self, decoder: PredictiveDecoder, call: Call) -> Tensor:
-        guess, depth = call.given.clone(), decoder.model.depth
-        first = call.rows[(call.position <= call.known[call.image].unsqueeze(1)).any(1) & ~call.final.all(1)]  # one pixel an image
+    def __call__(self, decoder: PredictiveDecoder, call: Call) -> Symbols:
+        guess, depth = call.given.copy(), decoder.model.depth
+        ahead_of = (call.position <= call.known[call.image][:, None]).any(1) & ~call.final.all(1)
+        first = call.rows[ahead_of]  # one pixel an image
         if not len(first):
             return guess
         targets, in_row = self._module.targets(first)
-        symbols = decoder.draw(self._module.tables(first, targets, in_row, self._noise(decoder, targets)), targets)
-        channels = torch.arange(depth, device=first.device)
-        position = decoder.rank[targets].unsqueeze(2) * depth + channels
+        symbols = self._drawn(decoder, first, targets, in_row)
+        channels = np.arange(depth)
+        position = decoder.rank[targets][:, :, None] * depth + channels
         known = call.known[decoder.image[first]].reshape(-1, 1, 1)
-        ahead = torch.arange(targets.shape[1], device=first.device).unsqueeze(1) * depth + channels - known % depth
-        index = decoder.index_of(call.rows)[targets].unsqueeze(2)
-        chosen = in_row.unsqueeze(2) & (position >= known) & (ahead < self._steps) & (index >= 0)
-        i, t, channel = chosen.nonzero(as_tuple=True)
-        guess[index[i, t, 0], channel] = symbols[i, t, channel].to(guess.dtype)
+        ahead = np.arange(targets.shape[1])[:, None] * depth + channels - known % depth
+        index = np.full(decoder.front.rows, -1)
+        index[call.rows] = np.arange(len(call.rows))
+        at = index[targets][:, :, None]
+        i, t, channel = np.nonzero(in_row[:, :, None] & (position >= known) & (ahead < self._steps) & (at >= 0))
+        guess[at[i, t, 0], channel] = symbols[i, t, channel]
         return guess
 
-    def _noise(self, decoder: PredictiveDecoder, targets: Tensor) -> Tensor | None:
-        """What the module wants to know of the noise of pixels (n, steps)."""
-        if not self._module.noise:
-            return None
-        return (
-            decoder.gumbel_at(targets) if self._module.noise == "gumbel" else (decoder.quantiles[targets] + 0.5) / (1 << decoder.precision)
-        )
+    def _drawn(self, decoder: PredictiveDecoder, first: Places, targets: Places, in_row: NDArray[np.bool_]) -> Symbols:
+        """Symbols of pixels (n, steps) by what the module says of them, with the noise that they will get."""
+        import torch  # the module is a network
+
+        gumbel: Tensor | None = None
+        if decoder.has_noise or self._module.noise == "gumbel":
+            gumbel = torch.from_numpy(np.stack([decoder.noise(decoder.number(targets, c)) for c in range(decoder.model.depth)], 2))
+        quantiles = (torch.from_numpy(decoder.quantiles[targets]) + 0.5) / (1 << decoder.precision)
+        told = {"": None, "gumbel": gumbel}.get(self._module.noise, quantiles)
+        tables = self._module.tables(first, targets, in_row, told)
+        if decoder.has_noise:
+            assert gumbel is not None
+            drawn = (tables.clamp(min=1e-9).log() + gumbel).argmax(-1)
+        else:
+            drawn = (tables.cumsum(-1)[..., :-1] <= quantiles.unsqueeze(-1)).sum(-1)
+        return np.asarray(drawn.to(torch.uint8).numpy())
 
 
-def make(decoder: PredictiveDecoder) -> Forecaster:
-    """The forecaster of a decoder's schedule."""
+def make(decoder: PredictiveDecoder) -> Forecaster | None:
+    """The forecaster of a decoder's schedule; nothing for the fixed point, which takes what the model gave (algorithm 2)."""
     schedule = decoder.schedule
     if schedule.name == "forecast":
         return Learned(decoder, schedule.module, schedule.steps)
     named: dict[str, Forecaster] = {"zeros": zeros, "last": last, "argmax": argmax}
-    return named.get(schedule.name, fixed_point)
+    return named.get(schedule.name)

@@ -9,11 +9,9 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ...models.frequencies import Quantiles
+from ...models.model import Quantiles
 from ..coders.chain import Integers
 
 LOG_UNIT = 4096  # logarithms and Gumbel noise are integers in 1 / LOG_UNIT
@@ -54,17 +52,18 @@ class Gumbel:
             generator = np.random.Generator(np.random.Philox(key=[seed, image]))
             uniform = (generator.integers(0, 1 << 32, (count, levels), dtype=np.int64) + 0.5) / 2.0**32
             parts.append(np.rint(-np.log(-np.log(uniform)) * LOG_UNIT).astype(np.int32))
-        self._noise = torch.from_numpy(np.concatenate(parts))
+        self._noise = np.concatenate(parts)
 
-    def noise(self, symbols: Tensor) -> Tensor:
-        """The noise of all categories of symbols (...); float32 (..., levels)."""
-        return self._noise[symbols].float() / LOG_UNIT
+    def noise(self, symbols: Integers) -> NDArray[np.float32]:
+        """The noise of all categories of symbols (...); (..., levels)."""
+        return self._noise[symbols].astype(np.float32) / np.float32(LOG_UNIT)
 
     @cached_property
-    def _logarithms(self) -> Tensor:
+    def _logarithms(self) -> NDArray[np.int32]:
         values: NDArray[np.float64] = np.log(np.maximum(np.arange((1 << self._precision) + 1), 0.5))
-        return torch.from_numpy(np.rint(values * LOG_UNIT).astype(np.int32))
+        return np.rint(values * LOG_UNIT).astype(np.int32)
 
-    def choose(self, distribution: Quantiles, symbols: Tensor) -> Tensor:
-        """The symbols drawn for distributions whose places in the batch's coding order are `symbols`; int64 (n)."""
-        return (self._logarithms[distribution.table()] + self._noise[symbols]).argmax(1)
+    def choose(self, distribution: Quantiles, symbols: Integers) -> Integers:
+        """The symbols drawn for distributions whose places in the batch's coding order are `symbols` (n)."""
+        chosen: Integers = (self._logarithms[distribution.table()] + self._noise[symbols]).argmax(1)
+        return chosen

@@ -82,7 +82,7 @@ def pixel_map(values: NDArray[np.int32], model: Predictable, shape: Sequence[int
     """Values of the symbols (h, w, depth) in coding order, where the symbols are in the map."""
     height, width, depth = shape
     places = np.empty((height * width, depth), np.int32)
-    places[model.order(height, width).numpy()] = values.reshape(-1, depth)
+    places[model.order(height, width)] = values.reshape(-1, depth)
     return model.to_map(places.reshape(shape))
 
 

@@ -47,6 +47,41 @@ def kernel(*signatures: str) -> Callable[[Function], Function]:
     return decorate
 
 
+def callback(signature: str) -> Callable[[Function], Any]:
+    """Compile a function that kernels of other files call by its `address`: they know nothing else of it, and so need not be compiled
+    anew when it changes."""
+
+    def decorate(function: Function) -> Any:
+        if not available():
+            return function
+        numba: Any = import_module("numba")
+        try:
+            return numba.cfunc(signature, cache=True)(function)
+        except RuntimeError:
+            return numba.cfunc(signature)(function)
+
+    return decorate
+
+
+def _make_call() -> Any:
+    """The intrinsic (address of a callback, its nine integers)."""
+    ir: Any = import_module("llvmlite.ir")
+    types: Any = import_module("numba.types")
+    intrinsic: Any = import_module("numba.extending").intrinsic
+    i64 = ir.IntType(64)
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [i64] * 9)
+        b.call(b.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def call(context: Any, address: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, i: Any) -> Any:
+        return types.void(*[types.int64] * 10), generate
+
+    return call
+
+
 def on_compiling(notice: Callable[[], None]) -> None:
     """Call `notice` before the first kernel of this process is compiled; kernels that are found compiled don't count."""
     if not INSTALLED:
@@ -63,3 +98,7 @@ def on_compiling(notice: Callable[[], None]) -> None:
             pass
 
     event.register("numba:compile", Listener())
+
+
+if available():
+    call = _make_call()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..integer import IntLinear, known_answers
-from .jit import available, kernel
+from .jit import available, callback, kernel
 
 LANES = 8  # outputs of a vector
 COLUMNS = 2 * LANES  # outputs of a tile
@@ -96,12 +96,12 @@ if available():
 
 
 @kernel()
-def _multiply(x: int, x_row: int, rows: int, pairs: int, w: Int16, bias: Int32, out: int, out_row: int) -> None:
-    """W x + b of some rows, by addresses."""
-    for block in range(0, w.shape[0], 2):
-        weights = w.ctypes.data + block * w.strides[0]
-        biases = bias.ctypes.data + block * (4 * LANES)
-        sums = out + block * (4 * LANES)
+def _multiply(x: int, x_row: int, rows: int, pairs: int, w: int, tiles: int, bias: int, out: int, out_row: int) -> None:
+    """W x + b of some rows, by addresses and bytes from row to row. tiles: of COLUMNS outputs each."""
+    for tile in range(tiles):
+        weights = w + tile * pairs * (8 * LANES)
+        biases = bias + tile * (8 * LANES)
+        sums = out + tile * (8 * LANES)
         row = 0
         while row + ROWS <= rows:
             _tile(x + row * x_row, x_row, weights, pairs, biases, sums + row * out_row, out_row)
@@ -109,6 +109,12 @@ def _multiply(x: int, x_row: int, rows: int, pairs: int, w: Int16, bias: Int32, 
         while row < rows:
             _row(x + row * x_row, x_row, weights, pairs, biases, sums + row * out_row, out_row)
             row += 1
+
+
+@callback("void(int64, int64, int64, int64, int64, int64, int64, int64, int64)")
+def multiply(x: int, x_row: int, rows: int, pairs: int, w: int, tiles: int, bias: int, out: int, out_row: int) -> None:
+    """`_multiply` for the kernels of other files."""
+    _multiply(x, x_row, rows, pairs, w, tiles, bias, out, out_row)
 
 
 @kernel("void(int16[:,::1], int16[:,:,::1], int32[::1], int32[::1], int32[:,::1])")
@@ -121,7 +127,8 @@ def sums(x: Int16, w: Int16, bias: Int32, shift: Int32, out: Int32) -> None:
     for first in range(0, n, BLOCK):
         last = min(n, first + BLOCK)
         rows = x.ctypes.data + first * x.strides[0]
-        _multiply(rows, x.strides[0], last - first, x.shape[1] // 2, w, bias, out.ctypes.data + first * out.strides[0], out.strides[0])
+        place = out.ctypes.data + first * out.strides[0]
+        _multiply(rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0] // 2, bias.ctypes.data, place, out.strides[0])
         for i in range(first, last):
             for j in range(outputs):
                 out[i, j] = out[i, j] >> shift[j]
@@ -137,7 +144,8 @@ def activations(x: Int16, w: Int16, bias: Int32, shift: Int32, skip: Int32, scra
     for first in range(0, n, BLOCK):
         last = min(n, first + BLOCK)
         rows = x.ctypes.data + first * x.strides[0]
-        _multiply(rows, x.strides[0], last - first, x.shape[1] // 2, w, bias, scratch.ctypes.data, scratch.strides[0])
+        place = scratch.ctypes.data
+        _multiply(rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0] // 2, bias.ctypes.data, place, scratch.strides[0])
         for i in range(first, last):
             if len(skip):
                 for j in range(outputs):

@@ -7,6 +7,7 @@ wide as the network's reach, so that windows leave no seams.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,10 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..autoencoder import grey_levels, receptive_field
-from ..frequencies import Mixtures
 from ..integer import Tensors
-from ..model import Code, Known, Pixels, Size, Span, Symbols, Turn, Way, Window
-from ..pixelcnn.evaluator import Evaluator
+from ..model import Code, Evaluator, Halved, Known, Pixels, Places, Size, Span, Symbols, Turn, Way, Window
 from ..pixelcnn.exact import ExactPixelCNN
 from ..tensors import on_device, part_of, read_settings
 from ..windows import around, padded
@@ -46,7 +45,7 @@ class ExactLatent:
         """Raises ValueError if a sum of the prior could leave the exact range."""
         self.config = LatentConfig(**read_settings(tensors))
         self.prior = ExactPixelCNN(part_of(tensors, "prior."), arithmetic, device)
-        self.device = self.prior.device
+        self.device = torch.device(device)
         self.transforms = Transforms(self.config).eval()
         weights = {k: v.float() for k, v in on_device(part_of(tensors, "transforms."), self.device).items()}
         self.transforms.load_state_dict(weights, assign=True)
@@ -85,47 +84,44 @@ class ExactLatent:
         height, width = (max(size[i] for size in sizes) for i in (0, 1))
         raster, steps = ([of(h, w) for h, w in sizes] for of in (prior.order, prior.steps))
         at = [i * height * width + p // w * width + p % w for i, (p, (_, w)) in enumerate(zip(raster, sizes, strict=True))]
-        tiles = torch.empty((len(sizes) * height * width, self.channels), dtype=torch.uint8, device=self.device)
+        tiles = np.empty((len(sizes) * height * width, self.channels), np.uint8)
         for i, size in enumerate(sizes if known else []):
             assert known is not None
             front = prior.evaluator([size])
-            front.put(front.pixels[0], torch.from_numpy(known.symbols).to(self.device)[at[i]], watch=False)
-            for rows, here, step in zip(*(t.split(CHUNK) for t in (front.pixels[0], at[i], steps[i])), strict=True):
+            front.put(front.pixels[0], known.symbols[at[i]], watch=False)
+            for first in range(0, len(at[i]), CHUNK):
+                rows, here, chosen = (part[first : first + CHUNK] for part in (front.pixels[0], at[i], steps[i]))
                 bounds = np.zeros((len(sizes), 2), np.int64)
                 bounds[i, 1] = len(here)
-                turn = partial(Turn, at=here.numpy(), bounds=bounds, share=(i + 1) / len(sizes), steps=step.numpy())
+                turn = partial(Turn, at=here, bounds=bounds, share=(i + 1) / len(sizes), steps=chosen)
                 tiles[here] = self._visit(front, rows, spans, code, turn)
         if known is None:
             front = prior.evaluator(sizes)
             last = max(int(step[-1]) for step in steps)
-            begins = [torch.searchsorted(step, torch.arange(last + 2)).tolist() for step in steps]
+            begins = [np.searchsorted(step, np.arange(last + 2)).tolist() for step in steps]
             for step in range(last + 1):
                 cuts = [slice(b[step], b[step + 1]) for b in begins]
                 ends = np.cumsum([0] + [cut.stop - cut.start for cut in cuts])
-                rows, here = (torch.cat([part[cut] for part, cut in zip(every, cuts, strict=True)]) for every in (front.pixels, at))
+                rows, here = (np.concatenate([part[cut] for part, cut in zip(every, cuts, strict=True)]) for every in (front.pixels, at))
                 bounds = np.stack([ends[:-1], ends[1:]], 1)
-                turn = partial(Turn, at=here.numpy(), bounds=bounds, share=(step + 1) / (last + 1))
+                turn = partial(Turn, at=here, bounds=bounds, share=(step + 1) / (last + 1))
                 tiles[here] = symbols = self._visit(front, rows, spans, code, turn)
                 front.put(rows, symbols, watch=False)
-        grids = tiles.view(len(sizes), height, width, -1).cpu().numpy()
+        grids = tiles.reshape(len(sizes), height, width, -1)
         return [grid[:h, :w] for grid, (h, w) in zip(grids, sizes, strict=True)]
 
-    def _visit(self, front: Evaluator, rows: Tensor, spans: Sequence[Span], code: Code, turn: Callable[[int, int], Turn]) -> Tensor:
+    def _visit(self, front: Evaluator, rows: Places, spans: Sequence[Span], code: Code, turn: Callable[[int, int], Turn]) -> Symbols:
         """All symbols of some rows whose earlier ones are known; uint8 (n, channels)."""
         front.evaluate(rows, watch=False)
         head_sums = front.head_sums(rows)
-        symbols = torch.full((len(rows), self.channels), self.blank, dtype=torch.uint8, device=self.device)
+        symbols = np.full((len(rows), self.channels), self.blank, np.uint8)
+        middle = np.full(len(rows), self.blank >> 4, np.int32)
         for channel, span in enumerate(spans):
-            if span != Span.ZERO:
-                distribution = front.distribution(head_sums, rows, channel, symbols[:, :0], precision=0)
-                assert isinstance(distribution, Mixtures)
-                mixture = distribution.distribution
-                above: Tensor | int = self.blank >> 4
-                if span == Span.FULL:
-                    above = torch.from_numpy(code(turn(channel, 0), mixture.nibble().cpu().numpy())).to(self.device)
-                low = torch.from_numpy(code(turn(channel, 1), mixture.nibble(above).cpu().numpy())).to(self.device)
-                symbols[:, channel] = above * 16 + low
-            front.network.tell(head_sums, channel, symbols[:, channel])
+            if span == Span.ZERO:
+                continue
+            distribution = cast(Halved, front.distribution(head_sums, rows, channel, symbols, precision=0))
+            above = code(turn(channel, 0), distribution.nibbles()) if span == Span.FULL else middle
+            symbols[:, channel] = above * 16 + code(turn(channel, 1), distribution.nibbles(above))
         return symbols
 
     def analyse(self, pixels: Pixels, window: Window) -> Features:

@@ -19,10 +19,9 @@ from ..back_ends import Prepared
 from ..frequencies import category_weights
 from ..integer import LARGEST, SUM_BITS, Tensors
 from ..model import Code, Turn
-from ..pixelcnn.exact import STREAM_LIMIT
 from ..quantisation import INPUT_BITS
 from ..tensors import on_device, read_settings
-from ..units import CATEGORY_BITS, DEEPEST
+from ..units import CATEGORY_BITS, DEEPEST, STREAM_LIMIT
 from .prior import FARTHEST, QUARTERS, WEIGHT, TransformerConfig
 
 CHUNK = 2048  # rows that are worked on together, more or less

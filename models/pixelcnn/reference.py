@@ -1,31 +1,123 @@
-"""One evaluator for every schedule: the feature maps of a batch of images, brought up to date at chosen pixels.
-
-Every layer's output is kept for every pixel of every image, as rows of one table, with a gap of zero rows between image
-rows that stands for everything outside. `evaluate` goes through the layers once; in each it computes only those of the
-asked pixels whose inputs have changed since, and compares the result with what was there: integers are equal or not, so
-where a change dies out nothing further is computed. A pixel whose inputs have never been complete is simply one that was
-not asked for yet.
-
-Encoding asks for all pixels at once, the wavefront for one step after the other, predictive decoding for a window, again
-and again, until nothing changes.
-"""
+"""The evaluator of `pixelcnn` in torch: the reference of the compiled loops, and what works on a GPU and where these are missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import context, units
-from ..frequencies import Quantiles
-from ..quantisation import INPUT_BITS
-
-if TYPE_CHECKING:
-    from .exact import ExactPixelCNN
+from .. import back_ends, context, units
+from ..back_ends import Prepared
+from ..frequencies import Categories, Distribution, DistributionTables, Mixtures
+from ..integer import IntLinear, Tensors, joined
+from ..model import Size, Symbols
+from ..tensors import on_device
+from ..units import HINT_LIMIT, STREAM_LIMIT
+from .grid import Grid, Rows
+from .network import GATE_LEVELS, PixelCNNConfig
 
 Offsets = Tensor
+
+
+class ReferencePixelCNN:
+    """The integer network: weights, tables and a back end on one device."""
+
+    def __init__(
+        self, config: PixelCNNConfig, tensors: Tensors, layers: Mapping[str, IntLinear], arithmetic: str | None, device: str
+    ) -> None:
+        """Raises ValueError if no product is exact here."""
+        self.config = c = config
+        self.device = torch.device(device)
+        self.tensors = on_device({name: array for name, array in tensors.items() if not name.startswith("forecasters.")}, self.device)
+        self.width = c.width
+        heads = [layers[f"heads.{i}"] for i in range(c.channels)]
+        together = joined([IntLinear(np.ascontiguousarray(h.weight[:, : c.width]), h.bias, h.shift) for h in heads])
+        used = [together, *(layer for name, layer in layers.items() if not name.startswith("heads"))]
+        self.back_end = back_ends.choose(arithmetic, [layer.shape for layer in used], self.device)
+        self.arithmetic = self.back_end.name
+        self.layers = {name: self._prepare(layer) for name, layer in layers.items() if not name.startswith("heads")}
+        self.head = self._prepare(together)
+        self._gate = self.tensors["tables.gate"]
+        self.up_bits, self.left_bits = tensors["up_bits"].tolist(), tensors["left_bits"].tolist()
+        self.relative = c.context == "relative"
+        if self.relative:
+            self.tables = context.Tables(self.tensors["tables.signed"], self.tensors["tables.error"])
+        if c.output == "mixture":
+            self._mixture = DistributionTables(*(self.tensors[f"tables.{name}"] for name in ("inverse", "sigmoid", "share")))
+        self._told = [self._hint_table(heads, i) for i in range(c.channels - 1)]
+
+    def evaluator(self, sizes: Sequence[Size]) -> ReferenceEvaluator:
+        return ReferenceEvaluator(self, sizes)
+
+    def biased(self, added: NDArray[np.int32]) -> ReferencePixelCNN:
+        """The same with more in the biases of the up-left stack's first layer."""
+        network = copy(self)
+        first = self.layers["first"]
+        network.layers = self.layers | {"first": replace(first, bias=first.bias + torch.from_numpy(added).to(self.device))}
+        return network
+
+    def _prepare(self, layer: IntLinear) -> Prepared:
+        return Prepared.of(layer, self.back_end, self.device)
+
+    def _hint_table(self, heads: Sequence[IntLinear], channel: int) -> Tensor:
+        """What the symbol (or residual) of a channel adds to the sums of all later heads; int32 (values, later * head)."""
+        if self.relative:
+            residual = torch.arange(-HINT_LIMIT, HINT_LIMIT + 1, device=self.device)
+            values = torch.stack([self.tables.of_signed(residual), (residual * 8).clamp(-127, 127)], dim=1)
+        else:
+            values = self.tensors["embedding"][channel]
+        at = self.width + channel * values.shape[1]
+        parts = [head.weight[:, at : at + values.shape[1]] for head in heads[channel + 1 :]]
+        weight = torch.from_numpy(np.concatenate(parts)).to(self.device)
+        return (values.float() @ weight.float().t()).int()  # exact: a part of a sum that stays below 2^24
+
+    def sums(self, x: Tensor, layer: Prepared) -> Tensor:
+        """(W x + b) >> shift; int32 (n, outputs)."""
+        return self.back_end.product(x, layer.weight).add_(layer.bias).bitwise_right_shift_(layer.shift)
+
+    def gated(self, x: Tensor, layer: Prepared) -> Tensor:
+        """a * sigmoid(b) of a layer's outputs (a, b); int32 (n, width)."""
+        a, b = self.sums(x, layer).split(self.width, 1)
+        gate = self._gate.index_select(0, (b.clamp(-128, 127) + 128).flatten()).view(b.shape)
+        return (gate.mul_(a) + (1 << (GATE_LEVELS - 1))) >> GATE_LEVELS
+
+    @staticmethod
+    def stream(values: Tensor) -> Tensor:
+        """Values of a residual stream, int16."""
+        return values.clamp_(-STREAM_LIMIT, STREAM_LIMIT).to(torch.int16)
+
+    @staticmethod
+    def activation(stream: Tensor, bits: int) -> Tensor:
+        """A residual stream on the grid -127..127 of its readers; int8."""
+        return ((stream.int() + (1 << bits >> 1)) >> bits).clamp_(-127, 127).to(torch.int8)
+
+    def head_sums(self, y: Tensor) -> Tensor:
+        """The part of all heads' sums that the shared representation y, int8 (n, width), gives; int32 (n, channels * head)."""
+        return self.back_end.product(y, self.head.weight).add_(self.head.bias)
+
+    def tell(self, head_sums: Tensor, channel: int, values: Tensor) -> None:
+        """Add what the symbols (or residuals) of a channel (n) say to the sums of all later heads, in place."""
+        place = values.clamp(-HINT_LIMIT, HINT_LIMIT).int() + HINT_LIMIT if self.relative else values.int()
+        head_sums[:, (channel + 1) * self.config.head :].add_(self._told[channel].index_select(0, place))
+
+    def outputs(self, head_sums: Tensor, channel: int) -> Tensor:
+        """Parameters of a channel's distributions, int32 (n, outputs), of sums that have been told of the channels before it."""
+        size = self.config.head
+        part = slice(channel * size, (channel + 1) * size)
+        z = (head_sums[:, part] >> self.head.shift[part]).clamp_(0, 127).to(torch.int8)
+        return self.sums(z, self.layers[f"outs.{channel}"])
+
+    def quantiles(self, outputs: Tensor, centres: Tensor | int, precision: int) -> Categories | Mixtures:
+        """The distributions; centres: int32 (n), or one for all, in 1/GREY grey levels, for mixtures."""
+        if self.config.output == "categorical":
+            return Categories(outputs, self.tensors["tables.category"], precision)
+        return Mixtures(Distribution(outputs, centres, self._mixture), self.config.levels, precision)
 
 
 class _Map:
@@ -46,54 +138,43 @@ class _Map:
         return pixels[changed]
 
 
-class Evaluator:
-    """`symbols`: what is known or guessed, uint8 (rows, channels) in coded order; `pixels[i]`: the rows of image i's pixels
-    in coding order; `known`: whether a symbol (row, channel) is final."""
+@dataclass
+class Heads:
+    """The sums of all heads, int32 (n, channels * head), and of how many channels they have been told."""
 
-    def __init__(self, network: ExactPixelCNN, sizes: Sequence[tuple[int, int]]) -> None:
+    sums: Tensor
+    told: int = 0
+
+
+class ReferenceEvaluator(Grid):
+    """See `model.Evaluator`."""
+
+    def __init__(self, network: ReferencePixelCNN, sizes: Sequence[Size]) -> None:
         """sizes: height and width of every image."""
-        net, c = network, network.config
-        self.network, self.sizes, device = network, sizes, network.device
-        (first_up, first_left), (up, left) = c.first_taps(), c.block_taps()
-        near = units.offsets(units.PIXEL_BLOCK) if net.relative else []
-        every = [*first_up, *first_left, *up, *left, *near]
-        self.gap = max(abs(dx) for _, dx in every)
-        self._top = max(-dy for dy, _ in every)
-        height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
-        self.stride = width + self.gap
-        self.image_rows = (height + self._top) * self.stride
-        rows = len(sizes) * self.image_rows + (self._top + 1) * self.stride + self.gap
-        self.pixels: Sequence[Tensor] = [self._order(i, h, w) for i, (h, w) in enumerate(sizes)]
-        self.inside = torch.zeros(rows, dtype=torch.bool, device=device)
-        for pixels in self.pixels:
-            self.inside[pixels] = True
-        self.symbols = torch.zeros((rows, c.channels), dtype=torch.uint8, device=device)
-        self._up_taps, self._left_taps = self._offsets(up), self._offsets(left)
-        self._first_up_taps, self._first_left_taps = self._offsets(first_up), self._offsets(first_left)
+        self.network, self._device = network, network.device
+        net, c, device = network, network.config, network.device
+        super().__init__(c, sizes)
+        rows = self.rows
+        self._symbols = torch.zeros((rows, c.channels), dtype=torch.uint8, device=device)
+        self._first_up_taps, self._first_left_taps, self._up_taps, self._left_taps = (self._on_device(taps) for taps in self.taps)
         int8, int16 = torch.int8, torch.int16
         self._seen = torch.zeros((rows, c.seen), dtype=int8, device=device)
         if net.relative:
             self._planes = torch.full((rows, 3), units.OUTSIDE, dtype=int16, device=device)
-            self._near_taps, self._error_taps = self._offsets(near), self._offsets(units.offsets(units.ERROR_BLOCK))
+            self._near_taps = self._on_device(self.offsets(self.near))
+            self._error_taps = self._on_device(self.offsets(units.offsets(units.ERROR_BLOCK)))
             self._predictor_taps = self._near_taps[context.PREDICTORS]
             count = units.PREDICTIONS * 3
             self._prediction = _Map(rows, device, (count, int16), (count, int16))  # predictions, their absolute errors
             self._combined = _Map(rows, device, (count, int16), (3, int16), (3, int8))  # errors, combined, companded residual
-            self._residual = torch.zeros((rows, 3), dtype=int16, device=device)
             self._own = _Map(rows, device, (c.own, int8))
         streams = ((c.width, int16), (c.width, int8))
         self._up = [_Map(rows, device, *streams) for _ in range(c.blocks + 1)]
         self._left = [_Map(rows, device, *streams) for _ in range(c.blocks + 1)]
         self._heads = torch.ones(rows, dtype=torch.bool, device=device)
 
-    def _offsets(self, taps: Iterable[tuple[int, int]]) -> Offsets:
-        return torch.tensor([dy * self.stride + dx for dy, dx in taps], device=self.network.device)
-
-    def _order(self, image: int, height: int, width: int) -> Tensor:
-        """Rows of an image's pixels: raster order, or with a slope s by step x + s y, in a step from the top."""
-        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-        rows = (image * self.image_rows + (y + self._top) * self.stride + x + self.gap).flatten()
-        return rows[self.network.config.order(height, width)].to(self.network.device)
+    def _on_device(self, numbers: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(numbers).to(self._device)
 
     def _near(self, table: Tensor, pixels: Tensor, taps: Offsets) -> Tensor:
         """The rows at some taps of pixels, side by side: (n, taps * width)."""
@@ -108,9 +189,9 @@ class Evaluator:
 
     # ------------------------------------------------------------------------------------------------ from symbols
 
-    def put(self, pixels: Tensor, symbols: Tensor, watch: bool = True) -> None:
-        """Set the symbols (n, channels) of pixels. `watch`: other pixels may have been evaluated with other symbols here."""
-        self.symbols[pixels] = symbols
+    def put(self, rows: Rows, values: Symbols, watch: bool = True) -> None:
+        pixels, symbols = self._on_device(rows), torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+        self._symbols[pixels] = symbols
         if watch:
             self._heads[pixels] = True
         if not self.network.relative:
@@ -118,9 +199,9 @@ class Evaluator:
             seen = torch.cat([tables[i].index_select(0, symbols[:, i].int()) for i in range(symbols.shape[1])], 1)
             self._store_seen(pixels, seen, watch)
             return
-        values = symbols.to(torch.int16) * self.network.config.step
-        values[:, 1:] -= values[:, :1]
-        self._planes[pixels] = values
+        planes = symbols.to(torch.int16) * self.network.config.step
+        planes[:, 1:] -= planes[:, :1]
+        self._planes[pixels] = planes
         if watch:
             self._mark(self._prediction.stale, pixels, self._predictor_taps)
             self._mark(self._own.stale, pixels, self._near_taps)
@@ -143,7 +224,6 @@ class Evaluator:
     def _after_combination(self, pixels: Tensor, watch: bool) -> None:
         """The residuals, and what later pixels see of a pixel."""
         residual = self._planes.index_select(0, pixels) - context.middle(self._combined.tables[1].index_select(0, pixels))
-        self._residual[pixels] = residual
         companded = self.network.tables.of_signed(residual)
         changed = self._combined.store(2, pixels, companded, watch)
         self._mark(self._own.stale, changed, self._error_taps)
@@ -151,36 +231,23 @@ class Evaluator:
 
     # -------------------------------------------------------------------------------------------------- evaluation
 
-    def open(self, pixels: Tensor) -> None:
-        """Have `evaluate` return pixels even if nothing has changed for them."""
-        self._heads[pixels] = True
+    def open(self, pixels: Rows) -> None:
+        self._heads[self._on_device(pixels)] = True
 
-    def evaluate(self, pixels: Tensor, watch: bool = True) -> Tensor:
-        """Bring the maps up to date at pixels; returns those whose distributions may be others than before.
-
-        `watch` False: none of them was evaluated before, and nothing that was evaluated sees them. That is for networks
-        with a slope, whose pixels are asked for in coding order.
-        """
-        asked = pixels
+    def evaluate(self, rows: Rows, watch: bool = True) -> Rows:
+        asked = pixels = self._on_device(rows)
         if not watch:  # a pixel may be asked for again, for another of its channels
             pixels = pixels[self._left[-1].stale.index_select(0, pixels)]
         if self.network.relative:
             self._evaluate_context(pixels, watch)
         # without a slope the up stack also sees to its right: what is above a whole row is known before the row is
-        above = pixels if self.network.config.slope else self._whole_rows(pixels)
+        above = pixels if self.network.config.slope else self._on_device(self.whole_rows(pixels.cpu().numpy()))
         for i in range(self.network.config.blocks + 1):
             self._evaluate_up(i, above, watch)
             self._evaluate_left(i, pixels, watch)
         due: Tensor = asked[self._heads.index_select(0, asked)] if watch else asked
         self._heads[due] = False
-        return due
-
-    def _whole_rows(self, pixels: Tensor) -> Tensor:
-        """All pixels of the image rows that some pixels are in."""
-        rows = torch.unique(pixels // self.stride)
-        places = (rows.unsqueeze(1) * self.stride + torch.arange(self.stride, device=rows.device)).flatten()
-        inside: Tensor = places[self.inside[places]]
-        return inside
+        return np.asarray(due.cpu().numpy())
 
     def _due(self, stale: Tensor, pixels: Tensor, watch: bool) -> Tensor:
         due = pixels[stale.index_select(0, pixels)] if watch else pixels
@@ -265,32 +332,35 @@ class Evaluator:
 
     # ----------------------------------------------------------------------------------------------- distributions
 
-    def representation(self, pixels: Tensor) -> Tensor:
-        """The shared representation h of pixels, int8 (n, width)."""
-        return self._left[-1].tables[1].index_select(0, pixels)
+    def head_sums(self, pixels: Rows) -> Heads:
+        return Heads(self.network.head_sums(self._left[-1].tables[1].index_select(0, self._on_device(pixels))))
 
-    def representations_at(self, pixels: Tensor, taps: Offsets) -> Tensor:
-        """h at some taps of pixels, in the float network's units; float32 (n, taps * width)."""
-        unit: float = 0.5**self.network.representation_bits
-        return self._near(self._left[-1].tables[1], pixels, taps).float() * unit
-
-    def seen_at(self, pixels: Tensor, taps: Offsets) -> Tensor:
-        """The inputs at some taps of pixels, in the float network's units; float32 (n, taps * seen)."""
-        return self._near(self._seen, pixels, taps).float() * 2.0**-INPUT_BITS
-
-    def distribution(self, head_sums: Tensor, pixels: Tensor, channel: int, symbols: Tensor, precision: int) -> Quantiles:
-        """The distributions of a channel of pixels, given the symbols (n, channels) of its earlier channels."""
-        net = self.network
+    def distribution(self, heads: Heads, pixels: Rows, channel: int, symbols: Symbols, precision: int) -> Categories | Mixtures:
+        net, rows = self.network, self._on_device(pixels)
+        known = torch.from_numpy(np.ascontiguousarray(symbols)).to(self._device)
+        values = known.to(torch.int16) * net.config.step
+        combined = self._combined.tables[1].index_select(0, rows) if net.relative else values
+        for i in range(heads.told, channel):
+            net.tell(
+                heads.sums, i, values[:, i] - (values[:, 0] if i else 0) - context.middle(combined[:, i]) if net.relative else known[:, i]
+            )
+        heads.told = max(heads.told, channel)
+        outputs = net.outputs(heads.sums, channel)
         if not net.relative:
-            outputs = net.outputs(head_sums, channel, symbols[:, :channel].unbind(1))
             return net.quantiles(outputs, net.config.zero * units.GREY, precision)
-        combined = self._combined.tables[1].index_select(0, pixels)
-        values = symbols.to(torch.int16) * net.config.step
-        earlier = [values[:, i] - (values[:, 0] if i else 0) - context.middle(combined[:, i]) for i in range(channel)]
         centres = combined[:, channel] + (units.FRACTION * values[:, 0] if channel else 0)
-        centres = centres.clamp(0, 255 * units.FRACTION).int() * (units.GREY // units.FRACTION)
-        return net.quantiles(net.outputs(head_sums, channel, earlier), centres, precision)
+        return net.quantiles(outputs, centres.clamp(0, 255 * units.FRACTION).int() * (units.GREY // units.FRACTION), precision)
 
-    def head_sums(self, pixels: Tensor) -> Tensor:
-        """What `distribution` wants of pixels whose maps are up to date."""
-        return self.network.head_sums(self.representation(pixels))
+    # ---------------------------------------------------------------------------------------------- for forecasts
+
+    def symbols_at(self, pixels: Rows) -> NDArray[np.uint8]:
+        return self._at(self._symbols, pixels)
+
+    def seen_at(self, pixels: Rows) -> NDArray[np.int8]:
+        return self._at(self._seen, pixels)
+
+    def representations_at(self, pixels: Rows) -> NDArray[np.int8]:
+        return self._at(self._left[-1].tables[1], pixels)
+
+    def _at(self, table: Tensor, pixels: Rows) -> NDArray[Any]:
+        return np.asarray(table[self._on_device(pixels)].cpu().numpy())
