@@ -121,7 +121,7 @@ class Distribution:
 
 
 def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.cpu().numpy() for tensor in tensors)
+    return tuple(tensor.contiguous().cpu().numpy() for tensor in tensors)
 
 
 class TorchQuantiles(ABC):

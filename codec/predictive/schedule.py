@@ -6,6 +6,7 @@ from ..errors import PresageError
 
 GUESSES = ("fixed-point", "zeros", "last", "argmax", "forecast")
 SURE = ("ancestral", "wavefront")  # these evaluate a pixel when all that it depends on is known
+AHEAD = 10  # pixels; of 7, 10 and 14 it took least time for training pictures of MNIST
 SCHEDULES = ("auto", *SURE, *GUESSES)
 
 
@@ -31,12 +32,16 @@ class Schedule:
     def decided(self, slope: int, few_calls: bool) -> "Schedule":
         """The same with `auto` decided for a model. Raises PresageError for a schedule that the model does not allow.
 
-        The wavefront evaluates every pixel once, and mostly nothing beats that. few_calls: the batch is small and most
-        guesses will be right, so that the number of calls decides; the fixed point needs fewer.
+        The wavefront evaluates every pixel once, and mostly nothing beats that. few_calls: the batch is small and most guesses will be
+        right, so that the number of calls counts as well; a fixed point that looks a step or two ahead needs fewer, and evaluates hardly
+        more pixels.
         """
         if self.name not in SCHEDULES:
             raise PresageError(f"no schedule called {self.name!r}; there are {', '.join(SCHEDULES)}")
         if self.name == "wavefront" and not slope:
             raise PresageError("this model has no wavefront: its reach to the right is not bounded; use fixed-point")
-        name = self.name if self.name != "auto" else "wavefront" if slope and not few_calls else "fixed-point"
-        return replace(self, name=name, in_turn=self.in_turn or name in SURE)
+        name, window = self.name, self.window
+        if name == "auto":
+            name = "wavefront" if slope and not few_calls else "fixed-point"
+            window = window or (AHEAD if slope and few_calls else 0)
+        return replace(self, name=name, window=window, in_turn=self.in_turn or name in SURE)
