@@ -270,4 +270,4 @@ def centres(pixels: Array, symbols: Array, step: int, channel: int, combined: Ar
     """Where a channel's distributions are centred, in 1/GREY grey levels (n)."""
     for i in range(len(pixels)):
         place = np.int64(combined[pixels[i], channel]) + (FRACTION * step * np.int64(symbols[i, 0]) if channel else 0)
-        out[i] = min(max(place, 0), 255 * FRACTION) * (GREY // FRACTION)
+        out[i] = _clamped(place, 0, 255 * FRACTION) * (GREY // FRACTION)
