@@ -1,0 +1,61 @@
+"""From RGB pixels to the planes that they are the image of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import kernels
+from .kernels import Bytes, Misses
+from .sampling import REACH, Plane, Rule, Sampling
+from .table import Origin
+
+ROUNDS = 12  # of fitting cells to interpolated chroma
+SWEEPS = ((1, 6), (2, 6), (3, 4), (1, 3))  # how far cells are changed, and how often at most they are gone through
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Chroma planes int16 (h, w), and the how far pixels are from being reproduced with them, int16 (H, W)."""
+
+    first: Plane
+    second: Plane
+    missing: Misses
+
+
+def to_chroma(origin: Origin) -> NDArray[np.float64]:
+    """From R, G, B and 1 to C1 and C2, nearly; float64 (2, 4)."""
+    red, from_blue, from_red, blue = origin.offsets.astype(float)
+    unit = float(1 << origin.shift)
+    slope = [(table[255] - table[0]) / 255 / unit for table in (red, from_blue, from_red, blue)]
+    luma = origin.luma / unit
+    forward = np.array([[luma, 0, slope[0]], [luma, slope[1], slope[2]], [luma, slope[3], 0]])
+    at = np.array([red[128], from_blue[128] + from_red[128], blue[128]]) / unit - 0.5
+    inverse = np.linalg.inv(forward)[1:]
+    return np.column_stack([inverse, 128 - inverse @ at])
+
+
+def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: tuple[Plane, Plane, Bytes]) -> Cells:
+    """The chroma cells of pixels (H, W, 3), given the chroma at every pixel as `kernels.estimate` gives it."""
+    size = pixels.shape[:2]
+    rows, columns = sampling.axes(*size)
+    cells = [np.empty(sampling.cells(*size), np.int16) for _ in range(2)]
+    for plane, found in zip(cells, estimate[:2], strict=True):
+        if (sampling.rows, sampling.columns) == (Rule.WHOLE, Rule.WHOLE):
+            plane[:] = found
+        else:
+            kernels.fit_cells(found, estimate[2], plane, rows, columns, ROUNDS)
+    how = (rows, columns, sampling.bias, sampling.shift, origin.offsets, origin.luma, origin.shift)
+    missing = kernels.misses(pixels, *cells, *how)
+    per = [1 if rule == Rule.WHOLE else 2 for rule in (sampling.rows, sampling.columns)]
+    reach = [
+        place - phase * (rule != Rule.WHOLE)
+        for rule, phase in zip((sampling.rows, sampling.columns), sampling.phase, strict=True)
+        for place in REACH[rule]
+    ]
+    places = np.array([*reach, *per], np.int64)
+    for radius, times in SWEEPS:
+        for _ in range(times):
+            if not missing.any() or not kernels.improve(pixels, *cells, missing, *how, places, kernels.around(radius)):
+                break
+    return Cells(cells[0], cells[1], missing)

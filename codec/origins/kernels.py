@@ -1,0 +1,289 @@
+"""Loops over the pixels of a picture whose origin is known. Integers alone, but for first estimates.
+
+A picture is `reproduced` at a pixel if some Y gives its R, G and B from the chroma there. The inverse looks for chroma cells with which
+as many pixels as possible are.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .sampling import Axis, Plane
+from .table import Table
+
+Bytes = NDArray[np.uint8]
+Misses = NDArray[np.int16]
+FAILED, FARTHEST = 8, 40  # what a pixel that is not reproduced counts at least, and how much more at most
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def levels(value: int, offset: int, luma: int, shift: int) -> tuple[int, int]:
+    """The least and the largest Y (maybe outside 0..255) that give a channel its value; the second is the smaller one if none does."""
+    low, high = 0, 255
+    if value > 0:
+        low = -((offset - (value << shift)) // luma)
+    if value < 255:
+        high = (((value + 1) << shift) - 1 - offset) // luma
+    return low, high
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def reproduces(pixel: Bytes, c1: int, c2: int, offsets: Table, luma: int, shift: int) -> tuple[int, int]:
+    """The least and the largest Y in 0..255 that give a pixel (3) from its chroma; the second is the smaller one if none does."""
+    low, high = levels(pixel[0], offsets[0, c2], luma, shift)
+    low1, high1 = levels(pixel[1], offsets[1, c1] + offsets[2, c2], luma, shift)
+    low2, high2 = levels(pixel[2], offsets[3, c1], luma, shift)
+    return max(low, low1, low2, 0), min(high, high1, high2, 255)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def estimate(pixels: Bytes, inverse: NDArray[np.float64], offsets: Table, luma: int, shift: int) -> tuple[Plane, Plane, Bytes]:
+    """Chroma at every pixel of (H, W, 3), as if it were not interpolated: two planes int16 (H, W), and what is known of them,
+    uint8 (H, W): 2 if the pixel is reproduced and no channel is at its end, so that nothing else would do; 1 if it is reproduced, 0 if not.
+
+    inverse: (2, 4), from R, G, B and 1 to C1 and C2.
+    """
+    height, width = pixels.shape[:2]
+    first, second = np.empty((height, width), np.int16), np.empty((height, width), np.int16)
+    known = np.zeros((height, width), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            r, g, b = pixels[y, x]
+            c1 = int(np.floor(inverse[0, 0] * r + inverse[0, 1] * g + inverse[0, 2] * b + inverse[0, 3] + 0.5))
+            c2 = int(np.floor(inverse[1, 0] * r + inverse[1, 1] * g + inverse[1, 2] * b + inverse[1, 3] + 0.5))
+            first[y, x], second[y, x] = min(max(c1, 0), 255), min(max(c2, 0), 255)
+            for step in range(25):
+                u, v = c1 + _NEAREST[step, 0], c2 + _NEAREST[step, 1]
+                if 0 <= u <= 255 and 0 <= v <= 255:
+                    low, high = reproduces(pixels[y, x], u, v, offsets, luma, shift)
+                    if low <= high:
+                        first[y, x], second[y, x] = u, v
+                        inside = 0 < min(r, g, b) and max(r, g, b) < 255
+                        known[y, x] = 2 if inside else 1
+                        break
+    return first, second, known
+
+
+def around(radius: int) -> NDArray[np.int64]:
+    """(dy, dx) of a square, from its middle outwards."""
+    steps = [(i, j) for i in range(-radius, radius + 1) for j in range(-radius, radius + 1)]
+    return np.array(sorted(steps, key=lambda s: (s[0] * s[0] + s[1] * s[1], s)), np.int64)
+
+
+_NEAREST = around(2)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def between(cells: Plane, rows: Axis, y: int, columns: Axis, x: int, bias: NDArray[np.int64], shift: int) -> int:
+    """Chroma at one place."""
+    near, far, left, right = rows[y, 0], rows[y, 1], columns[x, 0], columns[x, 1]
+    upper = columns[x, 2] * cells[near, left] + columns[x, 3] * cells[near, right]
+    lower = columns[x, 2] * cells[far, left] + columns[x, 3] * cells[far, right]
+    return (rows[y, 2] * upper + rows[y, 3] * lower + bias[rows[y, 4], columns[x, 4]]) >> shift
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def fit_cells(plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axis, rounds: int) -> None:
+    """Bring cells (h, w) near to those whose interpolation is a plane (H, W) where it is known for certain; smooth elsewhere."""
+    height, width = plane.shape
+    h, w = cells.shape
+    values = np.zeros((h, w))
+    total, weight = np.zeros((h, w)), np.zeros((h, w))
+    for y in range(height):
+        near, far, m, n = rows[y, 0], rows[y, 1], rows[y, 2], rows[y, 3]
+        for x in range(width):
+            if known[y, x] == 2:
+                left, right, a, b = columns[x, 0], columns[x, 1], columns[x, 2], columns[x, 3]
+                value = plane[y, x]
+                total[near, left] += m * a * value
+                weight[near, left] += m * a
+                total[near, right] += m * b * value
+                weight[near, right] += m * b
+                total[far, left] += n * a * value
+                weight[far, left] += n * a
+                total[far, right] += n * b * value
+                weight[far, right] += n * b
+    _fill(total, weight, values)
+    for _ in range(rounds):
+        total[:] = 0
+        weight[:] = 0
+        for y in range(height):
+            near, far, m, n = rows[y, 0], rows[y, 1], rows[y, 2], rows[y, 3]
+            for x in range(width):
+                if known[y, x] == 2:
+                    left, right, a, b = columns[x, 0], columns[x, 1], columns[x, 2], columns[x, 3]
+                    sum_of_weights = (m + n) * (a + b)
+                    now = m * (a * values[near, left] + b * values[near, right]) + n * (a * values[far, left] + b * values[far, right])
+                    miss = plane[y, x] - now / sum_of_weights
+                    total[near, left] += m * a * miss
+                    weight[near, left] += m * a
+                    total[near, right] += m * b * miss
+                    weight[near, right] += m * b
+                    total[far, left] += n * a * miss
+                    weight[far, left] += n * a
+                    total[far, right] += n * b * miss
+                    weight[far, right] += n * b
+        for i in range(h):
+            for j in range(w):
+                if weight[i, j] > 0:
+                    values[i, j] += 1.4 * total[i, j] / weight[i, j]
+    for i in range(h):
+        for j in range(w):
+            cells[i, j] = min(max(int(np.floor(values[i, j] + 0.5)), 0), 255)
+    for y in range(height):
+        for x in range(width):
+            if known[y, x] == 2 and rows[y, 3] == 0 and columns[x, 3] == 0:
+                cells[rows[y, 0], columns[x, 0]] = plane[y, x]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fill(total: NDArray[np.float64], weight: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    """Means where there are weights, and from there on, ever wider, what lies around."""
+    h, w = values.shape
+    for i in range(h):
+        for j in range(w):
+            if weight[i, j] > 0:
+                values[i, j] = total[i, j] / weight[i, j]
+    distance = np.full((h, w), 1 << 20)
+    for i in range(h):
+        for j in range(w):
+            if weight[i, j] > 0:
+                distance[i, j] = 0
+            if i > 0 and distance[i - 1, j] + 1 < distance[i, j]:
+                distance[i, j], values[i, j] = distance[i - 1, j] + 1, values[i - 1, j]
+            if j > 0 and distance[i, j - 1] + 1 < distance[i, j]:
+                distance[i, j], values[i, j] = distance[i, j - 1] + 1, values[i, j - 1]
+    for i in range(h - 1, -1, -1):
+        for j in range(w - 1, -1, -1):
+            if i < h - 1 and distance[i + 1, j] + 1 < distance[i, j]:
+                distance[i, j], values[i, j] = distance[i + 1, j] + 1, values[i + 1, j]
+            if j < w - 1 and distance[i, j + 1] + 1 < distance[i, j]:
+                distance[i, j], values[i, j] = distance[i, j + 1] + 1, values[i, j + 1]
+    for i in range(h):
+        for j in range(w):
+            if distance[i, j] == 1 << 20:
+                values[i, j] = 128
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _miss(
+    pixels: Bytes, first: Plane, second: Plane, y: int, x: int, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int,
+    offsets: Table, luma: int, shift: int,
+) -> int:  # fmt: skip
+    """0 if a pixel is reproduced from chroma cells; otherwise so much the more the further what its channels say of Y is apart."""
+    c1, c2 = between(first, rows, y, columns, x, bias, up), between(second, rows, y, columns, x, bias, up)
+    low, high = reproduces(pixels[y, x], c1, c2, offsets, luma, shift)
+    return 0 if low <= high else FAILED + min(low - high, FARTHEST)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def misses(
+    pixels: Bytes, first: Plane, second: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int, offsets: Table, luma: int, shift: int
+) -> Misses:
+    """How far pixels (H, W, 3) are from being reproduced from chroma cells; int16 (H, W)."""
+    result = np.empty(pixels.shape[:2], np.int16)
+    for y in range(pixels.shape[0]):
+        for x in range(pixels.shape[1]):
+            result[y, x] = _miss(pixels, first, second, y, x, rows, columns, bias, up, offsets, luma, shift)
+    return result
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def improve(
+    pixels: Bytes, first: Plane, second: Plane, missing: Misses, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int,
+    offsets: Table, luma: int, shift: int, reach: NDArray[np.int64], steps: NDArray[np.int64],
+) -> int:  # fmt: skip
+    """Go once through the cells, and change by one of `steps` those with which pixels are missed less; how many were changed.
+
+    reach: first and last row, first and last column that a cell has a part in, relative to its first own one; rows and columns of a cell.
+    """
+    height, width = pixels.shape[:2]
+    h, w = first.shape
+    changed = 0
+    for i in range(h):
+        y0, y1 = max(i * reach[4] + reach[0], 0), min(i * reach[4] + reach[1], height - 1)
+        for j in range(w):
+            x0, x1 = max(j * reach[5] + reach[2], 0), min(j * reach[5] + reach[3], width - 1)
+            before = 0
+            for y in range(y0, y1 + 1):
+                for x in range(x0, x1 + 1):
+                    before += missing[y, x]
+            if before == 0:
+                continue
+            own1, own2 = first[i, j], second[i, j]
+            best, best1, best2 = before, own1, own2
+            for step in range(1, len(steps)):
+                c1, c2 = own1 + steps[step, 0], own2 + steps[step, 1]
+                if c1 < 0 or c1 > 255 or c2 < 0 or c2 > 255:
+                    continue
+                first[i, j], second[i, j] = c1, c2
+                cost = 0
+                for y in range(y0, y1 + 1):
+                    for x in range(x0, x1 + 1):
+                        if cost < best:
+                            cost += _miss(pixels, first, second, y, x, rows, columns, bias, up, offsets, luma, shift)
+                if cost < best:
+                    best, best1, best2 = cost, c1, c2
+                    if best == 0:
+                        break
+            first[i, j], second[i, j] = best1, best2
+            if best < before:
+                changed += 1
+                for y in range(y0, y1 + 1):
+                    for x in range(x0, x1 + 1):
+                        missing[y, x] = _miss(pixels, first, second, y, x, rows, columns, bias, up, offsets, luma, shift)
+    return changed
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def choose_luma(pixels: Bytes, first: Plane, second: Plane, offsets: Table, luma: int, shift: int) -> Bytes:
+    """Y (H, W) of pixels (H, W, 3) from chroma at every pixel, int16 (H, W).
+
+    Where several Y give the pixel, the one that is nearest to what the neighbours let expect; where none does, one that comes near.
+    """
+    height, width = pixels.shape[:2]
+    result = np.empty((height, width), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            low, high = reproduces(pixels[y, x], first[y, x], second[y, x], offsets, luma, shift)
+            if low < high:
+                west = int(result[y, x - 1]) if x > 0 else -1
+                north = int(result[y - 1, x]) if y > 0 else west
+                west = north if west < 0 else west
+                corner = int(result[y - 1, x - 1]) if x > 0 and y > 0 else north
+                guess = min(max(west + north - corner, min(west, north)), max(west, north)) if west >= 0 else 128
+                low = min(max(guess, low), high)
+            elif low > high:
+                best, low0, high0 = 1 << 20, min(max(high, 0), 255), min(max(low, 0), 255)
+                for step in range(5):
+                    tried = low0 + (high0 - low0) * step // 4
+                    miss = 0
+                    for channel in range(3):
+                        miss += abs(int(pixels[y, x, channel]) - shown(tried, first[y, x], second[y, x], channel, offsets, luma, shift))
+                    if miss < best:
+                        best, low = miss, tried
+            result[y, x] = low
+    return result
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def shown(y: int, c1: int, c2: int, channel: int, offsets: Table, luma: int, shift: int) -> int:
+    """R, G or B of Y, C1, C2."""
+    if channel == 0:
+        offset = offsets[0, c2]
+    elif channel == 1:
+        offset = offsets[1, c1] + offsets[2, c2]
+    else:
+        offset = offsets[3, c1]
+    return min(max((luma * y + offset) >> shift, 0), 255)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def to_rgb(y: Bytes, first: Plane, second: Plane, offsets: Table, luma: int, shift: int) -> Bytes:
+    """Pixels uint8 (H, W, 3) of luma (H, W) and chroma int16 (H, W)."""
+    result = np.empty((*y.shape, 3), np.uint8)
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            for channel in range(3):
+                result[i, j, channel] = shown(int(y[i, j]), first[i, j], second[i, j], channel, offsets, luma, shift)
+    return result
