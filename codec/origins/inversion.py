@@ -1,5 +1,6 @@
 """From RGB pixels to the planes that they are the image of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from .table import Origin
 
 ROUNDS = 12  # of fitting cells to interpolated chroma
 SWEEPS = ((1, 6), (2, 6), (3, 4), (1, 3))  # how far cells are changed, and how often at most they are gone through
+
+Estimate = tuple[Plane, Plane, Bytes]
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,14 @@ def to_chroma(origin: Origin) -> NDArray[np.float64]:
     return np.column_stack([inverse, 128 - inverse @ at])
 
 
-def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: tuple[Plane, Plane, Bytes]) -> Cells:
-    """The chroma cells of pixels (H, W, 3), given the chroma at every pixel as `kernels.estimate` gives it."""
+def first_estimate(pixels: Bytes, origin: Origin) -> Estimate:
+    """Chroma at every pixel of (H, W, 3), see `kernels.estimate`."""
+    found: Estimate = kernels.estimate(pixels, to_chroma(origin), *origin.forward)
+    return found
+
+
+def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: Estimate, sweeps: Sequence[tuple[int, int]]) -> Cells:
+    """The chroma cells of pixels (H, W, 3), given a first estimate. sweeps: as `SWEEPS`."""
     size = pixels.shape[:2]
     rows, columns = sampling.axes(*size)
     cells = [np.empty(sampling.cells(*size), np.int16) for _ in range(2)]
@@ -45,7 +54,7 @@ def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: tupl
             plane[:] = found
         else:
             kernels.fit_cells(found, estimate[2], plane, rows, columns, ROUNDS)
-    how = (rows, columns, sampling.bias, sampling.shift, origin.offsets, origin.luma, origin.shift)
+    how = (rows, columns, sampling.bias, sampling.shift, *origin.forward)
     missing = kernels.misses(pixels, *cells, *how)
     per = [1 if rule == Rule.WHOLE else 2 for rule in (sampling.rows, sampling.columns)]
     reach = [
@@ -54,7 +63,7 @@ def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: tupl
         for place in REACH[rule]
     ]
     places = np.array([*reach, *per], np.int64)
-    for radius, times in SWEEPS:
+    for radius, times in sweeps:
         for _ in range(times):
             if not missing.any() or not kernels.improve(pixels, *cells, missing, *how, places, kernels.around(radius)):
                 break

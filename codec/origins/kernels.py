@@ -247,10 +247,10 @@ def choose_luma(pixels: Bytes, first: Plane, second: Plane, offsets: Table, luma
         for x in range(width):
             low, high = reproduces(pixels[y, x], first[y, x], second[y, x], offsets, luma, shift)
             if low < high:
-                west = int(result[y, x - 1]) if x > 0 else -1
-                north = int(result[y - 1, x]) if y > 0 else west
+                west = np.int64(result[y, x - 1]) if x > 0 else -1
+                north = np.int64(result[y - 1, x]) if y > 0 else west
                 west = north if west < 0 else west
-                corner = int(result[y - 1, x - 1]) if x > 0 and y > 0 else north
+                corner = np.int64(result[y - 1, x - 1]) if x > 0 and y > 0 else north
                 guess = min(max(west + north - corner, min(west, north)), max(west, north)) if west >= 0 else 128
                 low = min(max(guess, low), high)
             elif low > high:
@@ -259,7 +259,7 @@ def choose_luma(pixels: Bytes, first: Plane, second: Plane, offsets: Table, luma
                     tried = low0 + (high0 - low0) * step // 4
                     miss = 0
                     for channel in range(3):
-                        miss += abs(int(pixels[y, x, channel]) - shown(tried, first[y, x], second[y, x], channel, offsets, luma, shift))
+                        miss += abs(np.int64(pixels[y, x, channel]) - shown(tried, first[y, x], second[y, x], channel, offsets, luma, shift))
                     if miss < best:
                         best, low = miss, tried
             result[y, x] = low
@@ -285,5 +285,5 @@ def to_rgb(y: Bytes, first: Plane, second: Plane, offsets: Table, luma: int, shi
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
             for channel in range(3):
-                result[i, j, channel] = shown(int(y[i, j]), first[i, j], second[i, j], channel, offsets, luma, shift)
+                result[i, j, channel] = shown(np.int64(y[i, j]), first[i, j], second[i, j], channel, offsets, luma, shift)
     return result

@@ -24,6 +24,11 @@ class Origin:
     shift: int
     offsets: Table
 
+    @property
+    def forward(self) -> tuple[Table, int, int]:
+        """What the loops of `kernels.py` want."""
+        return self.offsets, self.luma, self.shift
+
 
 def _photo_cd() -> Origin:
     """Photo CD YCC in scans of 256 levels: with a = C1 - 156, b = C2 - 137, L = 1.3584 Y,
