@@ -11,7 +11,8 @@ from .kernels import Bytes, Misses
 from .sampling import REACH, Plane, Rule, Sampling
 from .table import Origin
 
-ROUNDS = 12  # of fitting cells to interpolated chroma
+ROUNDS, FEW_ROUNDS = 40, 12  # of fitting cells to interpolated chroma: where all samples are mixed, and where some are not
+POLISH = 8  # times that cells of the former are gone through at most
 SWEEPS = ((1, 6), (2, 6), (3, 4), (1, 3))  # how far cells are changed, and how often at most they are gone through
 
 Estimate = tuple[Plane, Plane, Bytes]
@@ -46,25 +47,22 @@ def first_estimate(pixels: Bytes, origin: Origin) -> Estimate:
 
 def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: Estimate, sweeps: Sequence[tuple[int, int]]) -> Cells:
     """The chroma cells of pixels (H, W, 3), given a first estimate. sweeps: as `SWEEPS`."""
-    size = pixels.shape[:2]
-    rows, columns = sampling.axes(*size)
+    size, rules = pixels.shape[:2], (sampling.rows, sampling.columns)
+    how = (*sampling.axes(*size), sampling.bias, sampling.shift)
+    reach = [place - phase for rule, phase in zip(rules, sampling.phase, strict=True) for place in REACH[rule]]
+    places = np.array([*reach, *(1 if rule == Rule.WHOLE else 2 for rule in rules)], np.int64)
     cells = [np.empty(sampling.cells(*size), np.int16) for _ in range(2)]
     for plane, found in zip(cells, estimate[:2], strict=True):
-        if (sampling.rows, sampling.columns) == (Rule.WHOLE, Rule.WHOLE):
+        if rules == (Rule.WHOLE, Rule.WHOLE):
             plane[:] = found
-        else:
-            kernels.fit_cells(found, estimate[2], plane, rows, columns, ROUNDS)
-    how = (rows, columns, sampling.bias, sampling.shift, *origin.forward)
-    missing = kernels.misses(pixels, *cells, *how)
-    per = [1 if rule == Rule.WHOLE else 2 for rule in (sampling.rows, sampling.columns)]
-    reach = [
-        place - phase * (rule != Rule.WHOLE)
-        for rule, phase in zip((sampling.rows, sampling.columns), sampling.phase, strict=True)
-        for place in REACH[rule]
-    ]
-    places = np.array([*reach, *per], np.int64)
+            continue
+        kernels.fit_cells(found, estimate[2], plane, *how, ROUNDS if Rule.TRIANGLE in rules else FEW_ROUNDS)
+        for _ in range(POLISH if Rule.TRIANGLE in rules and sweeps else 0):
+            if not kernels.polish(found, estimate[2], plane, *how, places):
+                break
+    missing = kernels.misses(pixels, *cells, *how, *origin.forward)
     for radius, times in sweeps:
         for _ in range(times):
-            if not missing.any() or not kernels.improve(pixels, *cells, missing, *how, places, kernels.around(radius)):
+            if not missing.any() or not kernels.improve(pixels, *cells, missing, *how, *origin.forward, places, kernels.around(radius)):
                 break
     return Cells(cells[0], cells[1], missing)

@@ -13,6 +13,7 @@ from .table import Table
 
 Bytes = NDArray[np.uint8]
 Misses = NDArray[np.int16]
+SLACK = 0.2  # how near to the middle of an interval is near enough
 FAILED, FARTHEST = 8, 40  # what a pixel that is not reproduced counts at least, and how much more at most
 
 
@@ -83,8 +84,14 @@ def between(cells: Plane, rows: Axis, y: int, columns: Axis, x: int, bias: NDArr
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def fit_cells(plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axis, rounds: int) -> None:
-    """Bring cells (h, w) near to those whose interpolation is a plane (H, W) where it is known for certain; smooth elsewhere."""
+def fit_cells(
+    plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int, rounds: int
+) -> None:
+    """Bring cells (h, w) near to those whose interpolation is a plane (H, W) where it is known for certain; smooth elsewhere.
+
+    What is interpolated must lie in intervals, because it was rounded: rounds of steps towards the middle of those that are missed.
+    """
+    unit = float(1 << up)
     height, width = plane.shape
     h, w = cells.shape
     values = np.zeros((h, w))
@@ -114,7 +121,8 @@ def fit_cells(plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axi
                     left, right, a, b = columns[x, 0], columns[x, 1], columns[x, 2], columns[x, 3]
                     sum_of_weights = (m + n) * (a + b)
                     now = m * (a * values[near, left] + b * values[near, right]) + n * (a * values[far, left] + b * values[far, right])
-                    miss = plane[y, x] - now / sum_of_weights
+                    miss = plane[y, x] + ((unit - 1) / 2 - bias[rows[y, 4], columns[x, 4]]) / unit - now / sum_of_weights
+                    miss = max(miss - SLACK, 0.0) + min(miss + SLACK, 0.0)
                     total[near, left] += m * a * miss
                     weight[near, left] += m * a
                     total[near, right] += m * b * miss
@@ -134,6 +142,39 @@ def fit_cells(plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axi
         for x in range(width):
             if known[y, x] == 2 and rows[y, 3] == 0 and columns[x, 3] == 0:
                 cells[rows[y, 0], columns[x, 0]] = plane[y, x]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def polish(
+    plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int, reach: NDArray[np.int64]
+) -> int:
+    """Go once through the cells and change by 1 those with which more of a plane (H, W) is met where it is known; how many were changed."""
+    height, width = plane.shape
+    h, w = cells.shape
+    changed = 0
+    for i in range(h):
+        y0, y1 = max(i * reach[4] + reach[0], 0), min(i * reach[4] + reach[1], height - 1)
+        for j in range(w):
+            x0, x1 = max(j * reach[5] + reach[2], 0), min(j * reach[5] + reach[3], width - 1)
+            own = cells[i, j]
+            best, found = -1, own
+            for step in range(3):
+                tried = own + (step if step < 2 else -1)
+                if tried < 0 or tried > 255:
+                    continue
+                cells[i, j] = tried
+                cost = 0
+                for y in range(y0, y1 + 1):
+                    for x in range(x0, x1 + 1):
+                        if known[y, x] == 2:
+                            cost += abs(between(cells, rows, y, columns, x, bias, up) - plane[y, x])
+                if best < 0 or cost < best:
+                    best, found = cost, tried
+                if cost == 0:
+                    break
+            cells[i, j] = found
+            changed += found != own
+    return changed
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
