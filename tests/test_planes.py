@@ -68,10 +68,12 @@ def test_integers_give_what_the_network_gives_and_decode(quantised: network.Plan
 
 @pytest.mark.parametrize("arithmetic", ["float32", "float64"])
 def test_streams_do_not_depend_on_the_arithmetic(quantised: network.Planes, arithmetic: str) -> None:
-    tensors, tile = planes_tensors(quantised), smooth(np.random.default_rng(3), 20, 31)
+    """Compiled loops and torch: tiles of several sizes at once, and places of several steps."""
+    tensors, random = planes_tensors(quantised), np.random.default_rng(3)
+    tiles = [smooth(random, h, w) for h, w in ((20, 31), (31, 20), (1, 9), (40, 90))]
     streams = []
     for exact in (ExactPlanes(tensors), ExactPlanes(tensors, arithmetic)):
-        record = Record(exact.answers([tile[..., :1]]), 1)
-        exact.walk([np.ascontiguousarray(tile[..., 1:])], record)
+        record = Record(exact.answers([tile[..., :1] for tile in tiles]), len(tiles))
+        exact.walk([np.ascontiguousarray(tile[..., 1:]) for tile in tiles], record)
         streams.append(record.streams())
     assert streams[0] == streams[1]

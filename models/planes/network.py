@@ -13,17 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import context, logistic
+from .. import context, logistic, units
 from ..precision import working_dtype
 from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list
 from ..training.trainable import Trainable
+from .units import AHEAD, KNOWN, UNKNOWN
 
 CELL_BLOCK = (3, 2)  # whose hidden vectors are seen: W NE WW N WWW NW
 CELLS = CELL_BLOCK[0] * CELL_BLOCK[1]
-AHEAD = ((0, 1), (0, 2), (0, 4), (1, -1), (1, 0), (1, 1), (2, -2), (2, 0), (2, 2), (4, 0))  # (dy, dx) where side planes are looked at
-SIDES = 2
-UNKNOWN = 128  # what an unknown side plane holds
-KNOWN = SIDES * (context.HINTS + len(AHEAD))  # numbers that tell of the side planes at the pixel and ahead
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def ahead(sides: Tensor, tables: context.Tables) -> Tensor:
     height, width = sides.shape[1:3]
     left, right = max(-dx for _, dx in AHEAD), max(dx for _, dx in AHEAD)
     bottom = max(dy for dy, _ in AHEAD)
-    padded = F.pad(sides, (0, 0, left, right, 0, bottom), value=context.OUTSIDE)
+    padded = F.pad(sides, (0, 0, left, right, 0, bottom), value=units.OUTSIDE)
     there = torch.stack([padded[:, dy : dy + height, left + dx : left + dx + width] for dy, dx in AHEAD], dim=3)
     return tables.of_signed(there - sides.unsqueeze(3)).flatten(3)
 
@@ -61,8 +58,8 @@ class Planes(Trainable):
     def __init__(self, config: PlanesConfig) -> None:
         super().__init__()
         self.config = config
-        self.cell = module_list([Linear(context.INPUTS + context.CHANNELS, config.hidden), Linear(config.hidden, config.hidden)])
-        self.trunk = Linear(context.INPUTS + KNOWN + CELLS * config.hidden, config.width)
+        self.cell = module_list([Linear(units.INPUTS + units.CHANNELS, config.hidden), Linear(config.hidden, config.hidden)])
+        self.trunk = Linear(units.INPUTS + KNOWN + CELLS * config.hidden, config.width)
         self.blocks = module_list([Linear(config.width, config.width, gain=0.5) for _ in range(config.blocks)])
         self.head = Linear(config.width, config.head)
         self.out = Linear(config.head, 3 * config.mixtures, gain=0.1)
@@ -84,18 +81,18 @@ class Planes(Trainable):
             renamed = {k.replace("heads.0.", "head.").replace("outs.0.", "out.").replace("head_grids.0.", "head_grid."): v for k, v in state.items()}
             trunk = renamed["trunk.weight"]
             blank = trunk.new_zeros(len(trunk), KNOWN)
-            renamed["trunk.weight"] = torch.cat([trunk[:, : context.INPUTS], blank, trunk[:, context.INPUTS :]], 1)
+            renamed["trunk.weight"] = torch.cat([trunk[:, : units.INPUTS], blank, trunk[:, units.INPUTS :]], 1)
             renamed["trunk.input_bits"] = own["trunk.input_bits"]  # chosen anew with the grids
             state = {name: value for name, value in renamed.items() if name in own}
         self.load_state_dict({k: torch.tensor(False) if k == "quantised" else v for k, v in state.items()})
 
     def quantise(self, sample: Tensor) -> None:
         calibrate(self, sample)
-        causal = (context.INPUTS, INPUT_BITS)
+        causal = (units.INPUTS, INPUT_BITS)
         first, second = (int(grid.bits) for grid in self.cell_grids)
-        self.cell[0].calibrate(causal, (context.CHANNELS, INPUT_BITS))
+        self.cell[0].calibrate(causal, (units.CHANNELS, INPUT_BITS))
         self.cell[1].calibrate((self.config.hidden, first))
-        self.trunk.calibrate((context.INPUTS + KNOWN, INPUT_BITS), (CELLS * self.config.hidden, second))
+        self.trunk.calibrate((units.INPUTS + KNOWN, INPUT_BITS), (CELLS * self.config.hidden, second))
         bits = [int(grid.bits) for grid in self.grids]
         for block, before in zip(self.blocks, bits, strict=False):
             block.calibrate((self.config.width, before))
@@ -127,6 +124,6 @@ class Planes(Trainable):
             integers = values(planes)
             inputs, combined, residuals = context.features_of(integers, self.tables)
             known = ahead(integers[..., 1:], self.tables)
-            centres = combined[..., 0].int().clamp(0, 255 * context.FRACTION).float() / context.FRACTION
+            centres = combined[..., 0].int().clamp(0, 255 * units.FRACTION).float() / units.FRACTION
             symbols = planes[..., 0].float()
         return self._nats(self.outputs(inputs, residuals, known), symbols, centres)
