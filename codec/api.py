@@ -12,17 +12,19 @@ from mmap import mmap
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack, cast
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..models.model import Layered, Model, Tiled
+from ..models.model import Layered, Model, Planar, Tiled
 from .errors import DamagedFile, ImageRefused
 from .format import container
 from .format.container import Box, Coding, Header, Tag
 from .image import beside, files, pixels, stored
 from .image.files import Picture
 from .isolation import isolated
-from .paths import layers, sets, tiles
+from .origins import planes as origins
+from .paths import layers, planes, sets, tiles
 from .paths.encoding import Encoding
 from .paths.layers import LayeredEncoding
 from .paths.reading import Reading
@@ -81,12 +83,22 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings, 
     coded: list[bytes] = []
     if picture.mode in container.CODED_MODES[Coding.CHAIN]:  # what models without loss may take
         loaded = load(model, settings, lossy=False)
-        if loaded.takes(picture.mode):
+        if loaded.model.coding == "planes":
+            coded = [_of_planes(picture, loaded, tile, settings)]
+        elif loaded.takes(picture.mode):
             coded = [_encoding(picture, loaded, tile, settings).file(0)]
     raw = picture.image.width * picture.image.height * len(picture.image.getbands())
     if not coded or pixels.may_be_drawn(picture.image) or len(coded[0]) > raw:
         coded.append(_stored(picture, {Tag.STORED: stored.encode(picture.image)} | picture.extras))
     return min(coded, key=len)
+
+
+def _of_planes(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> bytes:
+    """The file of a picture by the planes that its pixels come from. Raises ImageRefused if they come from none."""
+    found = origins.find(np.asarray(picture.image)[..., :3]) if loaded.takes(picture.mode) else None
+    if found is None:
+        raise ImageRefused(f"the model {loaded.name} is for colour pictures whose pixels come from luma and chroma planes")
+    return planes.encode(picture, found, cast(Loaded[Planar], loaded), tile, settings)
 
 
 def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> Encoding:
@@ -147,7 +159,9 @@ def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tup
 def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -> tuple[Image.Image, list[Box]]:
     """The image that a model's file has in an area, with its alpha channel, and what of it is lost. Raises DamagedFile."""
     header = reading.header
-    if model.coding == "layers":
+    if model.coding == "planes":
+        decoded, lost = planes.decode(reading, cast(Planar, model), area)
+    elif model.coding == "layers":
         decoded, lost = layers.decode(reading, cast(Layered, model), area, codes)
     else:
         decoded, lost = tiles.decode(reading, cast(Tiled, model), area)

@@ -75,6 +75,7 @@ class Coding(IntEnum):
     LATENT = 5  # latents of an autoencoder, with loss: in tiles as 1, or in groups as 3
     LATENT_SET = 6  # many images, with loss, in groups
     ORDERED = 7  # ordered codes, with loss, in a stream that may be cut anywhere
+    PLANES = 8  # luma and chroma planes that the pixels come from, each in tiles as 1
 
 
 CODED_MODES = {
@@ -86,6 +87,7 @@ CODED_MODES = {
     Coding.LATENT: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.LATENT_SET: (Mode.GRAY, Mode.RGB),
     Coding.ORDERED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.PLANES: (Mode.RGB, Mode.RGBA),
 }
 SETS = (Coding.SET, Coding.LATENT_SET)
 LOSSY = (Coding.LATENT, Coding.LATENT_SET, Coding.ORDERED)
@@ -100,6 +102,7 @@ class Tag:
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
     GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
     GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
+    ORIGIN = b"ORIG"  # planes: how pixels come from them, and the pixels that do not
     LATENTS = b"LATN"  # the quality, and what every channel of the latents holds
     LAYERS = b"LAYR"  # ordered codes: LAYERS_ENTRY for every run of layers whose patches are of one size
     CODES = b"CODE"  # ordered codes: the chunks; the last section, without a CRC of its own, because it may be cut

@@ -19,6 +19,7 @@ NAMES = {
     Coding.LATENT: "lossy",
     Coding.LATENT_SET: "lossy set",
     Coding.ORDERED: "ordered",
+    Coding.PLANES: "planes",
 }
 SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4}  # at a pixel; 1 in all other modes
 

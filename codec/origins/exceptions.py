@@ -1,7 +1,7 @@
 """Pixels that planes do not reproduce, in an adaptive binary arithmetic code: where they are, and how far their R, G and B are away.
 
-The code is that of lpaq: two 32-bit ends of an interval, bytes leave when the ends agree on them. Probabilities have 16 bits and move
-1/32 of the way to each bit.
+The code is that of lpaq: two 32-bit ends of an interval, bytes leave when the ends agree on them. Probabilities have 16 bits; the
+n-th bit of a context moves its probability by RATES[n] / 2^16 of the way, so that few bits are enough to learn it.
 """
 
 import numpy as np
@@ -14,10 +14,12 @@ Bytes = NDArray[np.uint8]
 PLACES = 32  # contexts of whether a pixel is one: its four neighbours before it, and whether a channel is at its end here
 SIZES = 16  # contexts of a digit of a residual
 CONTEXTS = PLACES + 2 + 3 * 3 * 2 * SIZES
-RATE = 5
+RATES = np.array([65536 * 2 // (2 * n + 3) for n in range(1, 40)], np.int64)
+LEAST, RARE = 24, 64  # probabilities: the least, and of an exception that has no other beside it
 LARGEST = 9  # digits of a residual
 
 Probabilities = NDArray[np.int64]
+"""(contexts, 2): that a bit is 1, in 1/65536, and how many bits there were."""
 State = NDArray[np.int64]
 """Low and high end of the interval, the coded number (for reading), and the place in the bytes."""
 
@@ -26,15 +28,17 @@ State = NDArray[np.int64]
 def _code(state: State, data: Bytes, probabilities: Probabilities, context: int, bit: int, reading: bool) -> int:
     """Write or read a bit."""
     low, high = state[0], state[1]
-    middle = low + ((high - low) * probabilities[context] >> 16)
+    probability, count = probabilities[context]
+    middle = low + ((high - low) * probability >> 16)
     if reading:
         bit = 1 if state[2] <= middle else 0
     if bit:
         state[1] = middle
-        probabilities[context] += (65536 - probabilities[context]) >> RATE
     else:
         state[0] = middle + 1
-        probabilities[context] -= probabilities[context] >> RATE
+    moved = probability + (((65535 if bit else 0) - probability) * RATES[count] >> 16)
+    probabilities[context, 0] = min(max(moved, LEAST), 65536 - LEAST)
+    probabilities[context, 1] = min(count + 1, len(RATES) - 1)
     while (state[0] ^ state[1]) & 0xFF000000 == 0:
         if reading:
             state[2] = (state[2] << 8 & 0xFFFFFFFF) | (data[state[3]] if state[3] < len(data) else 0)
@@ -72,8 +76,9 @@ def _walk(pixels: Bytes, shown: Bytes, data: Bytes, reading: bool) -> int:
         for place in range(4):
             state[2] = state[2] << 8 | (data[place] if place < len(data) else 0)
         state[3] = 4
-    probabilities = np.full(CONTEXTS, 32768, np.int64)
-    probabilities[:PLACES] = 2048
+    probabilities = np.zeros((CONTEXTS, 2), np.int64)
+    probabilities[:, 0] = 32768
+    probabilities[0], probabilities[16] = (RARE, 8), (16 * RARE, 4)
     other = np.zeros((2, width + 2), np.int64)  # which pixels of this row and the one before are exceptions
     last = 0
     for y in range(height):
