@@ -23,8 +23,7 @@ from .format.container import Box, Coding, Header, Tag
 from .image import beside, files, pixels, stored
 from .image.files import Picture
 from .isolation import isolated
-from .origins import planes as origins
-from .paths import layers, planes, sets, tiles
+from .paths import layers, sets, tiles
 from .paths.encoding import Encoding
 from .paths.layers import LayeredEncoding
 from .paths.reading import Reading
@@ -95,6 +94,9 @@ def encode_picture(picture: Picture, model: str, tile: int, settings: Settings, 
 
 def _of_planes(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> bytes:
     """The file of a picture by the planes that its pixels come from. Raises ImageRefused if they come from none."""
+    from .origins import planes as origins  # whose loops are compiled when they are first needed
+    from .paths import planes
+
     found = origins.find(np.asarray(picture.image)[..., :3]) if loaded.takes(picture.mode) else None
     if found is None:
         raise ImageRefused(f"the model {loaded.name} is for colour pictures whose pixels come from luma and chroma planes")
@@ -160,6 +162,8 @@ def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -
     """The image that a model's file has in an area, with its alpha channel, and what of it is lost. Raises DamagedFile."""
     header = reading.header
     if model.coding == "planes":
+        from .paths import planes
+
         decoded, lost = planes.decode(reading, cast(Planar, model), area)
     elif model.coding == "layers":
         decoded, lost = layers.decode(reading, cast(Layered, model), area, codes)

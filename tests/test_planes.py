@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from presage.codec.coders.turns import Pull, Record
 from presage.models.planes import network
 from presage.models.planes.exact import ExactPlanes

@@ -5,9 +5,9 @@ n-th bit of a context moves its probability by RATES[n] / 2^16 of the way, so th
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ...models.kernels.jit import kernel
 from ..errors import DamagedFile
 
 Bytes = NDArray[np.uint8]
@@ -24,7 +24,7 @@ State = NDArray[np.int64]
 """Low and high end of the interval, the coded number (for reading), and the place in the bytes."""
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel()
 def _code(state: State, data: Bytes, probabilities: Probabilities, context: int, bit: int, reading: bool) -> int:
     """Write or read a bit."""
     low, high = state[0], state[1]
@@ -50,7 +50,7 @@ def _code(state: State, data: Bytes, probabilities: Probabilities, context: int,
     return bit
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel()
 def _residual(state: State, data: Bytes, probabilities: Probabilities, start: int, value: int, reading: bool) -> int:
     """Write or read a number: whether it is 0, its sign, how many digits it has, and these."""
     size = abs(value)
@@ -66,7 +66,7 @@ def _residual(state: State, data: Bytes, probabilities: Probabilities, start: in
     return -found if negative else found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel("int64(uint8[:,:,::1], uint8[:,:,::1], uint8[::1], boolean)")
 def _walk(pixels: Bytes, shown: Bytes, data: Bytes, reading: bool) -> int:
     """Write how pixels (H, W, 3) differ from what is shown, or read it and make them of it. The bytes that it takes; -1 for a pixel
     outside 0..255."""
@@ -137,7 +137,7 @@ def encode(pixels: Bytes, shown: Bytes) -> bytes:
     if np.array_equal(pixels, shown):
         return b""
     data = np.empty(8 * pixels.size + 64, np.uint8)
-    return data[: _walk(np.array(pixels), shown, data, False)].tobytes()
+    return data[: _walk(np.array(pixels), np.ascontiguousarray(shown), data, False)].tobytes()
 
 
 def decode(data: bytes, shown: Bytes) -> Bytes:

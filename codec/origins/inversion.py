@@ -41,7 +41,9 @@ def to_chroma(origin: Origin) -> NDArray[np.float64]:
 
 def first_estimate(pixels: Bytes, origin: Origin) -> Estimate:
     """Chroma at every pixel of (H, W, 3), see `kernels.estimate`."""
-    found: Estimate = kernels.estimate(pixels, to_chroma(origin), *origin.forward)
+    size = pixels.shape[:2]
+    found = np.empty(size, np.int16), np.empty(size, np.int16), np.empty(size, np.uint8)
+    kernels.estimate(pixels, to_chroma(origin), *origin.forward, *found)
     return found
 
 
@@ -60,7 +62,8 @@ def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: Esti
         for _ in range(POLISH if Rule.TRIANGLE in rules and sweeps else 0):
             if not kernels.polish(found, estimate[2], plane, *how, places):
                 break
-    missing = kernels.misses(pixels, *cells, *how, *origin.forward)
+    missing = np.empty(size, np.int16)
+    kernels.misses(pixels, *cells, *how, *origin.forward, missing)
     for radius, times in sweeps:
         for _ in range(times):
             if not missing.any() or not kernels.improve(pixels, *cells, missing, *how, *origin.forward, places, kernels.around(radius)):

@@ -5,9 +5,9 @@ as many pixels as possible are.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ...models.kernels.jit import kernel
 from .sampling import Axis, Plane
 from .table import Table
 
@@ -15,54 +15,6 @@ Bytes = NDArray[np.uint8]
 Misses = NDArray[np.int16]
 SLACK = 0.2  # how near to the middle of an interval is near enough
 FAILED, FARTHEST = 8, 40  # what a pixel that is not reproduced counts at least, and how much more at most
-
-
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def levels(value: int, offset: int, luma: int, shift: int) -> tuple[int, int]:
-    """The least and the largest Y (maybe outside 0..255) that give a channel its value; the second is the smaller one if none does."""
-    low, high = 0, 255
-    if value > 0:
-        low = -((offset - (value << shift)) // luma)
-    if value < 255:
-        high = (((value + 1) << shift) - 1 - offset) // luma
-    return low, high
-
-
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def reproduces(pixel: Bytes, c1: int, c2: int, offsets: Table, luma: int, shift: int) -> tuple[int, int]:
-    """The least and the largest Y in 0..255 that give a pixel (3) from its chroma; the second is the smaller one if none does."""
-    low, high = levels(pixel[0], offsets[0, c2], luma, shift)
-    low1, high1 = levels(pixel[1], offsets[1, c1] + offsets[2, c2], luma, shift)
-    low2, high2 = levels(pixel[2], offsets[3, c1], luma, shift)
-    return max(low, low1, low2, 0), min(high, high1, high2, 255)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def estimate(pixels: Bytes, inverse: NDArray[np.float64], offsets: Table, luma: int, shift: int) -> tuple[Plane, Plane, Bytes]:
-    """Chroma at every pixel of (H, W, 3), as if it were not interpolated: two planes int16 (H, W), and what is known of them,
-    uint8 (H, W): 2 if the pixel is reproduced and no channel is at its end, so that nothing else would do; 1 if it is reproduced, 0 if not.
-
-    inverse: (2, 4), from R, G, B and 1 to C1 and C2.
-    """
-    height, width = pixels.shape[:2]
-    first, second = np.empty((height, width), np.int16), np.empty((height, width), np.int16)
-    known = np.zeros((height, width), np.uint8)
-    for y in range(height):
-        for x in range(width):
-            r, g, b = pixels[y, x]
-            c1 = int(np.floor(inverse[0, 0] * r + inverse[0, 1] * g + inverse[0, 2] * b + inverse[0, 3] + 0.5))
-            c2 = int(np.floor(inverse[1, 0] * r + inverse[1, 1] * g + inverse[1, 2] * b + inverse[1, 3] + 0.5))
-            first[y, x], second[y, x] = min(max(c1, 0), 255), min(max(c2, 0), 255)
-            for step in range(25):
-                u, v = c1 + _NEAREST[step, 0], c2 + _NEAREST[step, 1]
-                if 0 <= u <= 255 and 0 <= v <= 255:
-                    low, high = reproduces(pixels[y, x], u, v, offsets, luma, shift)
-                    if low <= high:
-                        first[y, x], second[y, x] = u, v
-                        inside = 0 < min(r, g, b) and max(r, g, b) < 255
-                        known[y, x] = 2 if inside else 1
-                        break
-    return first, second, known
 
 
 def around(radius: int) -> NDArray[np.int64]:
@@ -74,7 +26,54 @@ def around(radius: int) -> NDArray[np.int64]:
 _NEAREST = around(2)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel()
+def levels(value: int, offset: int, luma: int, shift: int) -> tuple[int, int]:
+    """The least and the largest Y (maybe outside 0..255) that give a channel its value; the second is the smaller one if none does."""
+    low, high = 0, 255
+    if value > 0:
+        low = -((offset - (value << shift)) // luma)
+    if value < 255:
+        high = (((value + 1) << shift) - 1 - offset) // luma
+    return low, high
+
+
+@kernel()
+def reproduces(pixel: Bytes, c1: int, c2: int, offsets: Table, luma: int, shift: int) -> tuple[int, int]:
+    """The least and the largest Y in 0..255 that give a pixel (3) from its chroma; the second is the smaller one if none does."""
+    low, high = levels(np.int64(pixel[0]), offsets[0, c2], luma, shift)
+    low1, high1 = levels(np.int64(pixel[1]), offsets[1, c1] + offsets[2, c2], luma, shift)
+    low2, high2 = levels(np.int64(pixel[2]), offsets[3, c1], luma, shift)
+    return max(low, low1, low2, 0), min(high, high1, high2, 255)
+
+
+@kernel("void(uint8[:,:,::1], float64[:,::1], int64[:,::1], int64, int64, int16[:,::1], int16[:,::1], uint8[:,::1])")
+def estimate(
+    pixels: Bytes, inverse: NDArray[np.float64], offsets: Table, luma: int, shift: int, first: Plane, second: Plane, known: Bytes
+) -> None:
+    """Chroma at every pixel of (H, W, 3), as if it were not interpolated: two planes (H, W), and what is known of them (H, W):
+
+    2 if the pixel is reproduced and no channel is at its end, so that nothing else would do; 1 if it is reproduced, 0 if not.
+    inverse: (2, 4), from R, G, B and 1 to C1 and C2.
+    """
+    height, width = pixels.shape[:2]
+    for y in range(height):
+        for x in range(width):
+            r, g, b = np.int64(pixels[y, x, 0]), np.int64(pixels[y, x, 1]), np.int64(pixels[y, x, 2])
+            c1 = int(np.floor(inverse[0, 0] * r + inverse[0, 1] * g + inverse[0, 2] * b + inverse[0, 3] + 0.5))
+            c2 = int(np.floor(inverse[1, 0] * r + inverse[1, 1] * g + inverse[1, 2] * b + inverse[1, 3] + 0.5))
+            first[y, x], second[y, x], known[y, x] = min(max(c1, 0), 255), min(max(c2, 0), 255), 0
+            for step in range(25):
+                u, v = c1 + _NEAREST[step, 0], c2 + _NEAREST[step, 1]
+                if 0 <= u <= 255 and 0 <= v <= 255:
+                    low, high = reproduces(pixels[y, x], u, v, offsets, luma, shift)
+                    if low <= high:
+                        first[y, x], second[y, x] = u, v
+                        inside = min(r, g, b) > 0 and max(r, g, b) < 255
+                        known[y, x] = 2 if inside else 1
+                        break
+
+
+@kernel()
 def between(cells: Plane, rows: Axis, y: int, columns: Axis, x: int, bias: NDArray[np.int64], shift: int) -> int:
     """Chroma at one place."""
     near, far, left, right = rows[y, 0], rows[y, 1], columns[x, 0], columns[x, 1]
@@ -83,10 +82,37 @@ def between(cells: Plane, rows: Axis, y: int, columns: Axis, x: int, bias: NDArr
     return (rows[y, 2] * upper + rows[y, 3] * lower + bias[rows[y, 4], columns[x, 4]]) >> shift
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def fit_cells(
-    plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int, rounds: int
-) -> None:
+@kernel()
+def _fill(total: NDArray[np.float64], weight: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    """Means where there are weights, and from there on, ever wider, what lies around."""
+    h, w = values.shape
+    for i in range(h):
+        for j in range(w):
+            if weight[i, j] > 0:
+                values[i, j] = total[i, j] / weight[i, j]
+    distance = np.full((h, w), 1 << 20)
+    for i in range(h):
+        for j in range(w):
+            if weight[i, j] > 0:
+                distance[i, j] = 0
+            if i > 0 and distance[i - 1, j] + 1 < distance[i, j]:
+                distance[i, j], values[i, j] = distance[i - 1, j] + 1, values[i - 1, j]
+            if j > 0 and distance[i, j - 1] + 1 < distance[i, j]:
+                distance[i, j], values[i, j] = distance[i, j - 1] + 1, values[i, j - 1]
+    for i in range(h - 1, -1, -1):
+        for j in range(w - 1, -1, -1):
+            if i < h - 1 and distance[i + 1, j] + 1 < distance[i, j]:
+                distance[i, j], values[i, j] = distance[i + 1, j] + 1, values[i + 1, j]
+            if j < w - 1 and distance[i, j + 1] + 1 < distance[i, j]:
+                distance[i, j], values[i, j] = distance[i, j + 1] + 1, values[i, j + 1]
+    for i in range(h):
+        for j in range(w):
+            if distance[i, j] == 1 << 20:
+                values[i, j] = 128
+
+
+@kernel("void(int16[:,::1], uint8[:,::1], int16[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64, int64)")
+def fit_cells(plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int, rounds: int) -> None:
     """Bring cells (h, w) near to those whose interpolation is a plane (H, W) where it is known for certain; smooth elsewhere.
 
     What is interpolated must lie in intervals, because it was rounded: rounds of steps towards the middle of those that are missed.
@@ -144,7 +170,7 @@ def fit_cells(
                 cells[rows[y, 0], columns[x, 0]] = plane[y, x]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel("int64(int16[:,::1], uint8[:,::1], int16[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64, int64[::1])")
 def polish(
     plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int, reach: NDArray[np.int64]
 ) -> int:
@@ -156,7 +182,7 @@ def polish(
         y0, y1 = max(i * reach[4] + reach[0], 0), min(i * reach[4] + reach[1], height - 1)
         for j in range(w):
             x0, x1 = max(j * reach[5] + reach[2], 0), min(j * reach[5] + reach[3], width - 1)
-            own = cells[i, j]
+            own = np.int64(cells[i, j])
             best, found = -1, own
             for step in range(3):
                 tried = own + (step if step < 2 else -1)
@@ -177,36 +203,7 @@ def polish(
     return changed
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fill(total: NDArray[np.float64], weight: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """Means where there are weights, and from there on, ever wider, what lies around."""
-    h, w = values.shape
-    for i in range(h):
-        for j in range(w):
-            if weight[i, j] > 0:
-                values[i, j] = total[i, j] / weight[i, j]
-    distance = np.full((h, w), 1 << 20)
-    for i in range(h):
-        for j in range(w):
-            if weight[i, j] > 0:
-                distance[i, j] = 0
-            if i > 0 and distance[i - 1, j] + 1 < distance[i, j]:
-                distance[i, j], values[i, j] = distance[i - 1, j] + 1, values[i - 1, j]
-            if j > 0 and distance[i, j - 1] + 1 < distance[i, j]:
-                distance[i, j], values[i, j] = distance[i, j - 1] + 1, values[i, j - 1]
-    for i in range(h - 1, -1, -1):
-        for j in range(w - 1, -1, -1):
-            if i < h - 1 and distance[i + 1, j] + 1 < distance[i, j]:
-                distance[i, j], values[i, j] = distance[i + 1, j] + 1, values[i + 1, j]
-            if j < w - 1 and distance[i, j + 1] + 1 < distance[i, j]:
-                distance[i, j], values[i, j] = distance[i, j + 1] + 1, values[i, j + 1]
-    for i in range(h):
-        for j in range(w):
-            if distance[i, j] == 1 << 20:
-                values[i, j] = 128
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel()
 def _miss(
     pixels: Bytes, first: Plane, second: Plane, y: int, x: int, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int,
     offsets: Table, luma: int, shift: int,
@@ -217,19 +214,24 @@ def _miss(
     return 0 if low <= high else FAILED + min(low - high, FARTHEST)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel(
+    "void(uint8[:,:,::1], int16[:,::1], int16[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64, "
+    "int64[:,::1], int64, int64, int16[:,::1])"
+)
 def misses(
-    pixels: Bytes, first: Plane, second: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int, offsets: Table, luma: int, shift: int
-) -> Misses:
-    """How far pixels (H, W, 3) are from being reproduced from chroma cells; int16 (H, W)."""
-    result = np.empty(pixels.shape[:2], np.int16)
+    pixels: Bytes, first: Plane, second: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int,
+    offsets: Table, luma: int, shift: int, result: Misses,
+) -> None:  # fmt: skip
+    """How far pixels (H, W, 3) are from being reproduced from chroma cells (H, W)."""
     for y in range(pixels.shape[0]):
         for x in range(pixels.shape[1]):
             result[y, x] = _miss(pixels, first, second, y, x, rows, columns, bias, up, offsets, luma, shift)
-    return result
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel(
+    "int64(uint8[:,:,::1], int16[:,::1], int16[:,::1], int16[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], "
+    "int64, int64[:,::1], int64, int64, int64[::1], int64[:,::1])"
+)
 def improve(
     pixels: Bytes, first: Plane, second: Plane, missing: Misses, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int,
     offsets: Table, luma: int, shift: int, reach: NDArray[np.int64], steps: NDArray[np.int64],
@@ -251,7 +253,7 @@ def improve(
                     before += missing[y, x]
             if before == 0:
                 continue
-            own1, own2 = first[i, j], second[i, j]
+            own1, own2 = np.int64(first[i, j]), np.int64(second[i, j])
             best, best1, best2 = before, own1, own2
             for step in range(1, len(steps)):
                 c1, c2 = own1 + steps[step, 0], own2 + steps[step, 1]
@@ -276,14 +278,25 @@ def improve(
     return changed
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def choose_luma(pixels: Bytes, first: Plane, second: Plane, offsets: Table, luma: int, shift: int) -> Bytes:
+@kernel()
+def shown(y: int, c1: int, c2: int, channel: int, offsets: Table, luma: int, shift: int) -> int:
+    """R, G or B of Y, C1, C2."""
+    if channel == 0:
+        offset = offsets[0, c2]
+    elif channel == 1:
+        offset = offsets[1, c1] + offsets[2, c2]
+    else:
+        offset = offsets[3, c1]
+    return min(max((luma * y + offset) >> shift, 0), 255)
+
+
+@kernel("void(uint8[:,:,::1], int16[:,::1], int16[:,::1], int64[:,::1], int64, int64, uint8[:,::1])")
+def choose_luma(pixels: Bytes, first: Plane, second: Plane, offsets: Table, luma: int, shift: int, result: Bytes) -> None:
     """Y (H, W) of pixels (H, W, 3) from chroma at every pixel, int16 (H, W).
 
     Where several Y give the pixel, the one that is nearest to what the neighbours let expect; where none does, one that comes near.
     """
     height, width = pixels.shape[:2]
-    result = np.empty((height, width), np.uint8)
     for y in range(height):
         for x in range(width):
             low, high = reproduces(pixels[y, x], first[y, x], second[y, x], offsets, luma, shift)
@@ -300,31 +313,9 @@ def choose_luma(pixels: Bytes, first: Plane, second: Plane, offsets: Table, luma
                     tried = low0 + (high0 - low0) * step // 4
                     miss = 0
                     for channel in range(3):
-                        miss += abs(np.int64(pixels[y, x, channel]) - shown(tried, first[y, x], second[y, x], channel, offsets, luma, shift))
+                        miss += abs(
+                            np.int64(pixels[y, x, channel]) - shown(tried, first[y, x], second[y, x], channel, offsets, luma, shift)
+                        )
                     if miss < best:
                         best, low = miss, tried
             result[y, x] = low
-    return result
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def shown(y: int, c1: int, c2: int, channel: int, offsets: Table, luma: int, shift: int) -> int:
-    """R, G or B of Y, C1, C2."""
-    if channel == 0:
-        offset = offsets[0, c2]
-    elif channel == 1:
-        offset = offsets[1, c1] + offsets[2, c2]
-    else:
-        offset = offsets[3, c1]
-    return min(max((luma * y + offset) >> shift, 0), 255)
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def to_rgb(y: Bytes, first: Plane, second: Plane, offsets: Table, luma: int, shift: int) -> Bytes:
-    """Pixels uint8 (H, W, 3) of luma (H, W) and chroma int16 (H, W)."""
-    result = np.empty((*y.shape, 3), np.uint8)
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            for channel in range(3):
-                result[i, j, channel] = shown(np.int64(y[i, j]), first[i, j], second[i, j], channel, offsets, luma, shift)
-    return result

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,8 +30,7 @@ class Planes:
         """The pixels (H, W, 3) that they give."""
         size = self.luma.shape[0], self.luma.shape[1]
         cells = (chroma(plane, self.sampling, size) for plane in (self.first, self.second))
-        pixels: Bytes = kernels.to_rgb(self.luma, *cells, *self.origin.forward)
-        return pixels
+        return self.origin.to_rgb(self.luma, *cells)
 
 
 def find(pixels: Bytes) -> Planes | None:
@@ -44,7 +44,8 @@ def invert(pixels: Bytes, origin: Origin, sampling: Sampling) -> Planes:
     pixels = np.array(pixels)
     cells = find_cells(pixels, origin, sampling, first_estimate(pixels, origin), SWEEPS)
     first, second = (chroma(plane, sampling, pixels.shape[:2]) for plane in (cells.first, cells.second))
-    luma = kernels.choose_luma(pixels, first, second, *origin.forward)
+    luma = np.empty(pixels.shape[:2], np.uint8)
+    kernels.choose_luma(pixels, first, second, *origin.forward, luma)
     return Planes(origin, sampling, luma, cells.first.astype(np.uint8), cells.second.astype(np.uint8))
 
 
@@ -95,4 +96,4 @@ def unpack_exceptions(content: bytes, tiles: int) -> list[bytes]:
     if at + sum(sizes) != len(content):
         raise DamagedFile("the exceptions of an origin are damaged")
     ends = np.cumsum([at, *sizes]).tolist()
-    return [content[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [content[a:b] for a, b in pairwise(ends)]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 Plane = NDArray[np.int16]
@@ -72,22 +71,14 @@ def _axis(rule: Rule, phase: int, size: int) -> Axis:
     return np.column_stack([near, np.clip(far, 0, _cells(rule, phase, size) - 1), weights, parity]).astype(np.int64)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def upsample(cells: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], shift: int) -> Plane:
-    """A chroma plane int16 (h, w) at the size of luma, int16 (H, W)."""
-    result = np.empty((len(rows), len(columns)), np.int16)
-    for y in range(len(rows)):
-        near, far, weight, other, odd = rows[y]
-        for x in range(len(columns)):
-            left, right, a, b, parity = columns[x]
-            upper = a * cells[near, left] + b * cells[near, right]
-            lower = a * cells[far, left] + b * cells[far, right]
-            result[y, x] = (weight * upper + other * lower + bias[odd, parity]) >> shift
-    return result
+    """A chroma plane (h, w) at places of luma, int16 (rows, columns)."""
+    near, far = (cells[rows[:, i]].astype(np.int32) for i in (0, 1))
+    mixed = near * rows[:, 2:3].astype(np.int32) + far * rows[:, 3:4].astype(np.int32)
+    across = mixed[:, columns[:, 0]] * columns[:, 2].astype(np.int32) + mixed[:, columns[:, 1]] * columns[:, 3].astype(np.int32)
+    return np.ascontiguousarray((across + bias[rows[:, 4]][:, columns[:, 4]]) >> shift, np.int16)
 
 
-def chroma(cells: Plane, sampling: Sampling, size: tuple[int, int]) -> Plane:
-    """The same, by the rules of a sampling."""
-    rows, columns = sampling.axes(*size)
-    whole: Plane = upsample(np.ascontiguousarray(cells, np.int16), rows, columns, sampling.bias, sampling.shift)
-    return whole
+def chroma(cells: Plane | NDArray[np.uint8], sampling: Sampling, size: tuple[int, int]) -> Plane:
+    """The same, by the rules of a sampling, of the whole picture (height, width)."""
+    return upsample(cells.astype(np.int16), *sampling.axes(*size), sampling.bias, sampling.shift)

@@ -5,12 +5,14 @@ two entries for green. Published formulas are brought to this form; `tests/test_
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Table = NDArray[np.int64]
 """Offsets of red (by C2), green by C1, green by C2, and blue (by C1): int64 (4, 256)."""
+Levels = NDArray[np.integer[Any]]
 LEVELS = range(256)
 
 
@@ -28,6 +30,13 @@ class Origin:
     def forward(self) -> tuple[Table, int, int]:
         """What the loops of `kernels.py` want."""
         return self.offsets, self.luma, self.shift
+
+    def to_rgb(self, luma: Levels, first: Levels, second: Levels) -> NDArray[np.uint8]:
+        """Pixels (..., 3) of Y, C1 and C2 (...), each 0..255."""
+        light = self.luma * luma.astype(np.int64)
+        red, from_blue, from_red, blue = self.offsets
+        channels = (light + red[second], light + (from_blue[first] + from_red[second]), light + blue[first])
+        return np.stack([(channel >> self.shift).clip(0, 255).astype(np.uint8) for channel in channels], -1)
 
 
 def _photo_cd() -> Origin:

@@ -20,7 +20,7 @@ from ..format import container
 from ..format.container import Box, Coding, Header, Tag, TileStreams
 from ..image import beside
 from ..image.files import Picture
-from ..origins import exceptions, kernels, planes
+from ..origins import exceptions, planes
 from ..origins.planes import Planes
 from ..origins.sampling import Plane, Sampling, upsample
 from ..origins.table import Origin
@@ -101,13 +101,17 @@ def encode(picture: Picture, found: Planes, loaded: Loaded[Planar], tile: int, s
     tile, size = tile or loaded.model.tile, found.luma.shape
     layout = Layout.of(size[1], size[0], found.sampling, tile)
     chroma = Chroma(found.sampling, (size[0], size[1]), found.first.astype(np.int16), found.second.astype(np.int16))
-    parts = ((found.first, layout.chroma, chroma.nothing), (found.second, layout.chroma, chroma.one), (found.luma, layout.luma, chroma.both))
+    parts = (
+        (found.first, layout.chroma, chroma.nothing),
+        (found.second, layout.chroma, chroma.one),
+        (found.luma, layout.luma, chroma.both),
+    )
     streams: list[bytes] = []
     for plane, boxes, sides in parts:
         tiles = [np.ascontiguousarray(cut(plane, box))[..., None] for box in boxes]
         streams += _walked(loaded.model, boxes, sides, settings, (len(streams), layout.count), tiles=tiles)
     pixels = np.asarray(picture.image)[..., :3]
-    kept = [exceptions.encode(cut(pixels, box), shown(found.origin, cut(found.luma, box), *chroma.at(box))) for box in layout.luma]
+    kept = [exceptions.encode(cut(pixels, box), found.origin.to_rgb(cut(found.luma, box), *chroma.at(box))) for box in layout.luma]
     sections = beside.sections(picture, False) | {Tag.ORIGIN: planes.pack(found, kept)} | container.pack_tiles(streams)
     crc = zlib.crc32(picture.image.tobytes())
     header = Header(size[1], size[0], picture.mode, Coding.PLANES, crc, tile, loaded.name, loaded.hash)
@@ -149,17 +153,11 @@ def decode(reading: Reading, model: Planar, area: Box) -> tuple[Pixels, list[Box
         if tile is None:
             missing.append((box[0], box[1], box[2] - box[0], box[3] - box[1]))
             continue
-        made = exceptions.decode(kept[numbers[box]], shown(origin, np.ascontiguousarray(tile[..., 0]), *chroma.at(box)))
+        made = exceptions.decode(kept[numbers[box]], origin.to_rgb(tile[..., 0], *chroma.at(box)))
         rows, columns = slice(max(box[1], area[1]), min(box[3], area[3])), slice(max(box[0], area[0]), min(box[2], area[2]))
         inside = made[rows.start - box[1] : rows.stop - box[1], columns.start - box[0] : columns.stop - box[0]]
         pixels[rows.start - area[1] : rows.stop - area[1], columns.start - area[0] : columns.stop - area[0]] = inside
     return pixels, missing
-
-
-def shown(origin: Origin, luma: Symbols, first: Plane, second: Plane) -> Pixels:
-    """The pixels (h, w, 3) that luma (h, w) and chroma of an origin give."""
-    pixels: Pixels = kernels.to_rgb(np.ascontiguousarray(luma), first, second, *origin.forward)
-    return pixels
 
 
 def _read_layout(content: bytes | None, width: int, height: int, tile: int) -> tuple[Layout, tuple[Origin, Sampling, list[bytes]]]:
@@ -193,8 +191,14 @@ def _tiles(
 
 
 def _walked(
-    model: Planar, boxes: Sequence[Box], sides: Sides, settings: Settings, place: tuple[int, int], *,
-    tiles: Sequence[Symbols] = (), streams: Sequence[bytes] = (),
+    model: Planar,
+    boxes: Sequence[Box],
+    sides: Sides,
+    settings: Settings,
+    place: tuple[int, int],
+    *,
+    tiles: Sequence[Symbols] = (),
+    streams: Sequence[bytes] = (),
 ) -> list:  # type: ignore[type-arg]
     """The streams of tiles of a plane, or the tiles of streams. place: tiles that are done, and all. Raises DamagedFile."""
 

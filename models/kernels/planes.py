@@ -48,6 +48,6 @@ def tell(
                 for a in range(len(ahead)):
                     y, x = row + ahead[a, 0], column + ahead[a, 1]
                     told = np.int8(0)
-                    if y < height and 0 <= x and x < width:
+                    if y < height and 0 <= x < width:
                         told = signed[min(max(np.int32(sides[tile, y, x, c]) - own + SIGNED_LIMIT, 0), 2 * SIGNED_LIMIT)]
                     inputs[i, at + SIDES * a] = told

@@ -78,7 +78,8 @@ class Planes(Trainable):
         """Take the weights of another run, or those of a `photo` network of the same sizes: its G is coded, nothing is known ahead."""
         if "heads.0.weight" in state:
             own = self.state_dict()
-            renamed = {k.replace("heads.0.", "head.").replace("outs.0.", "out.").replace("head_grids.0.", "head_grid."): v for k, v in state.items()}
+            renamed = {k.replace("heads.0.", "head.").replace("outs.0.", "out."): v for k, v in state.items()}
+            renamed["head_grid.bits"], renamed["head_grid.largest"] = state["head_grids.0.bits"], state["head_grids.0.largest"]
             trunk = renamed["trunk.weight"]
             blank = trunk.new_zeros(len(trunk), KNOWN)
             renamed["trunk.weight"] = torch.cat([trunk[:, : units.INPUTS], blank, trunk[:, units.INPUTS :]], 1)

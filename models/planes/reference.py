@@ -13,7 +13,7 @@ from ..frequencies import Distribution, DistributionTables
 from ..integer import IntLinear, Tensors
 from ..model import Symbols
 from ..photo.front import Front
-from ..units import CHANNELS, ERROR_BLOCK, FRACTION, OUTSIDE, PIXEL_BLOCK, PLACE, PREDICTIONS, REMEMBERED, SLOPE
+from ..units import CHANNELS, ERROR_BLOCK, FRACTION, OUTSIDE, PIXEL_BLOCK, PLACE, PREDICTIONS, SLOPE
 from .network import CELL_BLOCK, ahead, values
 from .units import KNOWN, SIDES
 
@@ -82,7 +82,9 @@ class ReferenceFront(Front):
         """A block of neighbours of every pixel of the step; (tiles, rows, cells, C)."""
         y, x = self._at
         steps, rows = block
-        return torch.stack([state[:, y + TOP - k, x + LEFT + SLOPE * k - d] for d in range(steps, 0, -1) for k in range(rows - 1, -1, -1)], 2)
+        return torch.stack(
+            [state[:, y + TOP - k, x + LEFT + SLOPE * k - d] for d in range(steps, 0, -1) for k in range(rows - 1, -1, -1)], 2
+        )
 
     def look(self) -> None:
         net = self.network
