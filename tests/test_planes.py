@@ -1,12 +1,20 @@
-"""The network of planes: what it may know, and that its integers give what was trained."""
+"""The network of planes: what it may know, and that its integers give what was trained; and files of planes."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from conftest import HERE
+from PIL import Image
 
+import presage
 from presage.codec.coders.turns import Pull, Record
+from presage.codec.format import container
+from presage.codec.format.container import Tag
 from presage.models.planes import network
 from presage.models.planes.exact import ExactPlanes
 from presage.models.planes.export import planes_tensors
@@ -78,3 +86,83 @@ def test_streams_do_not_depend_on_the_arithmetic(quantised: network.Planes, arit
         exact.walk([np.ascontiguousarray(tile[..., 1:]) for tile in tiles], record)
         streams.append(record.streams())
     assert streams[0] == streams[1]
+
+
+@pytest.fixture(scope="module")
+def scan() -> Image.Image:
+    """A piece of a Photo CD scan, some pixels of which were changed: (66, 70)."""
+    pixels = np.array(Image.open(HERE / "golden" / "rgb.png"))[:, 3:73]
+    pixels = np.concatenate([pixels, pixels[-5:]])
+    pixels[30, 20:33] = (1, 255, 3)
+    pixels[50:52, 60] = 0
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def file(scan: Image.Image) -> bytes:
+    os.environ["PRESAGE_MODELS"] = str(HERE / "data")
+    return presage.encode(scan, model="tiny-planes", tile=16)
+
+
+def test_files_of_planes_come_back(scan: Image.Image, file: bytes) -> None:
+    facts = presage.info(file)
+    assert (facts["coding"], facts["origin"], facts["model"]) == ("planes", "Photo CD 4:2:0", "tiny-planes-1")
+    assert np.array_equal(presage.decode(file), scan)
+    assert len(file) < len(presage.encode(scan, model="tiny", tile=16))
+    for x, y, w, h in ((0, 0, 1, 1), (17, 30, 20, 9), (60, 50, 10, 16), (16, 16, 16, 16)):
+        assert np.array_equal(presage.decode(file, crop=(x, y, w, h)), scan.crop((x, y, x + w, y + h)))
+
+
+def test_alpha_is_kept(scan: Image.Image) -> None:
+    scan = scan.copy()
+    scan.putalpha(Image.linear_gradient("L").resize(scan.size))
+    data = presage.encode(scan, model="tiny-planes")
+    assert presage.info(data)["coding"] == "planes"
+    assert np.array_equal(presage.decode(data), scan)
+
+
+def test_pictures_without_origin_are_refused() -> None:
+    noisy = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
+    with pytest.raises(presage.ImageRefused, match="planes"):
+        presage.encode(noisy, model="tiny-planes")
+    with pytest.raises(presage.ImageRefused, match="planes"):
+        presage.encode(noisy.convert("L"), model="tiny-planes")
+
+
+def test_without_compiled_loops_the_same_pixels_come_back(scan: Image.Image, file: bytes) -> None:
+    code = "import sys, presage; sys.stdout.buffer.write(presage.decode(sys.stdin.buffer.read()).tobytes())"
+    environment = os.environ | {"PRESAGE_KERNELS": "torch", "PRESAGE_MODELS": str(HERE / "data")}
+    done = subprocess.run([sys.executable, "-c", code], input=file, capture_output=True, env=environment, check=True)
+    assert done.stdout == scan.tobytes()
+
+
+def test_damage_is_found_and_the_rest_recovered(scan: Image.Image, file: bytes) -> None:
+    header = container.read_header(file)
+    streams, kept = header.section(Tag.TILES), header.section(Tag.ORIGIN)
+    assert streams is not None
+    assert kept is not None
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(file)
+        damaged[random.integers(len(file))] ^= random.integers(1, 256)
+        with pytest.raises(presage.DamagedFile):
+            presage.decode(bytes(damaged))
+    pixels = np.asarray(scan)
+    for place in (streams.offset + 3, streams.offset + streams.size - 3):  # a tile of chroma, the last of luma
+        damaged = bytearray(file)
+        damaged[place] ^= 1
+        image, lost = presage.recover(bytes(damaged))
+        assert lost
+        whole = np.ones(pixels.shape[:2], bool)
+        for x, y, w, h in lost:
+            whole[y : y + h, x : x + w] = False
+        assert whole.any()
+        assert np.array_equal(np.asarray(image)[whole], pixels[whole])
+        assert (np.asarray(image)[~whole] == 128).all()
+    sections = {s.tag: file[s.offset : s.offset + s.size] for s in header.sections}
+    for content in (b"", sections[Tag.ORIGIN][:-1], sections[Tag.ORIGIN][:3] + b"\0" * 25, b"\2" + sections[Tag.ORIGIN][1:]):
+        with pytest.raises(presage.DamagedFile):
+            presage.decode(container.write(header, sections | {Tag.ORIGIN: content}))
+    del sections[Tag.ORIGIN]
+    with pytest.raises(presage.DamagedFile):
+        presage.decode(container.write(header, sections))

@@ -21,6 +21,7 @@ NAMES = {
     Coding.ORDERED: "ordered",
     Coding.PLANES: "planes",
 }
+ORIGINS = {1: "Photo CD", 2: "JPEG", 3: "BT.601", 4: "BT.709", 5: "BT.709, full range"}
 SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4}  # at a pixel; 1 in all other modes
 
 
@@ -44,6 +45,8 @@ def info(data: bytes | mmap) -> dict[str, Any]:
         facts |= codes_of(data, header)
     elif header.coding != Coding.STORED:
         facts["tile"] = header.tile  # with loss in latents
+        if origin := container.read_section(data, header, Tag.ORIGIN):
+            facts["origin"] = origin_of(origin)
     elif header.section(Tag.SOURCE):
         facts["note"] = "16 bits a channel, kept as the source PNG file"
     else:
@@ -52,6 +55,13 @@ def info(data: bytes | mmap) -> dict[str, Any]:
     if is_set:
         facts["names"] = [name for name, _ in listed]
     return facts
+
+
+def origin_of(content: bytes) -> str:
+    """Where the pixels come from, and how much chroma there is, by the section ORIG."""
+    number, rules = (*content[:2], 0, 0)[:2]
+    chroma = "4:4:4" if not rules else "4:2:2" if not rules >> 4 else "4:2:0" if rules & 15 else "4:4:0"
+    return f"{ORIGINS.get(number, 'unknown')} {chroma}"
 
 
 def codes_of(data: bytes | mmap, header: Header) -> dict[str, Any]:

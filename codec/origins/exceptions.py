@@ -4,6 +4,8 @@ The code is that of lpaq: two 32-bit ends of an interval, bytes leave when the e
 n-th bit of a context moves its probability by RATES[n] / 2^16 of the way, so that few bits are enough to learn it.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,7 +53,7 @@ def _code(state: State, data: Bytes, probabilities: Probabilities, context: int,
 
 
 @kernel()
-def _residual(state: State, data: Bytes, probabilities: Probabilities, start: int, value: int, reading: bool) -> int:
+def _residual(state: State, data: Bytes, probabilities: Probabilities, start: int, value: Any, reading: bool) -> Any:
     """Write or read a number: whether it is 0, its sign, how many digits it has, and these."""
     size = abs(value)
     if _code(state, data, probabilities, start, 1 if size == 0 else 0, reading):
@@ -113,10 +115,10 @@ def _walk(pixels: Bytes, shown: Bytes, data: Bytes, reading: bool) -> int:
                     if reading:
                         pixels[y, x] = pixels[y, x - 1]
                     continue
-            before = 0
+            before: Any = 0
             for channel in range(3):
                 start = PLACES + 2 + ((channel * 3 + before) * 2 + end // 16) * SIZES
-                value = np.int64(pixels[y, x, channel]) - np.int64(shown[y, x, channel])
+                value: Any = np.int64(pixels[y, x, channel]) - np.int64(shown[y, x, channel])
                 value = _residual(state, data, probabilities, start, value, reading)
                 before = min(abs(value), 2)
                 if reading:

@@ -50,22 +50,26 @@ def first_estimate(pixels: Bytes, origin: Origin) -> Estimate:
 def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: Estimate, sweeps: Sequence[tuple[int, int]]) -> Cells:
     """The chroma cells of pixels (H, W, 3), given a first estimate. sweeps: as `SWEEPS`."""
     size, rules = pixels.shape[:2], (sampling.rows, sampling.columns)
-    how = (*sampling.axes(*size), sampling.bias, sampling.shift)
+    (rows, columns), bias, up = sampling.axes(*size), sampling.bias, sampling.shift
     reach = [place - phase for rule, phase in zip(rules, sampling.phase, strict=True) for place in REACH[rule]]
     places = np.array([*reach, *(1 if rule == Rule.WHOLE else 2 for rule in rules)], np.int64)
-    cells = [np.empty(sampling.cells(*size), np.int16) for _ in range(2)]
-    for plane, found in zip(cells, estimate[:2], strict=True):
+    shape = sampling.cells(*size)
+    first, second = np.empty(shape, np.int16), np.empty(shape, np.int16)
+    for plane, found in zip((first, second), estimate[:2], strict=True):
         if rules == (Rule.WHOLE, Rule.WHOLE):
             plane[:] = found
             continue
-        kernels.fit_cells(found, estimate[2], plane, *how, ROUNDS if Rule.TRIANGLE in rules else FEW_ROUNDS)
+        kernels.fit_cells(found, estimate[2], plane, rows, columns, bias, up, ROUNDS if Rule.TRIANGLE in rules else FEW_ROUNDS)
         for _ in range(POLISH if Rule.TRIANGLE in rules and sweeps else 0):
-            if not kernels.polish(found, estimate[2], plane, *how, places):
+            if not kernels.polish(found, estimate[2], plane, rows, columns, bias, up, places):
                 break
     missing = np.empty(size, np.int16)
-    kernels.misses(pixels, *cells, *how, *origin.forward, missing)
+    kernels.misses(pixels, first, second, rows, columns, bias, up, *origin.forward, missing)
     for radius, times in sweeps:
+        steps = kernels.around(radius)
         for _ in range(times):
-            if not missing.any() or not kernels.improve(pixels, *cells, missing, *how, *origin.forward, places, kernels.around(radius)):
+            if not missing.any():
                 break
-    return Cells(cells[0], cells[1], missing)
+            if not kernels.improve(pixels, first, second, missing, rows, columns, bias, up, *origin.forward, places, steps):
+                break
+    return Cells(first, second, missing)

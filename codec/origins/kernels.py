@@ -4,12 +4,12 @@ A picture is `reproduced` at a pixel if some Y gives its R, G and B from the chr
 as many pixels as possible are.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.kernels.jit import kernel
-from .sampling import Axis, Plane
-from .table import Table
+from ...models.kernels.jit import Array, kernel
 
 Bytes = NDArray[np.uint8]
 Misses = NDArray[np.int16]
@@ -27,7 +27,7 @@ _NEAREST = around(2)
 
 
 @kernel()
-def levels(value: int, offset: int, luma: int, shift: int) -> tuple[int, int]:
+def levels(value: Any, offset: int, luma: int, shift: int) -> tuple[int, int]:
     """The least and the largest Y (maybe outside 0..255) that give a channel its value; the second is the smaller one if none does."""
     low, high = 0, 255
     if value > 0:
@@ -38,7 +38,7 @@ def levels(value: int, offset: int, luma: int, shift: int) -> tuple[int, int]:
 
 
 @kernel()
-def reproduces(pixel: Bytes, c1: int, c2: int, offsets: Table, luma: int, shift: int) -> tuple[int, int]:
+def reproduces(pixel: Array, c1: Any, c2: Any, offsets: Array, luma: int, shift: int) -> tuple[int, int]:
     """The least and the largest Y in 0..255 that give a pixel (3) from its chroma; the second is the smaller one if none does."""
     low, high = levels(np.int64(pixel[0]), offsets[0, c2], luma, shift)
     low1, high1 = levels(np.int64(pixel[1]), offsets[1, c1] + offsets[2, c2], luma, shift)
@@ -47,9 +47,7 @@ def reproduces(pixel: Bytes, c1: int, c2: int, offsets: Table, luma: int, shift:
 
 
 @kernel("void(uint8[:,:,::1], float64[:,::1], int64[:,::1], int64, int64, int16[:,::1], int16[:,::1], uint8[:,::1])")
-def estimate(
-    pixels: Bytes, inverse: NDArray[np.float64], offsets: Table, luma: int, shift: int, first: Plane, second: Plane, known: Bytes
-) -> None:
+def estimate(pixels: Array, inverse: Array, offsets: Array, luma: int, shift: int, first: Array, second: Array, known: Array) -> None:
     """Chroma at every pixel of (H, W, 3), as if it were not interpolated: two planes (H, W), and what is known of them (H, W):
 
     2 if the pixel is reproduced and no channel is at its end, so that nothing else would do; 1 if it is reproduced, 0 if not.
@@ -74,7 +72,7 @@ def estimate(
 
 
 @kernel()
-def between(cells: Plane, rows: Axis, y: int, columns: Axis, x: int, bias: NDArray[np.int64], shift: int) -> int:
+def between(cells: Array, rows: Array, y: int, columns: Array, x: int, bias: Array, shift: int) -> Any:
     """Chroma at one place."""
     near, far, left, right = rows[y, 0], rows[y, 1], columns[x, 0], columns[x, 1]
     upper = columns[x, 2] * cells[near, left] + columns[x, 3] * cells[near, right]
@@ -83,7 +81,7 @@ def between(cells: Plane, rows: Axis, y: int, columns: Axis, x: int, bias: NDArr
 
 
 @kernel()
-def _fill(total: NDArray[np.float64], weight: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+def _fill(total: Array, weight: Array, values: Array) -> None:
     """Means where there are weights, and from there on, ever wider, what lies around."""
     h, w = values.shape
     for i in range(h):
@@ -112,7 +110,7 @@ def _fill(total: NDArray[np.float64], weight: NDArray[np.float64], values: NDArr
 
 
 @kernel("void(int16[:,::1], uint8[:,::1], int16[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64, int64)")
-def fit_cells(plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int, rounds: int) -> None:
+def fit_cells(plane: Array, known: Array, cells: Array, rows: Array, columns: Array, bias: Array, up: int, rounds: int) -> None:
     """Bring cells (h, w) near to those whose interpolation is a plane (H, W) where it is known for certain; smooth elsewhere.
 
     What is interpolated must lie in intervals, because it was rounded: rounds of steps towards the middle of those that are missed.
@@ -171,9 +169,7 @@ def fit_cells(plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axi
 
 
 @kernel("int64(int16[:,::1], uint8[:,::1], int16[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64, int64[::1])")
-def polish(
-    plane: Plane, known: Bytes, cells: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int, reach: NDArray[np.int64]
-) -> int:
+def polish(plane: Array, known: Array, cells: Array, rows: Array, columns: Array, bias: Array, up: int, reach: Array) -> Any:
     """Go once through the cells and change by 1 those with which more of a plane (H, W) is met where it is known; how many were changed."""
     height, width = plane.shape
     h, w = cells.shape
@@ -205,9 +201,9 @@ def polish(
 
 @kernel()
 def _miss(
-    pixels: Bytes, first: Plane, second: Plane, y: int, x: int, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int,
-    offsets: Table, luma: int, shift: int,
-) -> int:  # fmt: skip
+    pixels: Array, first: Array, second: Array, y: int, x: int, rows: Array, columns: Array, bias: Array, up: int,
+    offsets: Array, luma: int, shift: int,
+) -> Any:  # fmt: skip
     """0 if a pixel is reproduced from chroma cells; otherwise so much the more the further what its channels say of Y is apart."""
     c1, c2 = between(first, rows, y, columns, x, bias, up), between(second, rows, y, columns, x, bias, up)
     low, high = reproduces(pixels[y, x], c1, c2, offsets, luma, shift)
@@ -219,8 +215,8 @@ def _miss(
     "int64[:,::1], int64, int64, int16[:,::1])"
 )
 def misses(
-    pixels: Bytes, first: Plane, second: Plane, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int,
-    offsets: Table, luma: int, shift: int, result: Misses,
+    pixels: Array, first: Array, second: Array, rows: Array, columns: Array, bias: Array, up: int,
+    offsets: Array, luma: int, shift: int, result: Array,
 ) -> None:  # fmt: skip
     """How far pixels (H, W, 3) are from being reproduced from chroma cells (H, W)."""
     for y in range(pixels.shape[0]):
@@ -233,9 +229,9 @@ def misses(
     "int64, int64[:,::1], int64, int64, int64[::1], int64[:,::1])"
 )
 def improve(
-    pixels: Bytes, first: Plane, second: Plane, missing: Misses, rows: Axis, columns: Axis, bias: NDArray[np.int64], up: int,
-    offsets: Table, luma: int, shift: int, reach: NDArray[np.int64], steps: NDArray[np.int64],
-) -> int:  # fmt: skip
+    pixels: Array, first: Array, second: Array, missing: Array, rows: Array, columns: Array, bias: Array, up: int,
+    offsets: Array, luma: int, shift: int, reach: Array, steps: Array,
+) -> Any:  # fmt: skip
     """Go once through the cells, and change by one of `steps` those with which pixels are missed less; how many were changed.
 
     reach: first and last row, first and last column that a cell has a part in, relative to its first own one; rows and columns of a cell.
@@ -279,7 +275,7 @@ def improve(
 
 
 @kernel()
-def shown(y: int, c1: int, c2: int, channel: int, offsets: Table, luma: int, shift: int) -> int:
+def shown(y: Any, c1: Any, c2: Any, channel: int, offsets: Array, luma: int, shift: int) -> Any:
     """R, G or B of Y, C1, C2."""
     if channel == 0:
         offset = offsets[0, c2]
@@ -291,7 +287,7 @@ def shown(y: int, c1: int, c2: int, channel: int, offsets: Table, luma: int, shi
 
 
 @kernel("void(uint8[:,:,::1], int16[:,::1], int16[:,::1], int64[:,::1], int64, int64, uint8[:,::1])")
-def choose_luma(pixels: Bytes, first: Plane, second: Plane, offsets: Table, luma: int, shift: int, result: Bytes) -> None:
+def choose_luma(pixels: Array, first: Array, second: Array, offsets: Array, luma: int, shift: int, result: Array) -> None:
     """Y (H, W) of pixels (H, W, 3) from chroma at every pixel, int16 (H, W).
 
     Where several Y give the pixel, the one that is nearest to what the neighbours let expect; where none does, one that comes near.
@@ -301,7 +297,7 @@ def choose_luma(pixels: Bytes, first: Plane, second: Plane, offsets: Table, luma
         for x in range(width):
             low, high = reproduces(pixels[y, x], first[y, x], second[y, x], offsets, luma, shift)
             if low < high:
-                west = np.int64(result[y, x - 1]) if x > 0 else -1
+                west: Any = np.int64(result[y, x - 1]) if x > 0 else -1
                 north = np.int64(result[y - 1, x]) if y > 0 else west
                 west = north if west < 0 else west
                 corner = np.int64(result[y - 1, x - 1]) if x > 0 and y > 0 else north

@@ -49,12 +49,6 @@ def invert(pixels: Bytes, origin: Origin, sampling: Sampling) -> Planes:
     return Planes(origin, sampling, luma, cells.first.astype(np.uint8), cells.second.astype(np.uint8))
 
 
-def name_of(origin: Origin, sampling: Sampling) -> str:
-    """For people."""
-    whole = (sampling.rows == Rule.WHOLE, sampling.columns == Rule.WHOLE)
-    return f"{origin.name} {({(True, True): '4:4:4', (True, False): '4:2:2', (False, True): '4:4:0'}).get(whole, '4:2:0')}"
-
-
 def pack(planes: Planes, exceptions: Sequence[bytes]) -> bytes:
     """Everything but the planes themselves. exceptions: of every tile of luma."""
     sampling = planes.sampling

@@ -6,9 +6,10 @@ The tiles of C1 come first, then those of C2, which is coded given C1, then thos
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,13 @@ from ..image.files import Picture
 from ..origins import exceptions, planes
 from ..origins.planes import Planes
 from ..origins.sampling import Plane, Sampling, upsample
-from ..origins.table import Origin
 from ..parallel import spread
 from ..settings import Progress, Settings
 from ..weights import Loaded
 from .reading import Reading
 
+T = TypeVar("T")
+Level = TypeVar("Level", bound=np.generic)
 CHUNK_TILES = 192  # tiles that are held at once
 UNKNOWN = 128  # what an unknown side plane holds
 Sides = Callable[[Box], Symbols]
@@ -91,7 +93,7 @@ class Chroma:
         return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
-def cut(plane: NDArray[np.generic], box: Box) -> NDArray[np.generic]:
+def cut(plane: NDArray[Level], box: Box) -> NDArray[Level]:
     """A box of a plane."""
     return plane[box[1] : box[3], box[0] : box[2]]
 
@@ -108,8 +110,7 @@ def encode(picture: Picture, found: Planes, loaded: Loaded[Planar], tile: int, s
     )
     streams: list[bytes] = []
     for plane, boxes, sides in parts:
-        tiles = [np.ascontiguousarray(cut(plane, box))[..., None] for box in boxes]
-        streams += _walked(loaded.model, boxes, sides, settings, (len(streams), layout.count), tiles=tiles)
+        streams += _encode_plane(plane, boxes, sides, loaded.model, settings, (len(streams), layout.count))
     pixels = np.asarray(picture.image)[..., :3]
     kept = [exceptions.encode(cut(pixels, box), found.origin.to_rgb(cut(found.luma, box), *chroma.at(box))) for box in layout.luma]
     sections = beside.sections(picture, False) | {Tag.ORIGIN: planes.pack(found, kept)} | container.pack_tiles(streams)
@@ -118,108 +119,116 @@ def encode(picture: Picture, found: Planes, loaded: Loaded[Planar], tile: int, s
     return container.write(header, sections)
 
 
+def _encode_plane(
+    plane: NDArray[np.uint8], boxes: Sequence[Box], sides: Sides, model: Planar, settings: Settings, place: tuple[int, int]
+) -> Iterator[bytes]:
+    """The streams of the tiles of a plane (h, w)."""
+
+    def work(part: slice, report: Progress) -> list[bytes]:
+        tiles = [cut(plane, box)[..., None] for box in boxes[part]]
+        record = Record(model.answers(tiles), len(tiles))
+        model.walk([sides(box) for box in boxes[part]], watched(record, report))
+        return record.streams()
+
+    return _in_chunks(work, len(boxes), model, settings, place)
+
+
 def decode(reading: Reading, model: Planar, area: Box) -> tuple[Pixels, list[Box]]:
-    """The pixels (height, width, 3) of an area, and the (x, y, width, height) of what is lost of it. Raises DamagedFile.
+    """The pixels (height, width, 3) of an area, and the (x, y, width, height) of tiles that are lost and blank. Raises DamagedFile.
 
     Only the tiles that the area needs are decoded.
     """
-    header, (height, width) = reading.header, reading.size
+    header = reading.header
     content = container.read_section(reading.data, header, Tag.ORIGIN)
-    layout, (origin, sampling, kept) = _read_layout(content, header.width, header.height, header.tile)
-    streams = TileStreams(reading.data, header, layout.count)
-    wanted = [box for box in layout.luma if _meet(box, area)]
-    whole = wanted[0][0], wanted[0][1], wanted[-1][2], wanted[-1][3]
-    known = [np.full(sampling.cells(height, width), UNKNOWN, np.int16) for _ in range(2)]
-    chroma = Chroma(sampling, (height, width), *known)
-    needed = [i for i, box in enumerate(layout.chroma) if _meet(box, chroma.cells(whole))]
-    total, done, lost = 2 * len(needed) + len(wanted), 0, set[Box]()
-    for plane, first, sides in ((known[0], 0, chroma.nothing), (known[1], len(layout.chroma), chroma.one)):
-        boxes = {first + i: layout.chroma[i] for i in needed}
-        for box, tile in _tiles(reading, model, streams, boxes, sides, (done, total)):
-            if tile is None:
-                lost.add(box)
-            else:
-                plane[box[1] : box[3], box[0] : box[2]] = tile[..., 0]
-        done += len(needed)
-    pixels = np.full((area[3] - area[1], area[2] - area[0], 3), UNKNOWN, np.uint8)
-    missing: list[Box] = []
-    first = 2 * len(layout.chroma)
-    boxes = {first + i: box for i, box in enumerate(layout.luma) if _meet(box, area)}
-    blind = {box for box in boxes.values() if any(_meet(chroma.cells(box), hole) for hole in lost)}
-    numbers = {box: number - first for number, box in boxes.items()}
-    boxes = {number: box for number, box in boxes.items() if box not in blind}
-    missing += [(box[0], box[1], box[2] - box[0], box[3] - box[1]) for box in sorted(blind, key=lambda b: (b[1], b[0]))]
-    for box, tile in _tiles(reading, model, streams, boxes, chroma.both, (done, total)):
-        if tile is None:
-            missing.append((box[0], box[1], box[2] - box[0], box[3] - box[1]))
-            continue
-        made = exceptions.decode(kept[numbers[box]], origin.to_rgb(tile[..., 0], *chroma.at(box)))
-        rows, columns = slice(max(box[1], area[1]), min(box[3], area[3])), slice(max(box[0], area[0]), min(box[2], area[2]))
-        inside = made[rows.start - box[1] : rows.stop - box[1], columns.start - box[0] : columns.stop - box[0]]
-        pixels[rows.start - area[1] : rows.stop - area[1], columns.start - area[0] : columns.stop - area[0]] = inside
-    return pixels, missing
-
-
-def _read_layout(content: bytes | None, width: int, height: int, tile: int) -> tuple[Layout, tuple[Origin, Sampling, list[bytes]]]:
-    """Raises DamagedFile."""
     if content is None:
         raise DamagedFile("the origin of the planes is missing")
     origin, sampling, rest = planes.unpack(content)
-    layout = Layout.of(width, height, sampling, tile)
-    return layout, (origin, sampling, planes.unpack_exceptions(rest, len(layout.luma)))
+    layout = Layout.of(header.width, header.height, sampling, header.tile)
+    kept = planes.unpack_exceptions(rest, len(layout.luma))
+    wanted = {box: i for i, box in enumerate(layout.luma) if _meet(box, area)}
+    chroma, holes, tiles = _decode_chroma(reading, model, layout, sampling, list(wanted))
+    blind = [box for box in wanted if any(_meet(chroma.cells(box), hole) for hole in holes)]
+    boxes = {2 * len(layout.chroma) + i: box for box, i in wanted.items() if box not in blind}
+    pixels, lost = np.full((area[3] - area[1], area[2] - area[0], 3), UNKNOWN, np.uint8), blind
+    for box, tile in tiles.plane(boxes, chroma.both):
+        if tile is None:
+            lost.append(box)
+            continue
+        made = exceptions.decode(kept[wanted[box]], origin.to_rgb(tile[..., 0], *chroma.at(box)))
+        inside = max(box[0], area[0]), max(box[1], area[1]), min(box[2], area[2]), min(box[3], area[3])
+        cut(pixels, _relative(inside, area))[:] = cut(made, _relative(inside, box))
+    return pixels, [(x, y, right - x, bottom - y) for x, y, right, bottom in sorted(lost, key=lambda box: (box[1], box[0]))]
+
+
+def _decode_chroma(
+    reading: Reading, model: Planar, layout: Layout, sampling: Sampling, luma: Sequence[Box]
+) -> tuple[Chroma, set[Box], Tiles]:
+    """Chroma as far as tiles of luma need it, the tiles of it that are lost, and what reads the others. Raises DamagedFile."""
+    known = [np.full(sampling.cells(*reading.size), UNKNOWN, np.int16) for _ in range(2)]
+    chroma = Chroma(sampling, reading.size, *known)
+    needed = {i: box for i, box in enumerate(layout.chroma) if _meet(box, chroma.cells((*luma[0][:2], *luma[-1][2:])))}
+    tiles = Tiles(reading, model, container.TileStreams(reading.data, reading.header, layout.count), 2 * len(needed) + len(luma))
+    holes: set[Box] = set()
+    for number, (plane, sides) in enumerate(zip(known, (chroma.nothing, chroma.one), strict=True)):
+        boxes = {number * len(layout.chroma) + i: box for i, box in needed.items() if box not in holes}
+        for box, tile in tiles.plane(boxes, sides):
+            if tile is None:
+                holes.add(box)
+            else:
+                cut(plane, box)[:] = tile[..., 0]
+    return chroma, holes, tiles
+
+
+class Tiles:
+    """Reads the tiles of planes. total: how many will be read."""
+
+    def __init__(self, reading: Reading, model: Planar, streams: TileStreams, total: int) -> None:
+        self._reading, self._model, self._streams, self._total = reading, model, streams, total
+        self._done = 0
+
+    def plane(self, boxes: Mapping[int, Box], sides: Sides) -> Iterator[tuple[Box, Symbols | None]]:
+        """Tiles (h, w, 1) of a plane by their numbers; with `recovering` None for damaged ones. Raises DamagedFile."""
+        whole: dict[int, bytes] = {}
+        for number, box in boxes.items():
+            try:
+                whole[number] = self._streams[number]
+            except DamagedFile:
+                if not self._reading.recovering:
+                    raise
+                yield box, None
+        there, streams = [boxes[number] for number in whole], list(whole.values())
+
+        def work(part: slice, report: Progress) -> list[Symbols]:
+            pull = Pull(streams[part])
+            decoded = self._model.walk([sides(box) for box in there[part]], watched(pull, report))
+            pull.check()
+            return decoded
+
+        yield from zip(there, _in_chunks(work, len(there), self._model, self._reading.settings, (self._done, self._total)), strict=True)
+        self._done += len(boxes)
 
 
 def _meet(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _tiles(
-    reading: Reading, model: Planar, streams: TileStreams, boxes: dict[int, Box], sides: Sides, place: tuple[int, int]
-) -> Iterator[tuple[Box, Symbols | None]]:
-    """Tiles (h, w, 1) by their numbers; with `recovering` None for damaged ones. Raises DamagedFile."""
-    whole: dict[int, bytes] = {}
-    for number, box in boxes.items():
-        try:
-            whole[number] = streams[number]
-        except DamagedFile:
-            if not reading.recovering:
-                raise
-            yield box, None
-    there = [boxes[number] for number in whole]
-    tiles = _walked(model, there, sides, reading.settings, place, streams=list(whole.values()))
-    yield from zip(there, tiles, strict=True)
+def _relative(box: Box, origin: Box) -> Box:
+    """A box in the coordinates of another one that it lies in."""
+    return box[0] - origin[0], box[1] - origin[1], box[2] - origin[0], box[3] - origin[1]
 
 
-def _walked(
-    model: Planar,
-    boxes: Sequence[Box],
-    sides: Sides,
-    settings: Settings,
-    place: tuple[int, int],
-    *,
-    tiles: Sequence[Symbols] = (),
-    streams: Sequence[bytes] = (),
-) -> list:  # type: ignore[type-arg]
-    """The streams of tiles of a plane, or the tiles of streams. place: tiles that are done, and all. Raises DamagedFile."""
+def _in_chunks(
+    work: Callable[[slice, Progress], list[T]], count: int, model: Planar, settings: Settings, place: tuple[int, int]
+) -> Iterator[T]:
+    """The results of `work` for all of range(count), some tiles at a time. place: tiles that are done, and all."""
+    for start in range(0, count, CHUNK_TILES):
+        size = min(CHUNK_TILES, count - start)
+        progress = partial(_share, settings.progress, place[0] + start, size, place[1])
+        yield from spread(partial(_shifted, work, start), size, model.batch, settings.workers, progress)
 
-    def work(part: slice, report: Progress, start: int) -> list[bytes] | list[Symbols]:
-        part = slice(part.start + start, part.stop + start)
-        given = [sides(box) for box in boxes[part]]
-        if tiles:
-            record = Record(model.answers(tiles[part]), len(given))
-            model.walk(given, watched(record, report))
-            return record.streams()
-        pull = Pull(streams[part])
-        decoded = model.walk(given, watched(pull, report))
-        pull.check()
-        return decoded
 
-    results = []
-    for start in range(0, len(boxes), CHUNK_TILES):
-        count = min(CHUNK_TILES, len(boxes) - start)
-        progress = partial(_share, settings.progress, place[0] + start, count, place[1])
-        results += spread(partial(work, start=start), count, model.batch, settings.workers, progress)
-    return results
+def _shifted(work: Callable[[slice, Progress], list[T]], start: int, part: slice, report: Progress) -> list[T]:
+    return work(slice(start + part.start, start + part.stop), report)
 
 
 def _share(progress: Progress, done: int, count: int, total: int, share: float) -> None:

@@ -4,6 +4,8 @@ Of a side plane with the value s at the pixel and the combined prediction q: the
 m = (q + 4) >> 3, then S[s' - s] for its values s' at the places ahead; 0 where these are outside the tile.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..units import FRACTION, SIGNED_LIMIT
@@ -39,7 +41,7 @@ def tell(
         for row in range(low, low + rows):
             i, column = tile * rows + row - low, step - 2 * row
             for c in range(SIDES):
-                own = np.int32(sides[tile, row, column, c])
+                own: Any = np.int32(sides[tile, row, column, c])
                 residual = own - ((np.int32(combined[i, 1 + c]) + FRACTION // 2) >> 3)
                 values[i, 1 + c], away[i, 1 + c] = own, residual
                 inputs[i, first + 2 * c] = signed[min(max(residual + SIGNED_LIMIT, 0), 2 * SIGNED_LIMIT)]
@@ -49,5 +51,5 @@ def tell(
                     y, x = row + ahead[a, 0], column + ahead[a, 1]
                     told = np.int8(0)
                     if y < height and 0 <= x < width:
-                        told = signed[min(max(np.int32(sides[tile, y, x, c]) - own + SIGNED_LIMIT, 0), 2 * SIGNED_LIMIT)]
+                        told = signed[min(max(sides[tile, y, x, c] - own + SIGNED_LIMIT, 0), 2 * SIGNED_LIMIT)]
                     inputs[i, at + SIDES * a] = told

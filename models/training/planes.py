@@ -70,11 +70,11 @@ def random_planes(picture: Callable[[int], Pixels], side: int, random: np.random
 def _halve(plane: Floats, random: np.random.Generator) -> Floats:
     """Half as high and as wide: the mean of four samples, or samples at even places of a plane that was smoothed."""
     if random.random() < 0.5:
-        return (plane[0::2, 0::2] + plane[0::2, 1::2] + plane[1::2, 0::2] + plane[1::2, 1::2]) / 4
+        return (plane[0::2, 0::2] + plane[0::2, 1::2] + plane[1::2, 0::2] + plane[1::2, 1::2]) / np.float32(4)
     for _ in range(2):
         before = np.concatenate([plane[:1], plane[:-1]])
         after = np.concatenate([plane[1:], plane[-1:]])
-        plane = ((before + 2 * plane + after) / 4).T
+        plane = ((before + 2 * plane + after) / np.float32(4)).T
     return plane[::2, ::2]
 
 
