@@ -2,8 +2,10 @@
 
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pytest
 import test_format
 from conftest import HERE
 from test_format import Tile, block
@@ -21,9 +23,9 @@ class PlaneTile(Tile):
         super().__init__(w, sides.shape[1], sides.shape[0], stream)
         self.sides = sides.astype(np.int64) - 128
 
-    def look(self, y: int, x: int) -> dict:
+    def look(self, y: int, x: int) -> dict[str, Any]:
         predictions = self.predictions(y, x)
-        error = sum(self.gather(self.errors, y, x, block(3, 2), np.zeros((6, 3), np.int64)))
+        error: Any = sum(self.gather(self.errors, y, x, block(3, 2), np.zeros((6, 3), np.int64)))
         trust = (1 << 24) // (error + 2) ** 2 + 1
         q = 8 * (trust * predictions).sum(0) // trust.sum(0)
         m = (q + 4) >> 3
@@ -43,7 +45,7 @@ class PlaneTile(Tile):
             i += 1
         return {"predictions": predictions, "q": q, "m": m, "input": given, "y": v, "planes": [], "residuals": []}
 
-    def distribution(self, state: dict, channel: int) -> tuple[np.ndarray, ...]:
+    def distribution(self, state: dict[str, Any], channel: int) -> tuple[np.ndarray, ...]:
         o, scale, g = self.layer("out", self.layer("head", state["y"]), activation=False).reshape(3, -1)
         g, centre = np.clip(g, -256, 256), 4 * np.clip(state["q"][0], 0, 2040)
         inverse = self.w["tables.inverse"][np.clip(scale, -96, 144) + 96]
@@ -143,7 +145,7 @@ def corrected(shown: np.ndarray, data: bytes) -> np.ndarray:
     return pixels
 
 
-def test_the_page_is_enough_for_planes(monkeypatch) -> None:
+def test_the_page_is_enough_for_planes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_format, "WEIGHTS", (HERE / "data" / "tiny-planes-1.safetensors").read_bytes())
     weights, found = test_format.tensors()
     _, _, length, width, height, _, coding, side, _, count, digest, name = struct.unpack_from("<8sHHIIBBHIB16sB", FILE)
@@ -177,7 +179,7 @@ def test_the_page_is_enough_for_planes(monkeypatch) -> None:
     shown = np.array(
         [[photo_cd(*map(int, (luma[p], large[1][p], large[0][p]))) for p in [(y, x) for x in range(width)]] for y in range(height)]
     )
-    expected, sizes = np.asarray(presage.decode(FILE)), []
+    expected, sizes = np.asarray(presage.decode(FILE)), list[int]()
     while len(sizes) < 4:
         size = shift = 0
         while origin[at] & 128:

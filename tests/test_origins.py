@@ -129,9 +129,12 @@ def test_planes_are_found_again(photo: np.ndarray, origin: Origin, sampling: Sam
 
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(ORIGINS), st.sampled_from(RULES), st.integers(0, 3), st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None)
-def test_any_pixels_and_any_planes_come_back(height: int, width: int, origin: Origin, rules, phase: int, seed: int) -> None:
+def test_any_pixels_and_any_planes_come_back(
+    height: int, width: int, origin: Origin, rules: tuple[Rule, Rule], phase: int, seed: int
+) -> None:
     """Whatever origin is claimed: what is inverted and its exceptions are the pixels; planes are written down and read."""
-    sampling = Sampling(*rules, tuple(0 if rule == Rule.WHOLE else bit for rule, bit in zip(rules, (phase >> 1, phase & 1), strict=True)))
+    bits = [0 if rule == Rule.WHOLE else bit for rule, bit in zip(rules, (phase >> 1, phase & 1), strict=True)]
+    sampling = Sampling(*rules, (bits[0], bits[1]))
     random = np.random.default_rng(seed)
     cells = sampling.cells(height, width)
     given = planes.Planes(origin, sampling, *(random.integers(0, 256, size, np.uint8) for size in ((height, width), cells, cells)))

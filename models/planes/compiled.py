@@ -65,7 +65,7 @@ class CompiledFront(Front):
         self._all_cells = np.empty((count, products.padded(INPUTS + CHANNELS, 2)), np.int16)
         self._all_hidden = [np.empty((count, layer.width), np.int16) for layer in net.cell]
         self._zeros = np.zeros(count, np.int16)
-        self._block, self._edges = np.empty((products.BLOCK, widest), np.int32), np.empty((3, 17), np.int32)
+        self._block, self._edges = np.empty((products.BLOCK, widest), np.int32), np.empty(mixtures.EDGES, np.int32)
 
     def advance(self) -> None:
         ring = self.step % RING

@@ -13,7 +13,7 @@ from ..frequencies import Distribution, DistributionTables
 from ..integer import IntLinear, Tensors
 from ..model import Symbols
 from ..photo.front import Front
-from ..units import CHANNELS, ERROR_BLOCK, FRACTION, OUTSIDE, PIXEL_BLOCK, PLACE, PREDICTIONS, SLOPE
+from ..units import CHANNELS, ERROR_BLOCK, FRACTION, GREY, OUTSIDE, PIXEL_BLOCK, PREDICTIONS, SLOPE
 from .network import CELL_BLOCK, ahead, values
 from .units import KNOWN, SIDES
 
@@ -106,7 +106,7 @@ class ReferenceFront(Front):
         self._output = net.sums(x, net.out).bitwise_right_shift_(net.out.shift)
 
     def begin(self, channel: int) -> None:
-        centres = self._combined[..., 0].clamp(0, 255 * FRACTION).int() * (PLACE // FRACTION)
+        centres = self._combined[..., 0].clamp(0, 255 * FRACTION).int() * (GREY // FRACTION)
         self._distribution = Distribution(self._output, centres.flatten(), self.network.distribution_tables)
 
     def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
