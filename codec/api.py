@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..models.model import Layered, Model, Tiled
+from ..models.kernels import jit
+from ..models.model import Layered, Model, Planar, Tiled
 from . import estimate
 from .errors import DamagedFile, ImageRefused, PresageError
 from .format import container
@@ -38,7 +39,8 @@ from .weights import Loaded, load, load_for
 
 Source: TypeAlias = Image.Image | NDArray[Any] | Path | str | bytes | bytearray | memoryview
 File: TypeAlias = bytes | bytearray | memoryview | mmap
-DEFAULT_MODEL, DEFAULT_LOSSY = "photo", "latent"
+DEFAULT_MODEL, DEFAULT_LOSSY, DEFAULT_PLANES = "photo", "latent", "planes"
+MANY = 0.1  # share of a file of planes that is spent on pixels that do not come from them
 
 
 # ---------------------------------------------------------------------------------------------------------- encoding
@@ -115,13 +117,43 @@ def _file_of(picture: Picture, model: str, tile: int, settings: Settings, target
         return _stored(picture, {Tag.SOURCE: picture.verbatim})
     coded: list[bytes] = []
     if picture.mode in container.CODED_MODES[Coding.CHAIN]:  # what models without loss may take
-        loaded = load(model, settings, lossy=False)
-        if loaded.takes(picture.mode):
-            coded = [_encoding(picture, loaded, tile, settings).file(0)]
+        coded = _coded(picture, model, tile, settings)
     raw = picture.image.width * picture.image.height * len(picture.image.getbands())
     if not coded or pixels.may_be_drawn(picture.image) or len(coded[0]) > raw:
         coded.append(_stored(picture, {Tag.STORED: stored.encode(picture.image)} | picture.extras))
     return min(coded, key=len)
+
+
+def _coded(picture: Picture, model: str, tile: int, settings: Settings) -> list[bytes]:
+    """The files of a picture by a model without loss, if it takes such pictures.
+
+    The default one gives way to planes that the pixels come from, or stands beside them if many pixels do not. Raises ImageRefused.
+    """
+    loaded = load(model, settings, lossy=False)
+    if loaded.model.coding == "planes":
+        if data := _of_planes(picture, loaded, tile, settings):
+            return [data]
+        raise ImageRefused(f"the model {loaded.name} is for colour pictures whose pixels come from luma and chroma planes")
+    files = []
+    if model == DEFAULT_MODEL and jit.available() and (data := _of_planes(picture, load(DEFAULT_PLANES, settings), tile, settings)):
+        files.append(data)
+        origin = container.read_header(data).section(Tag.ORIGIN)
+        if origin and origin.size < MANY * len(data):
+            return files
+    return [*files, _encoding(picture, loaded, tile, settings).file(0)] if loaded.takes(picture.mode) else files
+
+
+def _of_planes(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> bytes | None:
+    """The file of a picture by the planes that its pixels come from, if they come from any."""
+    if not loaded.takes(picture.mode):
+        return None
+    from .origins import planes as origins  # whose loops are compiled when they are first needed
+    from .paths import planes
+
+    size = picture.image.width * picture.image.height
+    estimate.encoding(size, picture.mode, Coding.PLANES).check(settings.limits, "encoding the picture")
+    found = origins.find(np.asarray(picture.image)[..., :3])
+    return planes.encode(picture, found, cast(Loaded[Planar], loaded), tile, settings) if found else None
 
 
 def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> Encoding:
@@ -193,7 +225,11 @@ def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tup
 def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -> tuple[Image.Image, list[Box]]:
     """The image that a model's file has in an area, with its alpha channel, and what of it is lost. Raises DamagedFile."""
     header = reading.header
-    if model.coding == "layers":
+    if model.coding == "planes":
+        from .paths import planes
+
+        decoded, lost = planes.decode(reading, cast(Planar, model), area)
+    elif model.coding == "layers":
         decoded, lost = layers.decode(reading, cast(Layered, model), area, codes)
     else:
         decoded, lost = tiles.decode(reading, cast(Tiled, model), area)

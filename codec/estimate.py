@@ -38,6 +38,7 @@ DECODING = {
     Coding.LATENT: Cost(40, 3e8, 2.5e5),
     Coding.LATENT_SET: Cost(40, 0, 2e5),
     Coding.ORDERED: Cost(400, 0, 2e5),
+    Coding.PLANES: Cost(20, 6e8, 3e5),
 }
 ENCODING = {
     Coding.STORED: Cost(20, 0, 1e6),
@@ -48,6 +49,7 @@ ENCODING = {
     Coding.LATENT: Cost(80, 3e8, 4e5),
     Coding.LATENT_SET: Cost(80, 0, 2e5),
     Coding.ORDERED: Cost(500, 0, 1e5),
+    Coding.PLANES: Cost(60, 1e9, 2e5),
 }
 
 

@@ -23,13 +23,14 @@ from .settings import Settings
 if TYPE_CHECKING:
     from ..models.model import Factory, Model
 
-SHIPPED = {"photo": "ExactPhoto", "pixelcnn": "ExactPixelCNN", "latent": "ExactLatent", "ordered": "ExactOrdered"}
+SHIPPED = {"photo": "ExactPhoto", "planes": "ExactPlanes", "pixelcnn": "ExactPixelCNN", "latent": "ExactLatent", "ordered": "ExactOrdered"}
 CODINGS = {
     ("tiles", False): (Coding.COLOUR, Coding.GRAY),
     ("groups", False): (Coding.CHAIN, Coding.SET),
     ("tiles", True): (Coding.LATENT,),
     ("groups", True): (Coding.LATENT, Coding.LATENT_SET),
     ("layers", True): (Coding.ORDERED,),
+    ("planes", False): (Coding.PLANES,),
 }
 """What the header of a model's files may say, given how its symbols are coded and whether it is lossy."""
 UNCOLOURED = (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA)

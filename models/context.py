@@ -129,7 +129,11 @@ def shifted(x: Tensor, block: tuple[int, int], outside: int = 0) -> Tensor:
 def features(pixels: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
     """Of whole uint8 RGB images (B, H, W, 3): the network's input int8 (B, H, W, INPUTS), the prediction of each plane in
     1/8 grey level and what is left of it in whole ones, int16 (B, H, W, 3)."""
-    values = planes(pixels)
+    return features_of(planes(pixels), tables)
+
+
+def features_of(values: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of planes, int16 (B, H, W, 3)."""
     near = shifted(values, PIXEL_BLOCK, OUTSIDE)
     predictions = predict(near)
     past = absolute_errors(values, predictions).flatten(-2)

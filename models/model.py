@@ -8,6 +8,7 @@ How a model's symbols are coded (`coding`):
 
 - `tiles`: independent tiles, one ANS stream each, in the turns of a `Walkable` model;
 - `groups`: tiles in groups with a chain stream each, which a `Predictable` model decodes with far fewer evaluations than symbols;
+- `planes`: luma and chroma of a picture whose RGB values come from such planes, in tiles as `tiles`, by a `Planar` model;
 - `layers`: the ordered codes of a `Layered` model, all patches' first codes, then the second ones, in chunks that may be cut anywhere.
 """
 
@@ -34,7 +35,7 @@ Size = tuple[int, int]
 """(height, width)"""
 Window = tuple[int, int, int, int]
 """(top, bottom, left, right)"""
-Way = Literal["tiles", "groups", "layers"]
+Way = Literal["tiles", "groups", "layers", "planes"]
 """How a model's symbols are coded, see above."""
 Places = NDArray[np.int64]
 Nibbles = NDArray[Any]
@@ -149,6 +150,22 @@ class Walkable(Tiled, Protocol):
 
     def walk(self, sizes: Sequence[Size], spans: Sequence[Span], quality: int, code: Code, known: Known | None = None) -> list[Symbols]:
         """Tiles of these sizes, as `code` says. known: what it will say, if that is known beforehand."""
+
+
+class Planar(Model, Protocol):
+    """A model of coding `planes`: one plane of a picture, given what is known of two others, its side planes (128 if nothing is).
+
+    tile: usual side of tiles. batch: tiles that are walked through together.
+    """
+
+    tile: int
+    batch: int
+
+    def answers(self, tiles: Sequence[Symbols]) -> Known:
+        """The code that answers with the levels of tiles (height, width, 1) of the plane."""
+
+    def walk(self, sides: Sequence[Symbols], code: Code) -> list[Symbols]:
+        """Tiles (height, width, 1) of the plane as `code` says, given those (height, width, 2) of the side planes."""
 
 
 class Layered(Model, Protocol):

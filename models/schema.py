@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .integer import Tensors
+from .planes.units import KNOWN
 from .units import CHANNELS, ERROR_LIMIT, HINTS, INPUTS, SIGNED_LIMIT
 
 CELLS = 6  # places whose hidden vectors `photo` sees
@@ -108,6 +109,17 @@ def _photo(tensors: Tensors) -> None:
     _compare(tensors, wanted | MIXTURE | CONTEXT)
 
 
+def _planes(tensors: Tensors) -> None:
+    hidden, width, head, outputs = (tensors[f"{n}.bias"].size for n in ("cell.1", "trunk", "head", "out"))
+    if outputs % 3 or not 3 <= outputs <= 21 or max(hidden, width, head) > MOST or min(hidden, width, head) < 1:
+        raise ValueError(f"{outputs} outputs of layers of {hidden}, {width} and {head}")
+    wanted = _layer(hidden, INPUTS + CHANNELS)("cell.0") | _layer(hidden, hidden)("cell.1")
+    wanted |= _layer(width, INPUTS + KNOWN + CELLS * hidden)("trunk") | _layer(head, width)("head") | _layer(outputs, head)("out")
+    for name in sorted({match[0] for match in (re.match(r"blocks\.\d+", name) for name in tensors) if match}):
+        wanted |= _layer(width, width, skip=True)(name)
+    _compare(tensors, wanted | MIXTURE | CONTEXT)
+
+
 PIXELCNN_COUNTS = ("channels", "levels", "patch", "slope", "width", "blocks", "head", "mixtures", "embedding", "zero", "qualities")
 FORECAST_COUNTS = ("forecast_steps", "forecast_filters")
 
@@ -191,4 +203,10 @@ def _ordered(tensors: Tensors) -> None:
             raise ValueError("config says other layers than the prior")
 
 
-KINDS: dict[str, Callable[[Tensors], Any]] = {"photo": _photo, "pixelcnn": _pixelcnn, "latent": _latent, "ordered": _ordered}
+KINDS: dict[str, Callable[[Tensors], Any]] = {
+    "photo": _photo,
+    "planes": _planes,
+    "pixelcnn": _pixelcnn,
+    "latent": _latent,
+    "ordered": _ordered,
+}

@@ -34,6 +34,11 @@ def main(source: str) -> None:
         data = presage.encode(image, model="tiny", tile=32, model_path=[HERE / "data"])
         (HERE / "golden" / f"{name}.psg").write_bytes(data)
         print(name, len(data), presage.info(data)["coding"])
+    scan = pixels[:37, :44].copy()
+    scan[20, 10:19], scan[30:32, 30], scan[5, 5] = (1, 255, 3), 0, scan[5, 5] + np.array([0, 1, 2], np.uint8)  # exceptions
+    Image.fromarray(scan).save(HERE / "golden" / "planes.png")
+    data = presage.encode(scan, model="tiny-planes", tile=24, model_path=[HERE / "data"])
+    (HERE / "golden" / "planes.psg").write_bytes(data)
     settings = Settings(model_path=[HERE / "data"])
     small = rgb.crop((0, 0, 21, 13))
     small.save(HERE / "golden" / "chain.png")

@@ -80,10 +80,12 @@ def test_golden_files(path: Path) -> None:
         assert presage.encode(kept, model="tiny", tile=32) == data
     if presage.info(data)["coding"] == "chain":
         assert presage.encode(kept, model="tiny-chain", tile=12) == data
+    if presage.info(data)["coding"] == "planes":
+        assert presage.encode(kept, model="tiny-planes", tile=24) == data
 
 
 def test_golden_files_cover_all_codings() -> None:
-    assert {presage.info(p.read_bytes())["coding"] for p in GOLDEN} == {"model", "stored", "chain"}
+    assert {presage.info(p.read_bytes())["coding"] for p in GOLDEN} == {"model", "stored", "chain", "planes"}
 
 
 @pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="no CUDA device")

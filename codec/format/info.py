@@ -21,7 +21,9 @@ NAMES = {
     Coding.LATENT: "lossy",
     Coding.LATENT_SET: "lossy set",
     Coding.ORDERED: "ordered",
+    Coding.PLANES: "planes",
 }
+ORIGINS = {1: "Photo CD", 2: "JPEG", 3: "BT.601", 4: "BT.709", 5: "BT.709, full range"}
 SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4}  # at a pixel; 1 in all other modes
 
 
@@ -52,6 +54,8 @@ def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = No
         facts |= codes_of(data, header)
     elif header.coding != Coding.STORED:
         facts["tile"] = header.tile  # with loss in latents
+        if origin := container.read_section(data, header, Tag.ORIGIN):
+            facts["origin"] = origin_of(origin)
     elif header.section(Tag.SOURCE):
         facts["note"] = "16 bits a channel, kept as the source PNG file"
     else:
@@ -67,6 +71,13 @@ def pixels_of(data: bytes | mmap, header: Header, limits: Limits) -> int:
     if header.coding not in container.SETS:
         return header.width * header.height
     return sum(width * height for _, (width, height) in read_list(data, header, limits))
+
+
+def origin_of(content: bytes) -> str:
+    """Where the pixels come from, and how much chroma there is, by the section ORIG."""
+    number, rules = (*content[:2], 0, 0)[:2]
+    chroma = "4:4:4" if not rules else "4:2:2" if not rules >> 4 else "4:2:0" if rules & 15 else "4:4:0"
+    return f"{ORIGINS.get(number, 'unknown')} {chroma}"
 
 
 def codes_of(data: bytes | mmap, header: Header) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Coding(IntEnum):
     LATENT = 5  # latents of an autoencoder, with loss: in tiles as 1, or in groups as 3
     LATENT_SET = 6  # many images, with loss, in groups
     ORDERED = 7  # ordered codes, with loss, in a stream that may be cut anywhere
+    PLANES = 8  # luma and chroma planes that the pixels come from, each in tiles as 1
 
 
 CODED_MODES = {
@@ -48,6 +49,7 @@ CODED_MODES = {
     Coding.LATENT: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.LATENT_SET: (Mode.GRAY, Mode.RGB),
     Coding.ORDERED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.PLANES: (Mode.RGB, Mode.RGBA),
 }
 SETS = (Coding.SET, Coding.LATENT_SET)
 ALPHA_MODES = (Mode.GRAY_ALPHA, Mode.RGBA)
@@ -63,6 +65,7 @@ class Tag:
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
     GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
     GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
+    ORIGIN = b"ORIG"  # planes: how pixels come from them, and the pixels that do not
     LATENTS = b"LATN"  # the quality, and what every channel of the latents holds
     LAYERS = b"LAYR"  # ordered codes: LAYERS_ENTRY for every run of layers whose patches are of one size
     CODES = b"CODE"  # ordered codes: the chunks; the last section, without a CRC of its own, because it may be cut
@@ -84,6 +87,7 @@ _CODED = {
     Coding.LATENT: (Tag.LATENTS, Tag.TILE_INDEX, Tag.TILES, Tag.GROUP_INDEX, Tag.GROUPS),
     Coding.LATENT_SET: (Tag.LIST, Tag.LATENTS, Tag.GROUP_INDEX, Tag.GROUPS),
     Coding.ORDERED: (Tag.LAYERS, Tag.CODES),
+    Coding.PLANES: (Tag.ORIGIN, Tag.TILE_INDEX, Tag.TILES),
 }
 _ALL = {tag for tags in _CODED.values() for tag in tags} | set(Tag.BESIDE)
 

@@ -1,6 +1,8 @@
 """Training pictures: any folder of images, cut into random augmented crops."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..pixelcnn.symbols import fold
+from .planes import random_planes
 
 Pixels = NDArray[np.uint8]
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm"}
@@ -31,6 +34,7 @@ class DataConfig:
     channels: int = 3  # 1: gray
     levels: int = 256  # of a symbol; the pixels are divided by 256 / levels
     patch: int = 1  # see `pixelcnn.PixelCNNConfig`
+    planes: bool = False  # instead of RGB: a plane of luma or chroma and what is known of the others, see `planes.py`
     binarise: str = ""  # with two levels, instead: `sample`: 1 with the probability pixel / 255, drawn anew each time
 
 
@@ -49,25 +53,26 @@ class Pictures:
 
     def crops(self, count: int, random: np.random.Generator) -> Pixels:
         """The symbols of random training crops, uint8 (count, crop, crop, channels)."""
-        return self.symbols(np.stack([self._crop(random) for _ in range(count)]), random)
+        return self.symbols([partial(self._crop, random) for _ in range(count)], random)
 
     def validation_crops(self) -> Pixels:
         """The symbols of the top left crop of every held-out picture, uint8 (n, crop, crop, channels)."""
-        side = self.config.crop
-        return self.symbols(np.stack([p[:side, :side] for p in self.validation]), np.random.default_rng(0))
+        return self.symbols([partial(_corner, p) for p in self.validation], np.random.default_rng(0))
 
-    def symbols(self, pixels: Pixels, random: np.random.Generator) -> Pixels:
-        """What the network models of RGB pixels (..., 3)."""
-        pixels = pixels[..., : self.config.channels]
+    def symbols(self, pictures: Sequence[Callable[[int], Pixels]], random: np.random.Generator) -> Pixels:
+        """What the network models of RGB pictures, which are given the wanted side."""
+        side = self.config.crop
+        if self.config.planes:
+            return np.stack([random_planes(picture, side, random) for picture in pictures])
+        pixels = np.stack([picture(side) for picture in pictures])[..., : self.config.channels]
         if self.config.binarise == "sample":
             pixels = (random.random(pixels.shape) * 255 < pixels).astype(np.uint8)
         elif self.config.levels < 256:
             pixels = pixels // np.uint8(256 // self.config.levels)
         return fold(pixels, self.config.patch)
 
-    def _crop(self, random: np.random.Generator) -> Pixels:
+    def _crop(self, random: np.random.Generator, side: int) -> Pixels:
         picture = self.training[random.integers(len(self.training))]
-        side = self.config.crop
         varied = random.random() < self.config.augment
         scale = 1.0
         if varied and random.random() < 0.5:
@@ -88,6 +93,10 @@ class Pictures:
         if varied and random.random() < 0.7:
             crop = brightness_and_noise(crop, random)
         return crop
+
+
+def _corner(picture: Pixels, side: int) -> Pixels:
+    return picture[:side, :side]
 
 
 def _from_files(config: DataConfig, root: Path) -> list[Pixels]:

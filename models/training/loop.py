@@ -25,6 +25,8 @@ from ..photo import network as photo
 from ..photo.export import photo_tensors
 from ..pixelcnn import network as pixelcnn
 from ..pixelcnn.export import pixelcnn_tensors
+from ..planes import network as planes
+from ..planes.export import planes_tensors
 from .data import DataConfig, Pictures
 from .trainable import Trainable
 
@@ -39,6 +41,7 @@ class Model(NamedTuple):
 
 MODELS = {
     "photo": Model(photo.PhotoConfig, photo.Photo, photo_tensors),
+    "planes": Model(planes.PlanesConfig, planes.Planes, planes_tensors),
     "pixelcnn": Model(pixelcnn.PixelCNNConfig, pixelcnn.PixelCNN, pixelcnn_tensors),
     "latent": Model(latent.LatentConfig, latent.Latent, latent_tensors),
     "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
@@ -145,8 +148,7 @@ class Trainer:
         if from_weights:
             self.network.start_from(load_file(start, device=str(self.device)))
         elif start:
-            first, own = averaged(torch.load(start, map_location=self.device, weights_only=True)), self.network.state_dict()
-            self.network.load_state_dict({k: torch.tensor(False) if k.endswith("quantised") else v for k, v in first.items() if k in own})
+            self.network.adopt(averaged(torch.load(start, map_location=self.device, weights_only=True)))
         self.network.begin(lambda count: self._crops(count, random), fresh=from_weights or self.config.again or not start)
         for name, value in self.network.named_parameters():
             self.average[name].copy_(value.detach())

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 
@@ -26,6 +27,11 @@ class Trainable(nn.Module):
     def start_from(self, tensors: Mapping[str, Tensor]) -> None:
         """Take first weights from a weights file. Raises ValueError."""
         raise ValueError("networks of this model start from checkpoints, not from weights files")
+
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
+        """Take first weights from the checkpoint of another run; what this network does not have is left out."""
+        own = self.state_dict()
+        self.load_state_dict({k: torch.tensor(False) if k.endswith("quantised") else v for k, v in state.items() if k in own})
 
     def begin(self, crops: Callable[[int], Tensor], fresh: bool) -> None:
         """Before the first step: take from so many training crops what no gradient gives. fresh: no other run gives it either."""

@@ -1,0 +1,75 @@
+"""From RGB pixels to the planes that they are the image of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import kernels
+from .kernels import Bytes, Misses
+from .sampling import REACH, Plane, Rule, Sampling
+from .table import Origin
+
+ROUNDS, FEW_ROUNDS = 40, 12  # of fitting cells to interpolated chroma: where all samples are mixed, and where some are not
+POLISH = 8  # times that cells of the former are gone through at most
+SWEEPS = ((1, 6), (2, 6), (3, 4), (1, 3))  # how far cells are changed, and how often at most they are gone through
+
+Estimate = tuple[Plane, Plane, Bytes]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Chroma planes int16 (h, w), and the how far pixels are from being reproduced with them, int16 (H, W)."""
+
+    first: Plane
+    second: Plane
+    missing: Misses
+
+
+def to_chroma(origin: Origin) -> NDArray[np.float64]:
+    """From R, G, B and 1 to C1 and C2, nearly; float64 (2, 4)."""
+    red, from_blue, from_red, blue = origin.offsets.astype(float)
+    unit = float(1 << origin.shift)
+    slope = [(table[255] - table[0]) / 255 / unit for table in (red, from_blue, from_red, blue)]
+    luma = origin.luma / unit
+    forward = np.array([[luma, 0, slope[0]], [luma, slope[1], slope[2]], [luma, slope[3], 0]])
+    at = np.array([red[128], from_blue[128] + from_red[128], blue[128]]) / unit - 0.5
+    inverse = np.linalg.inv(forward)[1:]
+    return np.column_stack([inverse, 128 - inverse @ at])
+
+
+def first_estimate(pixels: Bytes, origin: Origin) -> Estimate:
+    """Chroma at every pixel of (H, W, 3), see `kernels.estimate`."""
+    size = pixels.shape[:2]
+    found = np.empty(size, np.int16), np.empty(size, np.int16), np.empty(size, np.uint8)
+    kernels.estimate(pixels, to_chroma(origin), *origin.forward, *found)
+    return found
+
+
+def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: Estimate, sweeps: Sequence[tuple[int, int]]) -> Cells:
+    """The chroma cells of pixels (H, W, 3), given a first estimate. sweeps: as `SWEEPS`."""
+    size, rules = pixels.shape[:2], (sampling.rows, sampling.columns)
+    (rows, columns), bias, up = sampling.axes(*size), sampling.bias, sampling.shift
+    reach = [place - phase for rule, phase in zip(rules, sampling.phase, strict=True) for place in REACH[rule]]
+    places = np.array([*reach, *(1 if rule == Rule.WHOLE else 2 for rule in rules)], np.int64)
+    shape = sampling.cells(*size)
+    first, second = np.empty(shape, np.int16), np.empty(shape, np.int16)
+    for plane, found in zip((first, second), estimate[:2], strict=True):
+        if rules == (Rule.WHOLE, Rule.WHOLE):
+            plane[:] = found
+            continue
+        kernels.fit_cells(found, estimate[2], plane, rows, columns, bias, up, ROUNDS if Rule.TRIANGLE in rules else FEW_ROUNDS)
+        for _ in range(POLISH if Rule.TRIANGLE in rules and sweeps else 0):
+            if not kernels.polish(found, estimate[2], plane, rows, columns, bias, up, places):
+                break
+    missing = np.empty(size, np.int16)
+    kernels.misses(pixels, first, second, rows, columns, bias, up, *origin.forward, missing)
+    for radius, times in sweeps:
+        steps = kernels.around(radius)
+        for _ in range(times):
+            if not missing.any():
+                break
+            if not kernels.improve(pixels, first, second, missing, rows, columns, bias, up, *origin.forward, places, steps):
+                break
+    return Cells(first, second, missing)
