@@ -23,6 +23,7 @@ Pixels = NDArray[np.uint8]
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
 KODAK = {f"kodim{number:02}.png" for number in range(1, 25)}
 KODAK_SHAPES = ((512, 768, 3), (768, 512, 3))
+RGB = "photo-1"  # a release by its name looks for no origins
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ def presage_decode(data: bytes, threads: int, **options: Any) -> Pixels:
     return np.asarray(presage.decode(data, threads=threads, **options))
 
 
+def presage_rgb(pixels: Pixels, threads: int) -> bytes:
+    """The file by the model of RGB pixels, whatever these come from."""
+    return presage.encode(pixels, model=RGB, threads=threads)
+
+
 def _presage_encode(pixels: Pixels, threads: int, quality: float | None = None) -> bytes:
     return presage.encode(pixels, threads=threads) if quality is None else presage.encode_lossy(pixels, quality=quality, threads=threads)
 
@@ -160,6 +166,7 @@ def _library(name: str, description: str, prefix: str, options: dict[str, Any], 
 
 _LOSSLESS = (
     Codec("presage", "Presage, default model and tiles", _presage_encode, presage_decode),
+    Codec("presage-rgb", "Presage, photo-1: RGB pixels, whatever they come from", presage_rgb, presage_decode),
     _library("jxl9", "JPEG XL lossless, effort 9 (libjxl)", "jpegxl", {"lossless": True, "effort": 9}),
     _library("jxl7", "JPEG XL lossless, effort 7 (libjxl)", "jpegxl", {"lossless": True, "effort": 7}),
     Codec("flif", "FLIF, default options, program started for each file", flif_encode, flif_decode, program="flif"),

@@ -32,7 +32,7 @@ from ...models.photo import network as photo
 from ...models.photo.exact import ExactPhoto
 from ...models.training.loop import averaged
 from . import memory
-from .codecs import LOSSLESS, Codec, Pixels, choose, recorded_flif
+from .codecs import LOSSLESS, Codec, Pixels, choose, presage_rgb, recorded_flif
 from .common import Log, machine, read_pixels, rgb_files, timed
 
 REFERENCE = "jxl9"
@@ -151,7 +151,7 @@ def _mean(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
 def _presage_only(path: Path, threads: int, repeats: int) -> dict[str, Any]:
     """What is measured of Presage alone, on one image."""
     pixels = read_pixels(path)
-    data = presage.encode(pixels, threads=threads)
+    data = presage_rgb(pixels, threads)
     portable = partial(presage.decode, data, threads=threads, arithmetic=PORTABLE)
     if not np.array_equal(np.asarray(portable()), pixels):
         raise RuntimeError(f"{PORTABLE} arithmetic does not give back the pixels of {path.name}")
@@ -261,7 +261,7 @@ def coded_bits(pixels: Pixels) -> tuple[float, int, int]:
         return written
 
     with patch.object(ans.Encoder, "add", counting), patch.object(ans.Encoder, "streams", measured):
-        size = len(presage.encode(pixels, threads=1))
+        size = len(presage_rgb(pixels, 1))
     return sum(ideal), sum(sizes), 8 * size
 
 
