@@ -26,7 +26,15 @@ DRAWN = ("lossless", "lossy", "anytime", "calls-cifar10", "codes")
 NOTHING = "Nothing is recorded.\n"
 RATE = 0.3  # bits a pixel, of the summary
 OF_IMAGES = ("cifar10", "cifar10-5bit", "mnist", "mnist-stochastic")
-TITLES = {"presage": "**Presage**", "jxl": "JPEG XL", "avif": "AVIF", "webp": "WebP", "flif": "FLIF", "j2k": "JPEG 2000"}
+TITLES = {
+    "presage": "**Presage**",
+    "presage-rgb": "Presage, RGB pixels alone",
+    "jxl": "JPEG XL",
+    "avif": "AVIF",
+    "webp": "WebP",
+    "flif": "FLIF",
+    "j2k": "JPEG 2000",
+}
 TITLES |= {"png": "PNG", "jpeg": "JPEG"}
 CUT = {"ordered": "Presage's ordered codes", "j2k": "JPEG 2000", "jpeg": "progressive JPEG", "flif": "FLIF"}
 MEASURES = {"psnr": "{:.1f} dB", "ms_ssim": "{:.3f}"}
