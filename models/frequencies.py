@@ -193,16 +193,19 @@ def category_table() -> Tensor:
     return (torch.exp(-torch.arange(DEEPEST + 1, dtype=torch.float64) / LOGIT_UNIT) * (1 << CATEGORY_BITS)).round().int()
 
 
+def spare_bits(levels: int) -> int:
+    """By which weights of so many categories are shifted, so that their sum stays below 2^24."""
+    return next(s for s in range(CATEGORY_BITS) if levels * ((1 << CATEGORY_BITS >> s) + 1) < 1 << 24)
+
+
 def category_weights(logits: Tensor, table: Tensor) -> Tensor:
     """Weights for an entropy coder, from integer logits (n, levels) in 1 / LOGIT_UNIT.
 
     Integers in float32 (n, levels), each at least 1, with a sum below 2^24.
     """
-    levels = logits.shape[1]
-    spare = next(s for s in range(CATEGORY_BITS) if levels * ((1 << CATEGORY_BITS >> s) + 1) < 1 << 24)
     depth = (logits.amax(1, keepdim=True) - logits).clamp_(max=DEEPEST)
     weights = table.index_select(0, depth.flatten()).view_as(depth)
-    return weights.bitwise_right_shift_(spare).add_(1).float()
+    return weights.bitwise_right_shift_(spare_bits(logits.shape[1])).add_(1).float()
 
 
 class Categories(TorchQuantiles):

@@ -176,8 +176,8 @@ class Layered(Model, Protocol):
     def answers(self, features: Features) -> Code:
         """The code that chooses the codes of a map (1, h, w, channels)."""
 
-    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Places]:
-        """The codes of the first layers of maps of one size, int64 (n) of every layer in coding order."""
+    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code, workers: int = 1) -> list[Places]:
+        """The codes of the first layers of maps of one size, int64 (n) of every layer in coding order, by so many threads."""
 
     def counts(self, height: int, width: int) -> list[int]:
         """Codes of every layer of a map."""

@@ -48,7 +48,7 @@ class LayeredEncoding(Encoding):
             return codes
 
         with working():
-            self.codes = model.walk(1, *self.map_size, len(model.sides), watched(record, settings.progress))
+            self.codes = model.walk(1, *self.map_size, len(model.sides), watched(record, settings.progress), settings.workers)
         sections = container.pack_layers(model.sides) | {Tag.CODES: writer.finish()}
         self._file = self.write(Coding.ORDERED, _crc(self.codes), 0, sections)
         self._stream = ChunkStream(self._file, container.read_header(self._file))
@@ -106,7 +106,7 @@ def read_codes(reading: Reading, model: Layered, layers: int | None) -> tuple[Co
         return reader.read(weights)
 
     with working():
-        codes = model.walk(1, *map_size, wanted, watched(pull, settings.progress))
+        codes = model.walk(1, *map_size, wanted, watched(pull, settings.progress), settings.workers)
     settings.progress(1.0)
     if wanted == count:
         complete = stream.whole and not reader.damaged

@@ -162,7 +162,8 @@ def _draw_layers(
     deadline = None if seconds is None else time.monotonic() + seconds
     code = watched(Draw(seed, range(count), deadline), settings.progress)
     with working():
-        codes = model.walk(count, *map_size, len(model.sides) if layers is None else min(layers, len(model.sides)), code)
+        wanted = len(model.sides) if layers is None else min(layers, len(model.sides))
+        codes = model.walk(count, *map_size, wanted, code, settings.workers)
         whole = [c for c, n in zip(codes, model.counts(*map_size), strict=False) if len(c) == count * n]
         received = model.dequantise(whole, *map_size, count)
     settings.progress(1.0)

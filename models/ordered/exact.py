@@ -16,8 +16,9 @@ from ..autoencoder import grey_levels
 from ..integer import Tensors
 from ..model import Code, Nibbles, Pixels, Places, Turn, Way, Window
 from ..tensors import large_tensors, on_device, part_of, read_settings
-from .exact_prior import ExactTransformer, order, walk
+from .exact_prior import ExactTransformer, walk
 from .network import PLACE_SIDE, OrderedConfig, Transforms, spread_out
+from .rows import order
 
 Map = NDArray[np.float32]
 Received = tuple[Map, Map]
@@ -40,7 +41,7 @@ class ExactOrdered:
         self.config = c = OrderedConfig(**settings)
         self.prior = ExactTransformer(part_of(arrays, "prior."), arithmetic, device)
         tensors = on_device(arrays, torch.device("cpu"))
-        self.device = self.prior.device
+        self.device = torch.device(device)
         if tuple(self.prior.config.sides) != tuple(c.sides()) or self.prior.config.entries != c.entries:
             raise ValueError("the prior is not one of these codes")
         self.transforms = Transforms(c).eval()
@@ -66,7 +67,7 @@ class ExactOrdered:
         """Raster indices of a layer's patches in coding order."""
         key = (self.config.sides()[layer], height, width)
         if key not in self._orders:
-            self._orders[key] = order(key[0], self.config.unit, height, width).to(self.device)
+            self._orders[key] = torch.from_numpy(order(key[0], self.config.unit, height, width)).to(self.device)
         return self._orders[key]
 
     def analyse(self, pixels: Pixels, window: Window) -> Map:
@@ -82,8 +83,8 @@ class ExactOrdered:
     def answers(self, features: Map) -> Code:
         return Chooser(self, features)
 
-    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code) -> list[Places]:
-        return [codes.cpu().numpy() for codes in walk(self.prior, pictures, height, width, layers, code)]
+    def walk(self, pictures: int, height: int, width: int, layers: int, code: Code, workers: int = 1) -> list[Places]:
+        return walk(self.prior, pictures, height, width, layers, code, workers)
 
     def synthesise(self, received: Received, window: Window) -> Pixels:
         """The pixels of a window of the map."""
