@@ -1,10 +1,6 @@
-"""The Transformer over ordered codes between its products: what a row's token is made of, attention, the stream, weights of codes.
+"""The Transformer over ordered codes beside products and attention: what a row's token is made of, its stream, the weights of codes.
 
-Rows are patches, see `ordered/rows.py`; arrays may be wider than what they hold, and what is there beyond is any number. A *cache* holds what the tokens of a grid have shown so far, keys (rows, heads, head,
-tokens) and values (rows, heads, tokens, head) of one block, int8; `share` rows in succession have a row of it in common. Of a row and a
-head, with q, k_t and v_t the numbers of its query and of its tokens' keys and values, s a shift and A the table of the weights file,
-
-    d_t = (q k_t + 2^(s-1)) >> s,    w_t = A[max d - d_t],    mixed = floor((2 sum w_t v_t + sum w_t) / (2 sum w_t)).
+Rows are patches, see `ordered/rows.py`. Arrays may be wider than what they hold; beyond it is any number.
 """
 
 import numpy as np
@@ -54,82 +50,6 @@ def gather(around: Array, vectors: Array, width: int, out: Array) -> None:
             vector, part = vectors[around[i, tap], :width], out[i, tap * width : (tap + 1) * width]
             for j in range(len(part)):
                 part[j] = vector[j]
-
-
-@kernel("void(int64, int64, int32[:,::1], int32[:,:,::1], int8[:,:,:,::1], int8[:,:,:,::1])")
-def show(first: int, token: int, sums: Array, queries: Array, keys: Array, values: Array) -> None:
-    """Queries (n, heads, head) and, for the cache, keys and values of a token, of rows from `first` on.
-
-    sums: (n, at least 3 * heads * head): queries, keys and values one after another.
-    """
-    heads, size = queries.shape[1], queries.shape[2]
-    inner = heads * size
-    for i in range(len(queries)):
-        for head in range(heads):
-            at = head * size
-            for j in range(size):
-                queries[i, head, j] = min(max(sums[i, at + j], np.int32(-LARGEST)), np.int32(LARGEST))
-                keys[first + i, head, j, token] = min(max(sums[i, inner + at + j], np.int32(-LARGEST)), np.int32(LARGEST))
-                values[first + i, head, token, j] = min(max(sums[i, 2 * inner + at + j], np.int32(-LARGEST)), np.int32(LARGEST))
-
-
-@kernel("void(int64, int64, int64, int64, int32[:,:,::1], int8[:,:,:,::1], int32[:,:,::1])")
-def score(first: int, share: int, count: int, at: int, queries: Array, keys: Array, scores: Array) -> None:
-    """Products of the queries of rows from `first` on with the first keys of a cache; scores[:, :, at : at + count]."""
-    size = queries.shape[2]
-    for i in range(len(queries)):
-        row = (first + i) // share
-        for head in range(queries.shape[1]):
-            out = scores[i, head, at : at + count]
-            out[:] = 0
-            for j in range(size):
-                factor, key = queries[i, head, j], keys[row, head, j, :count]
-                for t in range(len(out)):
-                    out[t] = np.int32(out[t] + np.int32(factor * np.int32(key[t])))
-
-
-@kernel("void(int64, int64, int32[::1], int32[:,:,::1], int32[:,::1])")
-def attend(count: int, bits: int, table: Array, scores: Array, totals: Array) -> None:
-    """Scores (n, heads, at least count) become weights, and their sums (n, heads)."""
-    half, shift, last = np.int32(1 << bits >> 1), np.int32(bits), np.int32(len(table) - 1)
-    for i in range(len(scores)):
-        for head in range(scores.shape[1]):
-            own = scores[i, head, :count]
-            most = np.int32(-(1 << 30))
-            for t in range(len(own)):
-                own[t] = np.int32(own[t] + half) >> shift
-                most = max(most, own[t])
-            total = np.int32(0)
-            for t in range(len(own)):
-                own[t] = table[np.uint32(min(np.int32(most - own[t]), last))]
-                total = np.int32(total + own[t])
-            totals[i, head] = total
-
-
-@kernel("void(int64, int64, int64, int64, int32[:,:,::1], int8[:,:,:,::1], int32[:,:,::1])")
-def mix(first: int, share: int, count: int, at: int, weights: Array, values: Array, mixed: Array) -> None:
-    """Add to the mixtures (n, heads, head) of rows from `first` on the first values of a cache by weights[:, :, at : at + count]."""
-    for i in range(len(mixed)):
-        row = (first + i) // share
-        for head in range(mixed.shape[1]):
-            out = mixed[i, head]
-            for t in range(count):
-                factor, value = weights[i, head, at + t], values[row, head, t]
-                for j in range(len(out)):
-                    out[j] = np.int32(out[j] + np.int32(factor * np.int32(value[j])))
-
-
-@kernel("void(int32[:,:,::1], int32[:,::1], int16[:,::1])")
-def divide(mixed: Array, totals: Array, out: Array) -> None:
-    """The quotients of mixtures (n, heads, head) and totals, halves upwards (n, at least heads * head)."""
-    size = mixed.shape[2]
-    for i in range(len(mixed)):
-        for head in range(mixed.shape[1]):
-            total = np.uint32(totals[i, head])
-            own, part = mixed[i, head], out[i, head * size : (head + 1) * size]
-            for j in range(len(own)):  # 256 is added to have nothing below 0
-                above = np.uint32(np.uint32(2 * own[j]) + np.uint32(513 * total))
-                part[j] = np.int32(np.uint32(above // np.uint32(2 * total))) - np.int32(256)
 
 
 @kernel("void(int32[:,::1], int64, int32[::1], float32[:,::1])")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..frequencies import spare_bits
 from ..integer import IntLinear, Tensors
-from ..kernels import jit, products
+from ..kernels import attention, jit, products
 from ..kernels import transformer as kernels
 from ..kernels.products import COLUMNS, ROWS, Packed, padded
 from ..quantisation import INPUT_BITS
@@ -19,8 +19,6 @@ from .rows import Front
 
 PART = 32 * ROWS  # rows that a thread works on at a time
 GROUP = 1 << 14  # rows whose weights are there at a time
-Caches = list[tuple[NDArray[np.int8], NDArray[np.int8]]]
-"""Of every block keys (rows, heads, head, tokens) and values (rows, heads, tokens, head)."""
 
 
 class CompiledTransformer:
@@ -54,14 +52,19 @@ class CompiledFront(Front):
     def __init__(self, network: CompiledTransformer, pictures: int, height: int, width: int, team: Team) -> None:
         super().__init__(network.config, pictures, height, width)
         self._network, self._team = network, team
-        self._segments: list[tuple[int, int, Caches]] = []  # those that were reached: rows, tokens, caches of the blocks
+        c, (_, h, w) = network.config, self.size
+        self._row = c.heads * attention.width(c.head)  # numbers of a token
+        size = self._row * sum(pictures * (h // side) * (w // side) * attention.width(len(layers)) for side, layers in c.segments())
+        self._keys, self._values = np.empty((2, c.blocks, size), np.int8)
+        self._grids = np.empty((0, 4), np.int64)  # those that were reached, see `attention.attend`
+        self._first = self._end = 0  # layers of the last of them
         self._buffers = [_Part(network) for _ in range(team.members)]
 
     def weights(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         c, rows = self.config, self.rows
-        first = sum(tokens for _, tokens, _ in self._segments)
-        if self.layer == first:
-            self._open(*c.segments()[len(self._segments)])
+        if self.layer == self._end:
+            self._open(*c.segments()[len(self._grids)])
+        self._grids[-1, 3] += 1
         step = min(PART, padded(-(-rows // self._team.members), ROWS))
         self._team.each(self._begin, self._parts(0, rows, step))
         for block in range(1, c.blocks):
@@ -83,12 +86,15 @@ class CompiledFront(Front):
     def _open(self, side: int, layers: range) -> None:
         """Go on to the next grid."""
         c, rows, width = self.config, self.rows, padded(self.config.width, COLUMNS)
-        before = self._around if self._segments else None
-        self._around = self.around(side)
-        self._around_before = self._around if before is None else before
-        keys, values = (rows, c.heads, c.head, len(layers)), (rows, c.heads, len(layers), c.head)
-        self._segments.append((rows, len(layers), [(np.empty(keys, np.int8), np.empty(values, np.int8)) for _ in range(c.blocks)]))
-        self._first = layers.start
+        around = self.around(side)
+        start = 0
+        if len(self._grids):
+            before, (last, _, tokens, _) = len(self._around), self._grids[-1].tolist()
+            start = last + before * tokens * self._row
+            self._grids[:, 1] *= rows // before
+        self._around, self._around_before = around, self._around if len(self._grids) else around
+        self._grids = np.append(self._grids, [[start, 1, attention.width(len(layers)), 0]], 0)
+        self._first, self._end = layers.start, layers.stop
         self._stream = np.empty((rows, c.width), np.int32)
         self._seen = np.zeros((2, rows + 1, width), np.int16)  # what the rows around see, of this block and the one before
 
@@ -99,7 +105,7 @@ class CompiledFront(Front):
         inner, table = self.layer > self._first, net.embedding[0 if c.shared or not self.layer else self.layer - 1]
         around = self._around if inner else self._around_before
         codes = np.full(len(around), c.entries) if self.codes is None else self.codes
-        quarter = 1 << INPUT_BITS if len(self._segments) > 1 else 0
+        quarter = 1 << INPUT_BITS if len(self._grids) > 1 else 0
         kernels.tokens(part.start, self.rows // len(around), quarter, np.append(codes, c.entries), around, table, b.tokens)
         self._stream[part] = 0
         net.layers[f"ins.{self.layer}"].sums(b.tokens, b.more)
@@ -110,21 +116,9 @@ class CompiledFront(Front):
         net, c, own = self._network, self.config, self._stream[part]
         first, second, shift = net.bits[block]
         kernels.add(b.more, first, own, b.inputs)
-        token = self.layer - self._first
-        keys, values = self._segments[-1][2][block]
         net.layers[f"blocks.{block}.qkv"].sums(b.inputs, b.qkv)
-        kernels.show(part.start, token, b.qkv, b.queries, keys, values)
-        spans, at = [], 0
-        for rows, tokens, caches in self._segments:
-            count = token + 1 if caches[block][0] is keys else tokens
-            spans.append((part.start, self.rows // rows, count, at))
-            kernels.score(*spans[-1], b.queries, caches[block][0], b.scores)
-            at += count
-        kernels.attend(at, shift, net.attention, b.scores, b.totals)
-        b.mixed[:] = 0
-        for span, (_, _, caches) in zip(spans, self._segments, strict=True):
-            kernels.mix(*span, b.scores, caches[block][1], b.mixed)
-        kernels.divide(b.mixed, b.totals, b.attended)
+        caches = (self._keys[block], self._values[block], net.attention)
+        attention.attend(part.start, c.heads, c.head, shift, self._grids, b.qkv, *caches, b.scores, b.factors, b.mixed, b.attended)
         net.layers[f"blocks.{block}.out"].sums(b.attended, b.more)
         kernels.add(b.more, second, own, self._seen[block % 2, part])
 
@@ -165,11 +159,11 @@ class _Part:
         self.more = np.empty((PART, width), np.int32)
         self.qkv = np.empty((PART, padded(3 * inner, COLUMNS)), np.int32)
         self.logits = np.empty((PART, padded(c.entries, COLUMNS)), np.int32)
-        self.queries, self.mixed = np.empty((2, PART, c.heads, c.head), np.int32)
-        self.scores = np.empty((PART, c.heads, len(c.sides)), np.int32)
-        self.totals = np.empty((PART, c.heads), np.int32)
+        self.scores, self.mixed = np.empty(len(c.sides) + attention.LANES, np.int32), np.empty(attention.width(c.head), np.int32)
+        self.factors = np.empty(max(c.head, len(c.sides) + len(c.segments())) + 1, np.int16)
         self.block = np.empty((products.BLOCK, layers["blocks.0.mix"].width), np.int32)
 
     def first(self, count: int) -> Any:
         """The same of so many rows."""
-        return SimpleNamespace(**{name: array if name == "block" else array[:count] for name, array in vars(self).items()})
+        fixed = {"block", "scores", "factors", "mixed"}
+        return SimpleNamespace(**{name: array if name in fixed else array[:count] for name, array in vars(self).items()})
