@@ -6,8 +6,9 @@ the weights file:
     d_t = (q k_t + 2^(s-1)) >> s,    w_t = A[max d - d_t],    mixed = floor((2 sum w_t v_t + sum w_t) / (2 sum w_t)).
 
 Keys and values are kept in caches, flat and of int8, in which every grid of patches has a part: of each of its rows and heads a product's
-second factor, packed for `_product` like the weights in `products.py`. Its outputs are the tokens and its inputs the head's numbers for
-keys, the other way round for values; tokens and numbers are filled up to whole vectors.
+second factor, packed in pairs like the weights in `products.py`. Of keys the outputs are the tokens, (tokens / 8, head / 2, 8, 2); of values
+the head's numbers, (tokens / 2, head, 2). Tokens and numbers are filled up to whole vectors with anything: it meets factors of 0, or makes
+sums that nobody looks at.
 """
 
 from importlib import import_module
@@ -130,10 +131,11 @@ def attend(
         for head in range(heads):
             begin = head * size
             place = own_grid[0] + ((first + i) * heads + head) * head_size * own_grid[2]
+            key = place + token // LANES * LANES * head_size + 2 * (token % LANES)
+            value = place + token // 2 * 2 * head_size + token % 2
             for j in range(size):
-                even = j % 2
-                keys[np.uint64(place + (j - even) * own_grid[2] + 2 * token + even)] = own[inner + begin + j]
-                values[np.uint64(place + (token - token % 2) * head_size + 2 * j + token % 2)] = own[2 * inner + begin + j]
+                keys[np.uint64(key + j // 2 * (2 * LANES) + j % 2)] = own[np.uint64(inner + begin + j)]
+                values[np.uint64(value + 2 * j)] = own[np.uint64(2 * inner + begin + j)]
             for j in range(size):
                 factors[j] = own[begin + j]
             factors[size] = 0
@@ -142,7 +144,7 @@ def attend(
                 place = start + ((first + i) // share * heads + head) * head_size * tokens
                 part = keys.ctypes.data + place
                 for t in range(0, count, LANES):
-                    _product(factors.ctypes.data, (size + 1) // 2, part + 2 * t, 2 * tokens, scores.ctypes.data + 4 * (at + t))
+                    _product(factors.ctypes.data, (size + 1) // 2, part + t * head_size, 2 * LANES, scores.ctypes.data + 4 * (at + t))
                 at += count
             total = np.uint32(_weigh(scores[:at], bits, table, grids, factors))
             for j in range(head_size):
