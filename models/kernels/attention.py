@@ -67,8 +67,27 @@ def _make_product() -> Any:
     return product
 
 
+def _make_prefetch() -> Any:
+    """The intrinsic (address): a cache line that will soon be read and written."""
+    ir: Any = import_module("llvmlite.ir")
+    types: Any = import_module("numba.types")
+    intrinsic: Any = import_module("numba.extending").intrinsic
+    i32, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        fetch = b.module.declare_intrinsic("llvm.prefetch", (pointer,), ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32]))
+        b.call(fetch, [b.inttoptr(arguments[0], pointer), i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def prefetch(context: Any, address: Any) -> Any:
+        return types.void(types.int64), generate
+
+    return prefetch
+
+
 if available():
-    _product = _make_product()
+    _product, _prefetch = _make_product(), _make_prefetch()
 
 
 def width(count: int) -> int:
@@ -133,6 +152,10 @@ def attend(
             place = own_grid[0] + ((first + i) * heads + head) * head_size * own_grid[2]
             key = place + token // LANES * LANES * head_size + 2 * (token % LANES)
             value = place + token // 2 * 2 * head_size + token % 2
+            after = place + head_size * own_grid[2]
+            for ahead in range(0, own_grid[3] * head_size, 64):
+                _prefetch(keys.ctypes.data + after + ahead)
+                _prefetch(values.ctypes.data + after + ahead)
             for j in range(size):
                 keys[np.uint64(key + j // 2 * (2 * LANES) + j % 2)] = own[np.uint64(inner + begin + j)]
                 values[np.uint64(value + 2 * j)] = own[np.uint64(2 * inner + begin + j)]
@@ -141,7 +164,7 @@ def attend(
             factors[size] = 0
             at = 0
             for start, share, tokens, count in grids:
-                place = start + ((first + i) // share * heads + head) * head_size * tokens
+                place = start + (np.int64(np.uint32(first + i) // np.uint32(share)) * heads + head) * head_size * tokens
                 part = keys.ctypes.data + place
                 for t in range(0, count, LANES):
                     _product(factors.ctypes.data, (size + 1) // 2, part + t * head_size, 2 * LANES, scores.ctypes.data + 4 * (at + t))
@@ -151,7 +174,7 @@ def attend(
                 mixed[j] = 0
             at = 0
             for start, share, tokens, count in grids:
-                place = start + ((first + i) // share * heads + head) * head_size * tokens
+                place = start + (np.int64(np.uint32(first + i) // np.uint32(share)) * heads + head) * head_size * tokens
                 weights, part = factors.ctypes.data + 2 * at, values.ctypes.data + place
                 for j in range(0, size, LANES):
                     _product(weights, (count + 1) // 2, part + 2 * j, 2 * head_size, scores.ctypes.data)
