@@ -18,10 +18,11 @@ from torch import Tensor
 
 from presage.codec.parallel import spread
 from presage.models.model import Turn
-from presage.models.ordered import exact_prior as exact_transformer
+from presage.models.ordered import compiled_prior, reference_prior
 from presage.models.ordered import prior as transformer
-from presage.models.ordered.exact_prior import ExactTransformer, order, walk
+from presage.models.ordered.exact_prior import ExactTransformer, walk
 from presage.models.ordered.export import transformer_tensors
+from presage.models.ordered.rows import order
 from presage.models.tensors import part_of
 
 MODELS = ("tiny-ordered", "tiny-codes")
@@ -63,10 +64,10 @@ def some_codes(network: ExactTransformer | transformer.Transformer, size: tuple[
     return found
 
 
-def weights_of(network: ExactTransformer, codes: Codes, size: tuple[int, int]) -> list[np.ndarray]:
+def weights_of(network: ExactTransformer, codes: Codes, size: tuple[int, int], workers: int = 1) -> list[np.ndarray]:
     """The weights (pictures, patches, entries) of every layer, patches row by row, as float32."""
     pictures = len(codes[0])
-    places = [order(side, network.config.sides[0], *size).numpy() for side in network.config.sides]
+    places = [order(side, network.config.sides[0], *size) for side in network.config.sides]
     parts: list[list[np.ndarray]] = [[] for _ in codes]
 
     def code(turn: Turn, weights: np.ndarray) -> np.ndarray:
@@ -74,7 +75,7 @@ def weights_of(network: ExactTransformer, codes: Codes, size: tuple[int, int]) -
         return codes[turn.channel][:, places[turn.channel]].ravel()[turn.at]
 
     with torch.inference_mode():
-        walk(network, pictures, *size, len(codes), code)
+        walk(network, pictures, *size, len(codes), code, workers)
     found = []
     for part, place in zip(parts, places, strict=True):
         weights = np.concatenate(part).reshape(pictures, len(place), -1)
@@ -110,9 +111,18 @@ def test_threads_and_arithmetic(model: str, arithmetic: str) -> None:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("chunk", "small"), [(1, 1 << 26), (7, 0), (100, 0), (10**6, 1 << 26)])
 def test_chunks_and_caches(model: str, chunk: int, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact_transformer, "CHUNK", chunk)
-    monkeypatch.setattr(exact_transformer, "SMALL", small)
-    assert found_digest(model) == GOLDEN[model]
+    monkeypatch.setattr(reference_prior, "CHUNK", chunk)
+    monkeypatch.setattr(reference_prior, "SMALL", small)
+    assert found_digest(model, "float32") == GOLDEN[model]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("part", "group", "workers"), [(6, 7, 1), (6, 1, 3), (12, 40, 2), (192, 1 << 14, 4)])
+def test_parts_and_threads(model: str, part: int, group: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_prior, "PART", part)
+    monkeypatch.setattr(compiled_prior, "GROUP", group)
+    network = network_of(model)
+    assert digest(weights_of(network, some_codes(network, SIZE, 3), SIZE, workers)) == GOLDEN[model]
 
 
 @pytest.mark.parametrize("model", MODELS)
