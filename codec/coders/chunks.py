@@ -17,7 +17,8 @@ class Writer:
     def __init__(self) -> None:
         self._codes: list[NDArray[np.int32]] = []
         self._weights: list[NDArray[np.float32]] = []
-        self._waiting = 0.0  # bits, more or less
+        self._bits: list[NDArray[np.float64]] = []  # that they take, more or less
+        self._waiting = 0.0  # the sum
         self._chunks: list[bytes] = []
         self.counts: list[int] = []  # codes of every chunk
 
@@ -25,7 +26,8 @@ class Writer:
         """Codes (n) with their weights (n, entries)."""
         self._codes.append(codes.astype(np.int32))
         self._weights.append(weights)
-        self._waiting += float(_bits(self._codes[-1], self._weights[-1]).sum())
+        self._bits.append(_bits(self._codes[-1], weights))
+        self._waiting += float(self._bits[-1].sum())
         if self._waiting > 32 * container.CHUNK_WORDS.stop:
             self._pack(last=False)
 
@@ -38,7 +40,8 @@ class Writer:
         if not self._codes:
             return
         codes, weights = np.concatenate(self._codes), np.concatenate(self._weights)
-        ends = np.cumsum(_bits(codes, weights))
+        bits = np.concatenate(self._bits)
+        ends = np.cumsum(bits)
         first, before = 0, 0.0
         while first < len(codes):
             words = container.chunk_words(len(self._chunks))
@@ -56,14 +59,14 @@ class Writer:
             self._chunks.append(container.pack_chunk(len(self._chunks), end - first, stream))
             self.counts.append(end - first)
             first, before = end, float(ends[end - 1])
-        self._codes, self._weights = [codes[first:]], [weights[first:]]
+        self._codes, self._weights, self._bits = [codes[first:]], [weights[first:]], [bits[first:]]
         self._waiting = float(ends[-1]) - before if len(ends) else 0.0
 
 
 def _bits(codes: NDArray[np.int32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
     """About what the codes take."""
     own = np.take_along_axis(weights, codes[:, None], 1)[:, 0].astype(np.float64)
-    bits: NDArray[np.float64] = np.log2(weights.sum(1, dtype=np.float64) / own)
+    bits: NDArray[np.float64] = np.log2(weights.sum(1).astype(np.float64) / own)  # integers whose sums float32 holds
     return bits
 
 

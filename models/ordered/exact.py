@@ -14,6 +14,7 @@ from torch import Tensor
 from .. import autoencoder, windows
 from ..autoencoder import grey_levels
 from ..integer import Tensors
+from ..kernels import codes, jit
 from ..model import Code, Nibbles, Pixels, Places, Turn, Way, Window
 from ..tensors import large_tensors, on_device, part_of, read_settings
 from .exact_prior import ExactTransformer, walk
@@ -128,15 +129,24 @@ class Chooser:
         view, order = transforms.views[layer], self.network.order(layer, height, width)
         if not self._chosen:
             self._values = view.analyse(self.rest)[0, order]
-        table = torch.from_numpy(weights).to(self.rest.device)
-        lengths = table.sum(1, keepdim=True).log2() - table.log2()
-        at = torch.from_numpy(turn.at).to(self.rest.device)
-        codes = transforms.codebooks.choose(layer, self._values[at], lengths)
-        self._chosen.append(codes)
+        chosen = self._choose(layer, self._values[torch.from_numpy(turn.at).to(self.rest.device)], weights)
+        self._chosen.append(chosen)
         if int(turn.at[-1]) == len(order) - 1:
             vectors = torch.empty((len(order), self.network.config.size), device=self.rest.device)
             vectors[order] = transforms.codebooks.look_up(layer, torch.cat(self._chosen))
             self.rest = self.rest - view.synthesise(vectors.unsqueeze(0), height, width)
             self._chosen = []
-        numbers: Nibbles = codes.cpu().numpy()
+        numbers: Nibbles = chosen.cpu().numpy()
         return numbers
+
+    def _choose(self, layer: int, values: Tensor, weights: NDArray[np.float32]) -> Tensor:
+        """The codes (n) of values (n, D)."""
+        books = self.network.transforms.codebooks
+        if self.rest.device.type != "cpu" or not jit.available():
+            table = torch.from_numpy(weights).to(self.rest.device)
+            return books.choose(layer, values, table.sum(1, keepdim=True).log2() - table.log2())
+        vectors = books.vectors[books.book(layer)]
+        squares, chosen = vectors.square().sum(1).numpy(), np.empty(len(values), np.int64)
+        across, price = np.ascontiguousarray(vectors.t().numpy()), float(books.prices[layer])
+        codes.choose(values.numpy(), across, squares, price, codes.LOGARITHMS, weights, np.empty(len(vectors), np.float32), chosen)
+        return torch.from_numpy(chosen)
