@@ -80,7 +80,9 @@ def common(command: Command) -> Command:
     def gathered(**options: Any) -> None:
         about = ("quiet", "as_json", "threads", "device", "arithmetic", "model_path")
         limits = _limits(options)
-        command(work=Work(**{key: options.pop(key) for key in about}, limits=limits), **options)
+        work = Work(**{key: options.pop(key) for key in about}, limits=limits)
+        work.announce()
+        command(work=work, **options)
 
     return gathered
 

@@ -25,17 +25,38 @@ MODEL_PATH = click.option("--model-path", type=PATH, multiple=True, help="One mo
 
 @click.command()
 @MODEL_PATH
+@click.option("-v", "--verbose", is_flag=True, help="Also what multiplies for each on this machine, and how fast that is.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for every weights file.")
-def models(model_path: tuple[Path, ...], as_json: bool) -> None:
+def models(model_path: tuple[Path, ...], verbose: bool, as_json: bool) -> None:
     """List the models: names, hashes, sizes."""
     from ...models import catalogue
 
+    if verbose and not as_json:
+        from ...models import choice
+
+        click.echo(f"processor: {choice.described()}")
     for weights in catalogue.available(model_path):
-        if as_json:
-            facts = {"name": weights.name, "hash": weights.hash.hex(), "bytes": weights.size, "path": str(weights.path)}
-            click.echo(json.dumps(facts | weights.metadata))
-        else:
-            click.echo(plain(f"{weights.name:12} {weights.hash.hex()}  {weights.size:>9,} bytes  {weights.metadata.get('about', '')}"))
+        about = f"{weights.name:12} {weights.hash.hex()}  {weights.size:>9,} bytes  {weights.metadata.get('about', '')}"
+        facts = {"name": weights.name, "hash": weights.hash.hex(), "bytes": weights.size, "path": str(weights.path)} | weights.metadata
+        if verbose:
+            more, text = _products(weights.path)
+            facts, about = facts | more, about + text
+        click.echo(json.dumps(facts) if as_json else "\n".join(plain(line) for line in about.splitlines()))
+
+
+def _products(path: Path) -> tuple[dict[str, Any], str]:
+    """What multiplies for the model of a weights file here: as facts, and for people."""
+    from safetensors.numpy import load_file
+
+    from ...models import choice
+
+    try:
+        found = choice.choice(choice.shapes_of(load_file(path)))
+    except (ValueError, OSError) as error:
+        return {"arithmetic": None, "why": str(error)}, f"\n    {error}"
+    speeds = {speed.name: {"gmacs": round(speed.gmacs, 2), "right": speed.right} for speed in found.speeds}
+    facts = {"arithmetic": found.taken, "why": found.why, "products": speeds, "processor": choice.features()}
+    return facts, "".join(f"\n    {line}" for line in choice.lines(found))
 
 
 @click.command()

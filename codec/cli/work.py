@@ -21,6 +21,7 @@ from ..settings import Options, processors
 from .files import Item
 
 BAR_AFTER = 1.0  # seconds
+COMPILING = "presage: compiling kernels, once on this machine"
 Facts = dict[str, Any]
 """What --json prints; `text` is the line that people read instead, `more` one below it."""
 
@@ -50,6 +51,14 @@ class Work:
         if self.jobs == 1 and not self.quiet and sys.stderr.isatty():
             options["progress"] = Bar(label)
         return options
+
+    def announce(self) -> None:
+        """Say so if this process has to compile kernels before its work: that takes seconds."""
+        if self.quiet:
+            return
+        from ...models.kernels import jit
+
+        jit.on_compiling(partial(self.say, COMPILING))
 
     def say(self, text: str) -> None:
         """A line for people, on stderr."""

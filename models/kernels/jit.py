@@ -16,7 +16,10 @@ KERNELS = "PRESAGE_KERNELS"
 ARITHMETIC = "int16"
 """The name of the kernels' products among the back ends."""
 INSTALLED = find_spec("numba") is not None
-_told: list[Any] = []
+ASKED = "PRESAGE_ARITHMETIC"
+"""The environment variable that says who multiplies where nothing else does."""
+_notices: list[Callable[[], None]] = []  # who is to be told when something is compiled
+_listeners: list[Any] = []
 
 
 def available() -> bool:
@@ -24,9 +27,14 @@ def available() -> bool:
     return INSTALLED and os.environ.get(KERNELS, "numba") != "torch"
 
 
+def asked(arithmetic: str | None) -> str | None:
+    """The arithmetic that is asked for: what a caller says, or else the environment."""
+    return arithmetic or os.environ.get(ASKED) or None
+
+
 def wanted(arithmetic: str | None) -> bool:
     """Whether a network is to be evaluated by kernels, given the arithmetic that is asked for, or None."""
-    return available() and (arithmetic or os.environ.get("PRESAGE_ARITHMETIC") or ARITHMETIC) == ARITHMETIC
+    return available() and (asked(arithmetic) or ARITHMETIC) == ARITHMETIC
 
 
 def kernel(*signatures: str) -> Callable[[Function], Function]:
@@ -36,6 +44,7 @@ def kernel(*signatures: str) -> Callable[[Function], Function]:
         if not available():
             return function
         numba: Any = import_module("numba")
+        _listen()
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
         types = [list(signatures)] if signatures else []
         try:
@@ -83,21 +92,26 @@ def _make_call() -> Any:
 
 
 def on_compiling(notice: Callable[[], None]) -> None:
-    """Call `notice` before the first kernel of this process is compiled; kernels that are found compiled don't count."""
-    if not INSTALLED:
+    """Call `notice` before the next kernel of this process is compiled, once; kernels that are found compiled don't count."""
+    _notices[:] = [notice]
+
+
+def _listen() -> None:
+    """Have numba say when it compiles."""
+    if _listeners:
         return
     event: Any = import_module("numba.core.event")
 
     class Listener(event.Listener):  # type: ignore[misc]
         def on_start(self, event: Any) -> None:
-            if not _told:
-                _told.append(event)
-                notice()
+            if _notices:
+                _notices.pop()()
 
         def on_end(self, event: Any) -> None:
             pass
 
-    event.register("numba:compile", Listener())
+    _listeners.append(Listener())
+    event.register("numba:compile", _listeners[0])
 
 
 if available():

@@ -6,9 +6,8 @@ Rows are patches, see `ordered/rows.py`. Arrays may be wider than what they hold
 import numpy as np
 
 from ..integer import LARGEST
+from ..units import STREAM_LIMIT
 from .jit import Array, kernel
-
-STREAM_LIMIT = 32767  # of a residual stream
 
 
 @kernel("void(int64, int64, int64, int64[::1], int64[:,::1], int8[:,::1], int16[:,::1])")

@@ -15,9 +15,9 @@ from .. import back_ends
 from ..back_ends import Prepared
 from ..frequencies import category_weights
 from ..integer import LARGEST, IntLinear, Tensors
-from ..kernels.transformer import STREAM_LIMIT
 from ..quantisation import INPUT_BITS
 from ..teams import Team
+from ..units import STREAM_LIMIT
 from .prior import FARTHEST, QUARTERS, TransformerConfig
 from .rows import Front
 
