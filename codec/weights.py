@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..models import catalogue, schema
+from ..models import catalogue
 from .errors import DamagedFile, ImageRefused, WeightsError
 from .format.container import CODED_MODES, Coding, Header, Mode
 from .settings import Settings
@@ -98,6 +98,8 @@ def _load(settings: Settings, find: Callable[..., catalogue.WeightsFile], *wante
 @lru_cache(maxsize=4)
 def _model(path: Path, digest: bytes, kind: str, arithmetic: str | None, device: str) -> Model:
     from safetensors.numpy import load_file
+
+    from ..models import schema
 
     _check_device(device)
     if kind not in _registered and kind in SHIPPED:

@@ -161,7 +161,7 @@ def seconds(back_end: BackEnd, shapes: Iterable[tuple[int, ...]], device: torch.
 
 
 def choose(wanted: str | None, shapes: Iterable[tuple[int, ...]], device: torch.device, rows: Sequence[int] = KNOWN_ANSWER_ROWS) -> BackEnd:
-    """The fastest back end at these shapes that passes the known-answer test, or the one that is asked for. Raises ValueError if none does."""
+    """The fastest back end at these shapes that passes the known-answer test, or the one asked for. Raises ValueError if none does."""
     shapes, wanted = list(shapes), jit.asked(wanted)
     if wanted and wanted not in BACK_ENDS:
         raise ValueError(f"no arithmetic called {wanted!r}; there are {', '.join(BACK_ENDS)}")

@@ -120,7 +120,8 @@ def test_what_lies_around(seed: int, taps: int, size: int, high: int, wide: int,
     codes = np.append(random.integers(0, 5, count), 5)
     vectors = np.concatenate([random.integers(-127, 128, (count, size + 2)), np.zeros((1, size + 2))]).astype(np.int16)
     reach = 1 if taps == 9 else 0
-    maps = [np.pad(x[:-1].reshape(pictures, high, wide, -1), ((0, 0), (reach, reach), (reach, reach), (0, 0))) for x in (table[codes], vectors)]
+    margin = ((0, 0), (reach, reach), (reach, reach), (0, 0))
+    maps = [np.pad(x[:-1].reshape(pictures, high, wide, -1), margin) for x in (table[codes], vectors)]
     expected = [
         np.concatenate([m[:, dy : dy + high, dx : dx + wide] for dy in range(1 + 2 * reach) for dx in range(1 + 2 * reach)], -1)
         for m in (maps[0], maps[1][..., :size])

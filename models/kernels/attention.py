@@ -6,9 +6,9 @@ the weights file:
     d_t = (q k_t + 2^(s-1)) >> s,    w_t = A[max d - d_t],    mixed = floor((2 sum w_t v_t + sum w_t) / (2 sum w_t)).
 
 Keys and values are kept in caches, flat and of int8, in which every grid of patches has a part: of each of its rows and heads a product's
-second factor, packed in pairs like the weights in `products.py`. Of keys the outputs are the tokens, (tokens / 8, head / 2, 8, 2); of values
-the head's numbers, (tokens / 2, head, 2). Tokens and numbers are filled up to whole vectors with anything: it meets factors of 0, or makes
-sums that nobody looks at.
+second factor, packed in pairs like the weights in `products.py`. Of keys the outputs are the tokens, (tokens / 8, head / 2, 8, 2); of
+values the head's numbers, (tokens / 2, head, 2). Tokens and numbers are filled up to whole vectors with anything: it meets factors of 0,
+or makes sums that nobody looks at.
 """
 
 from importlib import import_module
@@ -96,7 +96,7 @@ def width(count: int) -> int:
 
 
 @kernel()
-def _weigh(scores: Array, bits: int, table: Array, grids: Array, weights: Array) -> int:
+def _weigh(scores: Array, bits: int, table: Array, grids: Array, weights: Array) -> Any:
     """Weights of scores, in which those of each grid begin with a pair; returns their sum."""
     half, shift, last = np.int32(1 << bits >> 1), np.int32(bits), np.int32(len(table) - 1)
     most = np.int32(-(1 << 30))

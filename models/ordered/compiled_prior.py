@@ -1,6 +1,7 @@
 """The prior over ordered codes in compiled loops, rows spread over threads."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,6 +59,7 @@ class CompiledFront(Front):
         self._keys, self._values = np.empty((2, c.blocks, size), np.int8)
         self._grids = np.empty((0, 4), np.int64)  # those that were reached, see `attention.attend`
         self._first = self._end = 0  # layers of the last of them
+        self._around = self._around_before = np.empty((0, 0), np.int64)
         self._buffers = [_Part(network) for _ in range(team.members)]
 
     def weights(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
@@ -68,7 +70,7 @@ class CompiledFront(Front):
         step = min(PART, padded(-(-rows // self._team.members), ROWS))
         self._team.each(self._begin, self._parts(0, rows, step))
         for block in range(1, c.blocks):
-            self._team.each(lambda part, member, block=block: self._continue(block, part, member), self._parts(0, rows, step))
+            self._team.each(partial(self._continue, block), self._parts(0, rows, step))
         for start in range(0, rows, GROUP):
             group = slice(start, min(start + GROUP, rows))
             weights = np.empty((group.stop - start, c.entries), np.float32)

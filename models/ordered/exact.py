@@ -102,7 +102,7 @@ class ExactOrdered:
         """
         features = torch.zeros((pictures, height, width, self.config.channels), device=self.device)
         share = torch.zeros(features.shape[:3], device=self.device)
-        for layer, entries in enumerate(torch.as_tensor(codes).to(self.device) for codes in known):
+        for layer, entries in enumerate(torch.as_tensor(of_layer).to(self.device) for of_layer in known):
             view, at = self.transforms.views[layer], self.order(layer, height, width)
             values = torch.zeros((pictures * len(at), self.config.size), device=self.device)
             values[: len(entries)] = self.transforms.codebooks.look_up(layer, entries)

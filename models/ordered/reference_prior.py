@@ -36,7 +36,9 @@ class BlockBits(NamedTuple):
 class ReferenceTransformer:
     """The integer network: weights, tables and a back end on one device."""
 
-    def __init__(self, config: TransformerConfig, arrays: Tensors, layers: Mapping[str, IntLinear], arithmetic: str | None, device: str) -> None:
+    def __init__(
+        self, config: TransformerConfig, arrays: Tensors, layers: Mapping[str, IntLinear], arithmetic: str | None, device: str
+    ) -> None:
         """Raises ValueError if no product is exact here."""
         self.config = c = config
         self.device = torch.device(device)
