@@ -166,3 +166,14 @@ def test_damage_is_found_and_the_rest_recovered(scan: Image.Image, file: bytes) 
     del sections[Tag.ORIGIN]
     with pytest.raises(presage.DamagedFile):
         presage.decode(container.write(header, sections))
+
+
+def test_the_default_model_gives_way_to_an_origin(scan: Image.Image) -> None:
+    """And stands where there is none, or where its release is named."""
+    by_origin, without = presage.encode(scan), presage.encode(scan, model="photo-1")
+    assert presage.info(by_origin)["coding"] == "planes"
+    assert presage.info(without)["coding"] == "model"
+    assert len(by_origin) < len(without)
+    assert presage.decode(by_origin).tobytes() == presage.decode(without).tobytes() == scan.tobytes()
+    turned = Image.fromarray(np.asarray(scan)[..., ::-1])
+    assert presage.info(presage.encode(turned))["coding"] == "model"
