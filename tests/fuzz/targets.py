@@ -81,6 +81,10 @@ def _by_model(image: Image.Image, model: str, tile: int) -> bytes:
     return TiledEncoding(api.picture_of(image), cast(Loaded[Tiled], weights.load(model, settings)), tile, settings).file(0)
 
 
+def planes_seeds(real: bool) -> list[bytes]:
+    return golden("planes") + [presage.encode(piece(40, 24), model="planes", tile=16, **MAKING) for _ in range(real)]
+
+
 def chain_seeds(real: bool) -> list[bytes]:
     seeds = [_by_model(piece(9, 5), "tiny-chain", 8), _by_model(piece(9, 8, "1"), "tiny-bits", 8)]
     return seeds + [_by_model(piece(8, 8, mode), model, 8) for model, mode in (("cifar10", "RGB"), ("mnist", "1")) if real]
@@ -289,6 +293,7 @@ def _files(seeds: Callable[[bool], list[bytes]], only: bytes | None = None) -> T
 
 TARGETS: Mapping[str, Target] = {
     "photo": _files(photo_seeds),
+    "planes": _files(planes_seeds),
     "chain": _files(chain_seeds),
     "set": _files(set_seeds),
     "latent": _files(latent_seeds),
