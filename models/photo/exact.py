@@ -68,7 +68,7 @@ class ExactPhoto(Lossless):
             for channel, span in enumerate(spans):
                 if span != Span.SAME:
                     front.begin(channel)
-                    high = code(Turn(channel, 0, at, front.bounds, share), front.weights())
+                    high = code(Turn(channel, 0, at, front.bounds, share), front.weights()).astype(np.int32, copy=False)
                     low = code(Turn(channel, 1, at, front.bounds, share), front.weights(high))
                     symbols = (high * 16 + low).astype(np.uint8)
                 front.put(channel, symbols)
