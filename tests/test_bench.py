@@ -8,9 +8,11 @@ import pytest
 from conftest import HERE
 from PIL import Image
 
-from presage.bench.compare import common, lossless, lossy
+import presage
+from presage.bench.compare import common, instructions, lossless, lossy
 from presage.bench.papers import calls
 from presage.bench.reports import calls as calls_report
+from presage.bench.reports import instructions as instructions_report
 from presage.bench.reports import lossless as lossless_report
 from presage.bench.reports import lossy as lossy_report
 
@@ -38,6 +40,25 @@ def test_whole_bench(folder: Path) -> None:
     text = lossless_report.markdown(json.loads(json.dumps(result)))
     assert "presage" in text
     assert "integers on tiles" in text
+    assert f"Products: {result['products']['taken']}" in text
+
+
+def test_instruction_sets_give_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESAGE_MODELS", str(HERE / "data"))
+    result = instructions.run(folder / "a.png", "tiny", 1, 1)
+    assert [row["set"] for row in result["sets"]] == list(instructions.sets())
+    data = presage.encode(folder / "a.png", model="tiny")
+    assert {row["bytes"] for row in result["sets"]} == {len(data)}
+    assert len({row["processor"] for row in result["sets"]}) == len(result["sets"])  # they were held to what they were asked for
+    table = instructions_report.markdown(json.loads(json.dumps(result)))
+    assert all(f"| {name} |" in table for name in instructions.sets())
+
+
+def test_instruction_sets_that_differ_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = iter("abc")
+    monkeypatch.setattr(instructions, "_in_a_process", lambda *_: {"digest": next(digests)})
+    with pytest.raises(RuntimeError, match="not the same"):
+        instructions.run(folder / "a.png", "tiny", 1, 1)
 
 
 def test_wrong_requests(folder: Path) -> None:

@@ -31,8 +31,8 @@ from ...models.kernels import photo as contexts
 from ...models.photo import network as photo
 from ...models.photo.exact import ExactPhoto
 from ...models.training.loop import averaged
-from . import memory
-from .codecs import LOSSLESS, Codec, Pixels, choose, presage_rgb, recorded_flif
+from . import instructions, memory
+from .codecs import LOSSLESS, RGB, Codec, Pixels, choose, presage_rgb, recorded_flif
 from .common import Log, machine, read_pixels, rgb_files, timed
 
 REFERENCE = "jxl9"
@@ -60,14 +60,15 @@ def run(
     limit: int | None,
     ladder: bool,
     checkpoint: Path | None,
+    by_instructions: bool = False,
     log: Log = lambda _: None,
 ) -> dict[str, Any]:
     """Measure codecs (none named: all that are installed) on the 8-bit RGB images of a folder; a dict for JSON and `reports.lossless`.
 
     Times are seconds, the median of `repeats` taken in turn; memory is MiB; bpsp is bits per sub-pixel. `ladder` and
-    `checkpoint`: see `bits_ladder`. `log` takes a line for each image. Raises ValueError for a folder without images,
-    unknown codecs and a checkpoint that does not fit, ImportError for a named codec that is not installed, and
-    RuntimeError if a codec is not lossless.
+    `checkpoint`: see `bits_ladder`. by_instructions: also the first image by instruction set, see `instructions`. `log` takes a
+    line for each image. Raises ValueError for a folder without images, unknown codecs and a checkpoint that does not fit,
+    ImportError for a named codec that is not installed, and RuntimeError if a codec is not lossless.
     """
     files = rgb_files(folder, limit)
     shapes = {path.name: read_pixels(path).shape for path in files}
@@ -111,6 +112,8 @@ def run(
     }
     if with_presage:
         result |= _presage_only(files[0], threads, repeats)
+        if by_instructions:
+            result["instructions"] = instructions.run(files[0], RGB, threads, repeats)
         if ladder:
             result["ladder"] = bits_ladder(files, network, threads)
     return result
@@ -158,6 +161,7 @@ def _presage_only(path: Path, threads: int, repeats: int) -> dict[str, Any]:
     seconds = median(timed(portable)[1] for _ in range(repeats))
     return {
         "model": presage.info(data).get("model"),
+        "products": instructions.products(RGB),
         "arithmetic": cast(ExactPhoto, load(api.DEFAULT_MODEL, Settings()).model).network.arithmetic,
         "first_image": path.name,
         "portable_float32": {"decode_s": seconds, "decode_mb_s": pixels.size / 1e6 / seconds},

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from . import instructions
 from .layout import OWN, PEER, blank, bullets, number, plural, rows_of, save, threads, times
 
 COLUMNS = {
@@ -23,6 +24,8 @@ def markdown(result: dict[str, Any]) -> str:
     parts = [_sizes(result, means), bullets(_notes(result))]
     if "command_line" in result:
         parts += _presage_only(result)
+    if "instructions" in result:
+        parts.append(instructions.markdown(result["instructions"]))
     if "ladder" in result:
         parts.append(_ladder(result["ladder"]))
     if len(result["images"]) > 1:
@@ -63,6 +66,7 @@ def _presage_only(result: dict[str, Any]) -> list[str]:
         f"the same, {result['arithmetic']} arithmetic (chosen here)": result["images"][0]["codecs"]["presage"]["decode_s"],
     }
     return [
+        instructions.products(result["products"]),
         rows_of([f"Presage ({result['model']}) on {image}", "seconds"], [[name, times(value)] for name, value in seconds.items()]),
         rows_of(
             [f"decoding {image}, one thread", "seconds", "share"],

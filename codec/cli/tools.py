@@ -131,6 +131,7 @@ CURVES = _together(
 @click.option("--repeats", type=POSITIVE, default=3, show_default=True, help="Times are the median of so many runs.")
 @click.option("--ladder", is_flag=True, help="Also: what tiles, integers and the coder cost.")
 @click.option("--checkpoint", type=EXISTING, help="Float network for the ladder.")
+@click.option("--instructions", "by_instructions", is_flag=True, help="Also: the first image held to older instruction sets.")
 def bench_lossless(**options: Any) -> None:
     """Real bytes, speed and memory on the images of a folder."""
     _print("compare", "lossless", **options)

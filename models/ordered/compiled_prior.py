@@ -74,11 +74,7 @@ class CompiledFront(Front):
         for start in range(0, rows, GROUP):
             group = slice(start, min(start + GROUP, rows))
             weights = np.empty((group.stop - start, c.entries), np.float32)
-
-            def finish(part: slice, member: int, weights: NDArray[np.float32] = weights, start: int = start) -> None:
-                self._finish(part, weights[part.start - start : part.stop - start], member)
-
-            self._team.each(finish, self._parts(start, group.stop, step))
+            self._team.each(partial(self._finish, weights, start), self._parts(start, group.stop, step))
             yield group, weights
 
     @staticmethod
@@ -94,7 +90,8 @@ class CompiledFront(Front):
             before, (last, _, tokens, _) = len(self._around), self._grids[-1].tolist()
             start = last + before * tokens * self._row
             self._grids[:, 1] *= rows // before
-        self._around, self._around_before = around, self._around if len(self._grids) else around
+        self._around_before = self._around if len(self._grids) else around
+        self._around = around
         self._grids = np.append(self._grids, [[start, 1, attention.width(len(layers)), 0]], 0)
         self._first, self._end = layers.start, layers.stop
         self._stream = np.empty((rows, c.width), np.int32)
@@ -137,14 +134,14 @@ class CompiledFront(Front):
         self._look_around(block - 1, part, b)
         self._attend(block, part, b)
 
-    def _finish(self, part: slice, weights: NDArray[np.float32], member: int) -> None:
-        """From the last block to the weights."""
+    def _finish(self, weights: NDArray[np.float32], start: int, part: slice, member: int) -> None:
+        """From the last block to the weights of a group of rows that begins at `start`."""
         net, c = self._network, self.config
         b = self._buffers[member].first(part.stop - part.start)
         self._look_around(c.blocks - 1, part, b)
         kernels.add(b.more, net.last_bits, self._stream[part], b.inputs)
         net.layers[f"outs.{0 if c.shared else self.layer}"].sums(b.inputs, b.logits)
-        kernels.categories(b.logits, net.spare, net.category, weights)
+        kernels.categories(b.logits, net.spare, net.category, weights[part.start - start : part.stop - start])
 
 
 class _Part:

@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import autoencoder, windows
 from ..autoencoder import grey_levels
 from ..integer import Tensors
-from ..kernels import codes, jit
+from ..kernels import codewords, jit
 from ..model import Code, Nibbles, Pixels, Places, Turn, Way, Window
 from ..tensors import large_tensors, on_device, part_of, read_settings
 from .exact_prior import ExactTransformer, walk
@@ -148,5 +148,6 @@ class Chooser:
         vectors = books.vectors[books.book(layer)]
         squares, chosen = vectors.square().sum(1).numpy(), np.empty(len(values), np.int64)
         across, price = np.ascontiguousarray(vectors.t().numpy()), float(books.prices[layer])
-        codes.choose(values.numpy(), across, squares, price, codes.LOGARITHMS, weights, np.empty(len(vectors), np.float32), chosen)
+        tables = (across, squares, price, codewords.LOGARITHMS)
+        codewords.choose(values.numpy(), *tables, weights, np.empty(len(vectors), np.float32), chosen)
         return torch.from_numpy(chosen)
