@@ -59,14 +59,15 @@ def _notes(result: dict[str, Any]) -> list[str]:
 
 def _presage_only(result: dict[str, Any]) -> list[str]:
     image = result["first_image"]
+    measured = result["images"][0]["codecs"]
     seconds = {
         "`presage encode`, start to exit": result["command_line"]["encode_s"],
         "`presage decode`, start to exit": result["command_line"]["decode_s"],
         "decode in a running process, float32 arithmetic": result["portable_float32"]["decode_s"],
-        f"the same, {result['arithmetic']} arithmetic (chosen here)": result["images"][0]["codecs"]["presage"]["decode_s"],
+        f"the same, {result['arithmetic']} arithmetic (chosen here)": measured.get("presage-rgb", measured["presage"])["decode_s"],
     }
     return [
-        instructions.products(result["products"]),
+        *([instructions.products(result["products"])] if "products" in result else []),  # older results have none
         rows_of([f"Presage ({result['model']}) on {image}", "seconds"], [[name, times(value)] for name, value in seconds.items()]),
         rows_of(
             [f"decoding {image}, one thread", "seconds", "share"],
