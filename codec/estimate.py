@@ -48,7 +48,7 @@ ENCODING = {
     Coding.SET: Cost(60, 3e8, 5e4),
     Coding.LATENT: Cost(80, 3e8, 4e5),
     Coding.LATENT_SET: Cost(80, 0, 2e5),
-    Coding.ORDERED: Cost(500, 0, 1e5),
+    Coding.ORDERED: Cost(300, 0, 1e5),
     Coding.PLANES: Cost(60, 1e9, 2e5),
 }
 
