@@ -129,23 +129,23 @@ def _coded(picture: Picture, model: str, tile: int, settings: Settings) -> list[
 
     The default one gives way to planes that the pixels come from, or stands beside them if many pixels do not. Raises ImageRefused.
     """
-    loaded = load(model, settings, lossy=False)
-    if loaded.model.coding == "planes":
-        if data := _of_planes(picture, loaded, tile, settings):
-            return [data]
-        raise ImageRefused(f"the model {loaded.name} is for colour pictures whose pixels come from luma and chroma planes")
     files = []
-    if model == DEFAULT_MODEL and jit.available() and (data := _of_planes(picture, load(DEFAULT_PLANES, settings), tile, settings)):
+    if model == DEFAULT_MODEL and jit.available() and (data := _of_planes(picture, DEFAULT_PLANES, tile, settings)):
         files.append(data)
         origin = container.read_header(data).section(Tag.ORIGIN)
         if origin and origin.size < MANY * len(data):
             return files
+    loaded = load(model, settings, lossy=False)
+    if loaded.model.coding == "planes":
+        if data := _of_planes(picture, model, tile, settings):
+            return [data]
+        raise ImageRefused(f"the model {loaded.name} is for colour pictures whose pixels come from luma and chroma planes")
     return [*files, _encoding(picture, loaded, tile, settings).file(0)] if loaded.takes(picture.mode) else files
 
 
-def _of_planes(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> bytes | None:
-    """The file of a picture by the planes that its pixels come from, if they come from any."""
-    if not loaded.takes(picture.mode):
+def _of_planes(picture: Picture, model: str, tile: int, settings: Settings) -> bytes | None:
+    """The file of a picture by the planes that its pixels come from, if they come from any; the model is loaded only then."""
+    if picture.mode not in container.CODED_MODES[Coding.PLANES]:
         return None
     from .origins import planes as origins  # whose loops are compiled when they are first needed
     from .paths import planes
@@ -153,7 +153,7 @@ def _of_planes(picture: Picture, loaded: Loaded[Model], tile: int, settings: Set
     size = picture.image.width * picture.image.height
     estimate.encoding(size, picture.mode, Coding.PLANES).check(settings.limits, "encoding the picture")
     found = origins.find(np.asarray(picture.image)[..., :3])
-    return planes.encode(picture, found, cast(Loaded[Planar], loaded), tile, settings) if found else None
+    return planes.encode(picture, found, cast(Loaded[Planar], load(model, settings)), tile, settings) if found else None
 
 
 def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> Encoding:

@@ -1,7 +1,7 @@
 """Keeping the host's settings of torch away from work whose integers must come out the same everywhere.
 
 Two kinds of settings are undone: those of a thread (autocast, gradients, a default device), which each piece of work sets for itself, and
-those of the process (type of new tensors, deterministic algorithms, precision of products, threads), which the first piece of work sets
+those of the process (type of new tensors, deterministic algorithms, precision of products, torch's own threads), which the first piece of work sets
 and the last one gives back, so that pieces of work in several threads do not take each other's settings for the host's.
 """
 
@@ -37,12 +37,13 @@ def isolated() -> Iterator[None]:
         stack.enter_context(torch.no_grad())
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        stack.enter_context(_of_the_process(torch))
+        stack.enter_context(of_the_process(torch))
         yield
 
 
 @contextmanager
-def _of_the_process(torch: Any) -> Iterator[None]:
+def of_the_process(torch: Any) -> Iterator[None]:
+    """Work under settings of the process that are ours."""
     global _working
     with _lock:
         if not _working:
@@ -60,7 +61,8 @@ def _of_the_process(torch: Any) -> Iterator[None]:
 def _changed(torch: Any) -> Iterator[Callable[[], None]]:
     """Set what is set for the whole process; yields what gives each of it back."""
     threads = torch.get_num_threads()
-    yield lambda: torch.get_num_threads() == threads or torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # work is spread over threads of our own
+    yield lambda: torch.set_num_threads(threads)
     dtype = torch.get_default_dtype()
     if dtype != torch.float32:
         torch.set_default_dtype(torch.float32)

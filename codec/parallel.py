@@ -4,10 +4,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
 
+from .isolation import of_the_process
 from .settings import Progress
 
 T = TypeVar("T")
@@ -48,29 +49,12 @@ class _Stopped(BaseException):
     """Ends a worker whose results nobody waits for."""
 
 
-_lock = threading.Lock()
-_inside = 0  # who works with torch in this process at the moment
-_before = 1  # torch's threads when nobody did
-
-
 @contextmanager
 def working() -> Iterator[None]:
-    """Work in this thread: without gradients, and without torch's own threads, whose number belongs to the whole process."""
-    global _inside, _before
+    """Work in this thread, without gradients and without torch's own threads."""
     torch: Any = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "set_num_threads"):  # not there, or just being imported
+    if torch is None or not hasattr(torch, "inference_mode"):  # not there, or just being imported
         yield
         return
-    with _lock:
-        if not _inside:
-            _before = torch.get_num_threads()
-            torch.set_num_threads(1)
-        _inside += 1
-    try:
-        with torch.inference_mode() if hasattr(torch, "inference_mode") else nullcontext():
-            yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                torch.set_num_threads(_before)
+    with of_the_process(torch), torch.inference_mode():
+        yield
