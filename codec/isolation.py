@@ -1,7 +1,7 @@
 """Keeping the host's settings of torch away from work whose integers must come out the same everywhere.
 
 Two kinds of settings are undone: those of a thread (autocast, gradients, a default device), which each piece of work sets for itself, and
-those of the process (type of new tensors, deterministic algorithms, precision of products, torch's own threads), which the first piece of work sets
+those of the process (type of new tensors, deterministic algorithms, precision of products, threads), which the first piece of work sets
 and the last one gives back, so that pieces of work in several threads do not take each other's settings for the host's.
 """
 

@@ -96,28 +96,28 @@ def _settings(tensors: Tensors, name: str, counts: tuple[str, ...]) -> dict[str,
     return settings
 
 
-def _photo(tensors: Tensors) -> None:
-    hidden, width, head, outputs = (tensors[f"{n}.bias"].size for n in ("cell.1", "trunk", "heads.0", "outs.0"))
-    if outputs % 3 or not 3 <= outputs <= 21 or max(hidden, width, head) > MOST or min(hidden, width, head) < 1:
-        raise ValueError(f"{outputs} outputs of layers of {hidden}, {width} and {head}")
+def _local(tensors: Tensors, head: str, out: str, told: int) -> tuple[int, int, int, Shapes]:
+    """Width, head, outputs and arrays but for the heads of a network that sees causal contexts, and `told` numbers more."""
+    hidden, width, inner, outputs = (tensors[f"{n}.bias"].size for n in ("cell.1", "trunk", head, out))
+    if outputs % 3 or not 3 <= outputs <= 21 or max(hidden, width, inner) > MOST or min(hidden, width, inner) < 1:
+        raise ValueError(f"{outputs} outputs of layers of {hidden}, {width} and {inner}")
     wanted = _layer(hidden, INPUTS + CHANNELS)("cell.0") | _layer(hidden, hidden)("cell.1")
-    wanted |= _layer(width, INPUTS + CELLS * hidden)("trunk")
+    wanted |= _layer(width, INPUTS + told + CELLS * hidden)("trunk")
     for name in sorted({match[0] for match in (re.match(r"blocks\.\d+", name) for name in tensors) if match}):
         wanted |= _layer(width, width, skip=True)(name)
+    return width, inner, outputs, wanted | MIXTURE | CONTEXT
+
+
+def _photo(tensors: Tensors) -> None:
+    width, head, outputs, wanted = _local(tensors, "heads.0", "outs.0", 0)
     for c in range(CHANNELS):
         wanted |= _layer(head, width + HINTS * c)(f"heads.{c}") | _layer(outputs, head)(f"outs.{c}")
-    _compare(tensors, wanted | MIXTURE | CONTEXT)
+    _compare(tensors, wanted)
 
 
 def _planes(tensors: Tensors) -> None:
-    hidden, width, head, outputs = (tensors[f"{n}.bias"].size for n in ("cell.1", "trunk", "head", "out"))
-    if outputs % 3 or not 3 <= outputs <= 21 or max(hidden, width, head) > MOST or min(hidden, width, head) < 1:
-        raise ValueError(f"{outputs} outputs of layers of {hidden}, {width} and {head}")
-    wanted = _layer(hidden, INPUTS + CHANNELS)("cell.0") | _layer(hidden, hidden)("cell.1")
-    wanted |= _layer(width, INPUTS + KNOWN + CELLS * hidden)("trunk") | _layer(head, width)("head") | _layer(outputs, head)("out")
-    for name in sorted({match[0] for match in (re.match(r"blocks\.\d+", name) for name in tensors) if match}):
-        wanted |= _layer(width, width, skip=True)(name)
-    _compare(tensors, wanted | MIXTURE | CONTEXT)
+    width, head, outputs, wanted = _local(tensors, "head", "out", KNOWN)
+    _compare(tensors, wanted | _layer(head, width)("head") | _layer(outputs, head)("out"))
 
 
 PIXELCNN_COUNTS = ("channels", "levels", "patch", "slope", "width", "blocks", "head", "mixtures", "embedding", "zero", "qualities")

@@ -15,6 +15,7 @@ import presage
 from presage.codec.coders.turns import Pull, Record
 from presage.codec.format import container
 from presage.codec.format.container import Tag
+from presage.models.photo.network import PhotoConfig
 from presage.models.planes import network
 from presage.models.planes.exact import ExactPlanes
 from presage.models.planes.export import planes_tensors
@@ -31,7 +32,7 @@ def smooth(random: np.random.Generator, height: int, width: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def quantised() -> network.Planes:
     torch.manual_seed(0)
-    net = network.Planes(network.PlanesConfig(hidden=16, width=32, blocks=2, head=16, mixtures=3))
+    net = network.Planes(PhotoConfig(hidden=16, width=32, blocks=2, head=16, mixtures=3))
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -17,10 +17,15 @@ from ..units import CHANNELS, ERROR_LIMIT, HINT_LIMIT, HINTS, INPUTS, OUTSIDE, P
 from .front import Front
 
 
-class CompiledPhoto:
-    """The integer network for the kernels."""
+class CompiledNetwork:
+    """What the kernels want of an integer network that sees causal contexts: tables, the layers of hidden vectors, and those that see them.
+
+    told: numbers that its first layer is told beside context and hidden vectors.
+    """
 
     arithmetic = jit.ARITHMETIC
+    told = 0
+    outs: Sequence[Packed]
 
     def __init__(self, tensors: Tensors, layers: Mapping[str, IntLinear]) -> None:
         """Raises ValueError if products are not exact here."""
@@ -29,7 +34,96 @@ class CompiledPhoto:
         self.inverse, self.sigmoid, self.share = (tensors[f"tables.{name}"] for name in ("inverse", "sigmoid", "share"))
         self.trust = (1 << 24) // np.square(np.arange(ERROR_LIMIT + 1) + 2) + 1
         self.cell = [Packed.of(layers[f"cell.{i}"]) for i in range(2)]
-        self.layers = [Packed.of(layers["trunk"]), *(Packed.of(layer) for name, layer in layers.items() if name.startswith("blocks"))]
+        blocks = [layer for name, layer in layers.items() if name.startswith("blocks")]
+        self.layers = [Packed.of(layer) for layer in (layers["trunk"], *blocks)]
+        self.hidden = len(layers["cell.1"].bias)
+
+
+class RingFront(Front):
+    """The walk through a batch of tiles. State is kept in rings of the last few steps, see `kernels/photo.py`."""
+
+    def __init__(self, network: CompiledNetwork, sizes: Sequence[Size]) -> None:
+        super().__init__(sizes)
+        self._net = network
+        cells = (RING, self.tiles, self.height + TOP)
+        self._planes = np.full((*cells, CHANNELS), OUTSIDE, np.int16)
+        self._errors = np.zeros((*cells, PREDICTIONS * CHANNELS), np.uint8)
+        self._residuals = np.zeros((*cells, CHANNELS), np.int8)
+        self._hidden = np.zeros((*cells, network.hidden), np.int16)
+        self._rings = (self._planes, self._errors, self._residuals, self._hidden)
+        self._every = Step(network, self.tiles * self.height)
+
+    def advance(self) -> None:
+        ring = self.step % RING
+        self._planes[ring] = OUTSIDE
+        for state in (self._errors, self._residuals, self._hidden):
+            state[ring] = 0
+
+    def look(self) -> None:
+        net = self._net
+        self._now = now = self._every.first(self.count)
+        tables = (net.signed, net.error, net.trust)
+        kernels.look(self.step, self.low, self.rows, *self._rings, *tables, now.inputs, now.predictions, now.combined)
+        now.green[:] = 0
+
+    def represent(self) -> NDArray[np.int16]:
+        """What the layers make of the inputs."""
+        y: NDArray[np.int16] = self._now.inputs
+        for layer, out in zip(self._net.layers, self._now.layers, strict=True):
+            y = layer.activations(y, out, self._now.block)
+        return y
+
+    def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        net, now = self._net, self._now
+        above = np.empty(0, np.int32) if above is None else above
+        count = net.outs[0].outputs // 3
+        mixtures.nibbles(now.outputs, count, now.centres, above, net.inverse, net.sigmoid, net.share, now.edges, now.weights)
+        weights: NDArray[np.float32] = now.weights
+        return weights
+
+    def put(self, channel: int, symbols: NDArray[np.uint8]) -> None:
+        now = self._now
+        kernels.put(channel, now.combined, symbols, now.green, now.values, now.away)
+
+    def finish(self) -> None:
+        net, now = self._net, self._now
+        kernels.cell_input(now.inputs, now.away, net.signed, now.cells)
+        hidden = now.cells
+        for layer, out in zip(net.cell, now.hidden, strict=True):
+            hidden = layer.activations(hidden, out, now.block)
+        kernels.remember(self.step, self.low, self.rows, self.bounds, now.values, now.predictions, now.cells, hidden, *self._rings)
+
+
+class Step:
+    """What is known of the pixels of a step, an array each. Kept for all steps: fresh memory would cost as much as a product."""
+
+    def __init__(self, net: CompiledNetwork, count: int) -> None:
+        self.inputs = np.zeros((count, products.padded(INPUTS + 6 * net.hidden + net.told, 2)), np.int16)
+        self.predictions = np.empty((count, PREDICTIONS * CHANNELS), np.int16)
+        self.combined, self.values, self.away = np.empty((3, count, CHANNELS), np.int16)
+        self.layers, self.hidden = ([np.empty((count, layer.width), np.int16) for layer in some] for some in (net.layers, net.cell))
+        self.outputs = np.empty((count, net.outs[0].width), np.int32)
+        self.heads, self.features = np.empty((count, 0), np.int32), np.empty((count, 0), np.int16)  # where there are several heads
+        self.centres, self.green = np.empty(count, np.int32), np.empty(count, np.int16)
+        self.weights = np.empty((count, 16), np.float32)
+        self.cells = np.empty((count, products.padded(INPUTS + CHANNELS, 2)), np.int16)
+        widest = max(layer.width for layer in (*net.layers, *net.cell))
+        self.block = np.empty((products.BLOCK, widest), np.int32)
+        self.edges = np.empty(mixtures.EDGES, np.int32)
+
+    def first(self, count: int) -> Any:
+        """The same of so many pixels."""
+        fixed = {"block", "edges"}
+        parts = {name: value for name, value in vars(self).items() if name not in fixed}
+        cut = {name: [v[:count] for v in value] if isinstance(value, list) else value[:count] for name, value in parts.items()}
+        return SimpleNamespace(**cut, block=self.block, edges=self.edges)
+
+
+class CompiledPhoto(CompiledNetwork):
+    """The integer network of `photo` for the kernels."""
+
+    def __init__(self, tensors: Tensors, layers: Mapping[str, IntLinear]) -> None:
+        super().__init__(tensors, layers)
         heads = [layers[f"heads.{c}"] for c in range(CHANNELS)]
         width = layers["trunk"].weight.shape[0]
         together = joined([IntLinear(np.ascontiguousarray(h.weight[:, :width]), h.bias, h.shift) for h in heads])
@@ -37,8 +131,7 @@ class CompiledPhoto:
         self.heads = Packed.of(IntLinear(together.weight, together.bias, np.zeros_like(together.shift)))
         self.hints = [self._hint_tables(h.weight[:, width:]) for h in heads]
         self.outs = [Packed.of(layers[f"outs.{c}"]) for c in range(CHANNELS)]
-        self.mixtures = self.outs[0].outputs // 3
-        self.head, self.hidden = len(heads[0].bias), len(layers["cell.1"].bias)
+        self.head = len(heads[0].bias)
 
     def _hint_tables(self, weight: NDArray[np.int8]) -> NDArray[np.int32]:
         """What a residual of each earlier channel adds to a head's sums; (earlier channels, 2 HINT_LIMIT + 1, head)."""
@@ -48,85 +141,25 @@ class CompiledPhoto:
         parts = weight.astype(np.int32).reshape(len(weight), -1, HINTS).swapaxes(0, 1)
         return np.ascontiguousarray(hint @ parts.swapaxes(1, 2))
 
-    def front(self, sizes: Sequence[Size]) -> "CompiledFront":
-        return CompiledFront(self, sizes)
+    def front(self, sizes: Sequence[Size]) -> "PhotoFront":
+        return PhotoFront(self, sizes)
 
 
-class CompiledFront(Front):
-    """The walk through a batch of tiles. State is kept in rings of the last few steps, see `kernels/photo.py`."""
+class PhotoFront(RingFront):
+    """Each channel has a head, which is told the residuals of the channels before it."""
 
     def __init__(self, network: CompiledPhoto, sizes: Sequence[Size]) -> None:
-        super().__init__(sizes)
-        self.network = net = network
-        cells = (RING, self.tiles, self.height + TOP)
-        self._planes = np.full((*cells, CHANNELS), OUTSIDE, np.int16)
-        self._errors = np.zeros((*cells, PREDICTIONS * CHANNELS), np.uint8)
-        self._residuals = np.zeros((*cells, CHANNELS), np.int8)
-        self._hidden = np.zeros((*cells, net.hidden), np.int16)
-        self._rings = (self._planes, self._errors, self._residuals, self._hidden)
-        self._every = _Step(net, self.tiles * self.height)
-
-    def advance(self) -> None:
-        ring = self.step % RING
-        self._planes[ring] = OUTSIDE
-        for state in (self._errors, self._residuals, self._hidden):
-            state[ring] = 0
+        super().__init__(network, sizes)
+        self.network, count = network, self.tiles * self.height
+        self._every.heads = np.empty((count, network.heads.width), np.int32)
+        self._every.features = np.empty((count, products.padded(network.head, 2)), np.int16)
 
     def look(self) -> None:
-        net = self.network
-        self._now = now = self._every.first(self.count)
-        tables = (net.signed, net.error, net.trust)
-        kernels.look(self.step, self.low, self.rows, *self._rings, *tables, now.inputs, now.predictions, now.combined)
-        y = now.inputs
-        for i, layer in enumerate(net.layers):
-            y = layer.activations(y, (now.even, now.odd)[i % 2], now.block)
-        net.heads.sums(y, now.heads)
-        now.green[:] = 0
+        super().look()
+        self.network.heads.sums(self.represent(), self._now.heads)
 
     def begin(self, channel: int) -> None:
         net, now = self.network, self._now
         kernels.tell(now.heads, channel * net.head, channel, now.away, net.hints[channel], net.shifts, now.features)
         net.outs[channel].sums(now.features, now.outputs)
         kernels.centre(now.combined, channel, now.green, now.centres)
-
-    def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
-        net, now = self.network, self._now
-        above = np.empty(0, np.int32) if above is None else above
-        mixtures.nibbles(now.outputs, net.mixtures, now.centres, above, net.inverse, net.sigmoid, net.share, now.edges, now.weights)
-        weights: NDArray[np.float32] = now.weights
-        return weights
-
-    def put(self, channel: int, symbols: NDArray[np.uint8]) -> None:
-        now = self._now
-        kernels.put(channel, now.combined, symbols, now.green, now.values, now.away)
-
-    def finish(self) -> None:
-        net, now = self.network, self._now
-        kernels.cell_input(now.inputs, now.away, net.signed, now.cells)
-        hidden = net.cell[1].activations(net.cell[0].activations(now.cells, now.inner, now.block), now.outer, now.block)
-        kernels.remember(self.step, self.low, self.rows, self.bounds, now.values, now.predictions, now.cells, hidden, *self._rings)
-
-
-class _Step:
-    """What is known of the pixels of a step, an array each. Kept for all steps: fresh memory would cost as much as a product."""
-
-    def __init__(self, net: CompiledPhoto, count: int) -> None:
-        self.inputs = np.empty((count, products.padded(INPUTS + 6 * net.hidden, 2)), np.int16)
-        self.predictions = np.empty((count, PREDICTIONS * CHANNELS), np.int16)
-        self.combined, self.values, self.away = np.empty((3, count, CHANNELS), np.int16)
-        self.even, self.odd = np.empty((2, count, net.layers[0].width), np.int16)
-        self.heads = np.empty((count, net.heads.width), np.int32)
-        self.features = np.empty((count, products.padded(net.head, 2)), np.int16)
-        self.outputs = np.empty((count, net.outs[0].width), np.int32)
-        self.centres, self.green = np.empty(count, np.int32), np.empty(count, np.int16)
-        self.weights = np.empty((count, 16), np.float32)
-        self.cells = np.empty((count, products.padded(INPUTS + CHANNELS, 2)), np.int16)
-        self.inner, self.outer = (np.empty((count, layer.width), np.int16) for layer in net.cell)
-        widest = max(layer.width for layer in (*net.layers, *net.cell))
-        self.block = np.empty((products.BLOCK, widest), np.int32)
-        self.edges = np.empty(mixtures.EDGES, np.int32)
-
-    def first(self, count: int) -> Any:
-        """The same of so many pixels."""
-        fixed = {"block", "edges"}
-        return SimpleNamespace(**{name: array if name in fixed else array[:count] for name, array in vars(self).items()})

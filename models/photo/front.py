@@ -10,21 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import Size
+from ..model import Code, Size, Span, Symbols, Turn
 from ..units import SLOPE
 
 
 class Front(ABC):
     """The walk through a batch of tiles, for encoder and decoder alike.
-
-    for step in range(front.steps):
-        if not front.start(step):
-            continue  # no pixel belongs to it
-        for channel in range(3):
-            front.begin(channel)
-            front.weights()  # of the high nibbles, then of the low ones
-            front.put(channel, symbols)  # known or just decoded
-        front.finish()
 
     A step evaluates the rows `low` to `low + rows - 1` of every tile, `count` pixels tile by tile; of these the tiles really have those
     that `bounds` (tiles, 2) says, and what is said of the others is ignored.
@@ -51,6 +42,31 @@ class Front(ABC):
         self.bounds = np.stack([starts + first, starts + np.maximum(first, last)], 1)
         self.look()
         return True
+
+    def walk(self, spans: Sequence[Span], code: Code) -> Symbols:
+        """Go through all steps, in each channel after channel, of each the high nibbles of all rows first; (tiles, height, width, spans).
+
+        spans: what each channel holds, FULL or SAME.
+        """
+        decoded = np.zeros((self.tiles, self.height, self.width, len(spans)), np.uint8)
+        start = np.arange(self.tiles)[:, None] * self.height * self.width
+        symbols = np.empty(0, np.uint8)
+        for step in range(self.steps):
+            if not self.start(step):
+                continue
+            rows = np.arange(self.low, self.low + self.rows)
+            columns = step - SLOPE * rows
+            at, share = (start + rows * self.width + columns).ravel(), (step + 1) / self.steps
+            for channel, span in enumerate(spans):
+                if span != Span.SAME:
+                    self.begin(channel)
+                    high = code(Turn(channel, 0, at, self.bounds, share), self.weights()).astype(np.int32, copy=False)
+                    low = code(Turn(channel, 1, at, self.bounds, share), self.weights(high))
+                    symbols = (high * 16 + low).astype(np.uint8)
+                self.put(channel, symbols)
+                decoded[:, rows, columns, channel] = symbols.reshape(self.tiles, -1)
+            self.finish()
+        return decoded
 
     @abstractmethod
     def advance(self) -> None:

@@ -25,8 +25,8 @@ RING = 64  # steps held; when they are full the last HISTORY are moved to the fr
 TOP = max(units.PIXEL_BLOCK[1], units.ERROR_BLOCK[1], CELL_BLOCK[1]) - 1  # rows above row 0
 
 
-class ReferencePhoto:
-    """The integer network: weights, tables and a back end on one device."""
+class ReferenceNetwork:
+    """What torch wants of an integer network that sees causal contexts: tables, and layers for a back end on one device."""
 
     def __init__(self, tensors: Tensors, layers: Mapping[str, IntLinear], arithmetic: str | None, device: str) -> None:
         """Raises ValueError if no product is exact here."""
@@ -36,21 +36,53 @@ class ReferencePhoto:
         tables = {name: torch.from_numpy(t).to(self.device) for name, t in tensors.items() if name.startswith("tables.")}
         self.tables = context.Tables(tables["tables.signed"], tables["tables.error"])
         self.distribution_tables = DistributionTables(tables["tables.inverse"], tables["tables.sigmoid"], tables["tables.share"])
-        self.cell = [self._prepare(layers[f"cell.{i}"]) for i in range(2)]
-        self.trunk = self._prepare(layers["trunk"])
-        self.blocks = [self._prepare(layer) for name, layer in layers.items() if name.startswith("blocks")]
+        self.cell = [self.prepare(layers[f"cell.{i}"]) for i in range(2)]
+        blocks = [layer for name, layer in layers.items() if name.startswith("blocks")]
+        self.layers = [self.prepare(layer) for layer in (layers["trunk"], *blocks)]
+        self.hidden = len(layers["cell.1"].bias)
+
+    def prepare(self, layer: IntLinear) -> Prepared:
+        return Prepared.of(layer, self.back_end, self.device)
+
+    def sums(self, x: Tensor, layer: Prepared) -> Tensor:
+        """W x + b; int32 (n, outputs)."""
+        return self.back_end.product(x, layer.weight).add_(layer.bias)
+
+    def through(self, x: Tensor, layers: Sequence[Prepared]) -> Tensor:
+        """What layers make of int8 (n, inputs), on the grid 0..127; int8."""
+        for layer in layers:
+            sums = self.sums(x, layer)
+            if layer.skip is not None:
+                sums.add_(x.int().bitwise_left_shift_(layer.skip))
+            x = sums.bitwise_right_shift_(layer.shift).clamp_(0, 127).to(torch.int8)
+        return x
+
+
+class TorchFront(Front):
+    """A walk whose distributions are torch's."""
+
+    distribution: Distribution
+
+    def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        known = None if above is None else torch.from_numpy(above).to(self.distribution.share.device)
+        weights: NDArray[np.float32] = self.distribution.nibble(known).cpu().numpy()
+        return weights
+
+
+class ReferencePhoto(ReferenceNetwork):
+    """The integer network of `photo`."""
+
+    def __init__(self, tensors: Tensors, layers: Mapping[str, IntLinear], arithmetic: str | None, device: str) -> None:
+        """Raises ValueError if no product is exact here."""
+        super().__init__(tensors, layers, arithmetic, device)
         heads = [layers[f"heads.{c}"] for c in range(CHANNELS)]
         width = len(layers["trunk"].bias)
-        self.heads = self._prepare(joined([IntLinear(np.ascontiguousarray(h.weight[:, :width]), h.bias, h.shift) for h in heads]))
+        self.heads = self.prepare(joined([IntLinear(np.ascontiguousarray(h.weight[:, :width]), h.bias, h.shift) for h in heads]))
         self.hints = [self._hint_tables(torch.from_numpy(h.weight[:, width:]).to(self.device)) for h in heads]
-        self.outs = [self._prepare(layers[f"outs.{c}"]) for c in range(CHANNELS)]
-        self.hidden = len(layers["cell.1"].bias)
+        self.outs = [self.prepare(layers[f"outs.{c}"]) for c in range(CHANNELS)]
 
     def front(self, sizes: Sequence[Size]) -> "ReferenceFront":
         return ReferenceFront(self, sizes)
-
-    def _prepare(self, layer: IntLinear) -> Prepared:
-        return Prepared.of(layer, self.back_end, self.device)
 
     def _hint_tables(self, weight: Tensor) -> list[Tensor]:
         """What a residual of each earlier channel adds to a head's sums; int32 (2 HINT_LIMIT + 1, head) each."""
@@ -59,22 +91,8 @@ class ReferencePhoto:
         parts = weight.int().unflatten(1, (-1, 1, units.HINTS)).unbind(1)
         return [(hint.unsqueeze(1) * part.squeeze(1)).sum(2, dtype=torch.int32) for part in parts]
 
-    def sums(self, x: Tensor, layer: Prepared) -> Tensor:
-        """W x + b; int32 (n, outputs)."""
-        return self.back_end.product(x, layer.weight).add_(layer.bias)
 
-    def activation(self, sums: Tensor, layer: Prepared) -> Tensor:
-        """Sums back onto the grid 0..127; int8."""
-        return sums.bitwise_right_shift_(layer.shift).clamp_(0, 127).to(torch.int8)
-
-    def layer(self, x: Tensor, layer: Prepared) -> Tensor:
-        sums = self.sums(x, layer)
-        if layer.skip is not None:
-            sums.add_(x.int().bitwise_left_shift_(layer.skip))
-        return self.activation(sums, layer)
-
-
-class ReferenceFront(Front):
+class ReferenceFront(TorchFront):
     """The walk through a batch of tiles."""
 
     def __init__(self, network: ReferencePhoto, sizes: Sequence[Size]) -> None:
@@ -117,10 +135,7 @@ class ReferenceFront(Front):
         residuals = self._block(self._residuals, units.ERROR_BLOCK).unflatten(2, (-1, CHANNELS))
         self._input = context.network_input(near, errors, residuals, self._combined, net.tables)
         seen = torch.cat([self._input, self._block(self._hidden, CELL_BLOCK)], dim=2).flatten(0, 1)
-        y = net.layer(seen, net.trunk)
-        for block in net.blocks:
-            y = net.layer(y, block)
-        self._heads = net.sums(y, net.heads)
+        self._heads = net.sums(net.through(seen, net.layers), net.heads)
         shape = (self.tiles, self.rows)
         self._values = torch.empty((*shape, CHANNELS), dtype=torch.int16, device=net.device)
         self._green = torch.zeros(shape, dtype=torch.int16, device=net.device)
@@ -137,12 +152,7 @@ class ReferenceFront(Front):
         output = net.sums(features, out).bitwise_right_shift_(out.shift)
         centres = self._combined[..., channel] + units.FRACTION * self._green
         centres = centres.clamp(0, 255 * units.FRACTION).int() * (units.GREY // units.FRACTION)
-        self._distribution = Distribution(output, centres.flatten(), net.distribution_tables)
-
-    def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
-        known = None if above is None else torch.from_numpy(above).to(self.network.device)
-        weights: NDArray[np.float32] = self._distribution.nibble(known).cpu().numpy()
-        return weights
+        self.distribution = Distribution(output, centres.flatten(), net.distribution_tables)
 
     def put(self, channel: int, symbols: NDArray[np.uint8]) -> None:
         value = torch.from_numpy(symbols).to(self.network.device, torch.int16).view(self.tiles, -1) - self._green
@@ -155,9 +165,7 @@ class ReferenceFront(Front):
         net, here, rows = self.network, self._at, slice(self.low + TOP, self.low + self.rows + TOP)
         errors = context.absolute_errors(self._values, self._predictions).flatten(2)
         residuals = net.tables.of_signed(self._away)
-        hidden = torch.cat([self._input, residuals], dim=2).flatten(0, 1)
-        for layer in net.cell:
-            hidden = net.layer(hidden, layer)
+        hidden = net.through(torch.cat([self._input, residuals], dim=2).flatten(0, 1), net.cell)
         self._planes[here, :, rows] = self._values
         self._errors[here, :, rows] = errors
         self._residuals[here, :, rows] = residuals

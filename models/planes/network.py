@@ -7,29 +7,16 @@ first, luma given both at its own size. Side planes that are not known are 128 e
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .. import context, logistic, units
+from ..photo.network import Local, PhotoConfig
 from ..precision import working_dtype
-from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list
-from ..training.trainable import Trainable
+from ..quantisation import INPUT_BITS, FakeQuantiser, Linear
 from .units import AHEAD, KNOWN, UNKNOWN
-
-CELL_BLOCK = (3, 2)  # whose hidden vectors are seen: W NE WW N WWW NW
-CELLS = CELL_BLOCK[0] * CELL_BLOCK[1]
-
-
-@dataclass(frozen=True)
-class PlanesConfig:
-    hidden: int = 64  # cached vector of a decoded pixel
-    width: int = 192
-    blocks: int = 2
-    head: int = 64
-    mixtures: int = 5
 
 
 def values(planes: Tensor) -> Tensor:
@@ -50,29 +37,15 @@ def ahead(sides: Tensor, tables: context.Tables) -> Tensor:
     return tables.of_signed(there - sides.unsqueeze(3)).flatten(3)
 
 
-class Planes(Trainable):
+class Planes(Local):
     """Float network; `forward` gives nats per sample of the first plane."""
 
-    quantised: Tensor
-
-    def __init__(self, config: PlanesConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.cell = module_list([Linear(units.INPUTS + units.CHANNELS, config.hidden), Linear(config.hidden, config.hidden)])
-        self.trunk = Linear(units.INPUTS + KNOWN + CELLS * config.hidden, config.width)
-        self.blocks = module_list([Linear(config.width, config.width, gain=0.5) for _ in range(config.blocks)])
+    def __init__(self, config: PhotoConfig) -> None:
+        super().__init__(config, KNOWN)
         self.head = Linear(config.width, config.head)
         self.out = Linear(config.head, 3 * config.mixtures, gain=0.1)
         self.out.bias.data.copy_(logistic.initial_bias(config.mixtures))
-        self.cell_grids = module_list([FakeQuantiser(), FakeQuantiser()])
-        self.grids = module_list([FakeQuantiser() for _ in range(config.blocks + 1)])
         self.head_grid = FakeQuantiser()
-        self.register_buffer("quantised", torch.tensor(False))
-        self.tables = context.Tables.make()
-        self._nats = logistic.nats
-
-    def compile_loss(self) -> None:
-        self._nats = torch.compile(logistic.nats)
 
     def adopt(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights of another run, or those of a `photo` network of the same sizes: its G is coded, nothing is known ahead."""
@@ -87,34 +60,16 @@ class Planes(Trainable):
             state = {name: value for name, value in renamed.items() if name in own}
         self.load_state_dict({k: torch.tensor(False) if k == "quantised" else v for k, v in state.items()})
 
-    def quantise(self, sample: Tensor) -> None:
-        calibrate(self, sample)
-        causal = (units.INPUTS, INPUT_BITS)
-        first, second = (int(grid.bits) for grid in self.cell_grids)
-        self.cell[0].calibrate(causal, (units.CHANNELS, INPUT_BITS))
-        self.cell[1].calibrate((self.config.hidden, first))
-        self.trunk.calibrate((units.INPUTS + KNOWN, INPUT_BITS), (CELLS * self.config.hidden, second))
-        bits = [int(grid.bits) for grid in self.grids]
-        for block, before in zip(self.blocks, bits, strict=False):
-            block.calibrate((self.config.width, before))
-        self.head.calibrate((self.config.width, bits[-1]))
+    def calibrate_heads(self, bits: int) -> None:
+        self.head.calibrate((self.config.width, bits))
         self.out.calibrate((self.config.head, int(self.head_grid.bits)))
-        self.quantised.fill_(True)
 
     def outputs(self, inputs: Tensor, residuals: Tensor, known: Tensor) -> Tensor:
         """Mixture parameters, float32 (B, H, W, 3 mixtures)."""
         q = bool(self.quantised)
         dtype, unit = working_dtype(inputs.device), 2.0**-INPUT_BITS
-        x = inputs.to(dtype) * unit
         hints = context.hints(residuals, self.tables).to(dtype) * unit
-        hidden = torch.cat([x, hints[..., 0]], dim=-1)
-        for layer, grid in zip(self.cell, self.cell_grids, strict=True):
-            hidden = grid(layer(hidden, quantised=q), q)
-        seen = context.shifted(hidden, CELL_BLOCK).flatten(-2).flatten(0, 2)
-        told = torch.cat([x, hints[..., 1:, :].flatten(-2), known.to(dtype) * unit], dim=-1).flatten(0, 2)
-        y = self.grids[0](self.trunk(told, seen, quantised=q), q)
-        for block, grid in zip(self.blocks, self.grids[1:], strict=True):
-            y = grid(y + block(y, quantised=q), q)
+        y = self.represent(inputs.to(dtype) * unit, hints, [hints[..., 1:, :].flatten(-2), known.to(dtype) * unit])
         z = self.head_grid(self.head(y, quantised=q), q)
         out: Tensor = self.out(z.float(), quantised=q).unflatten(0, inputs.shape[:3])
         return out

@@ -7,55 +7,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import back_ends, context
-from ..back_ends import Prepared
-from ..frequencies import Distribution, DistributionTables
+from .. import context
+from ..frequencies import Distribution
 from ..integer import IntLinear, Tensors
 from ..model import Symbols
-from ..photo.front import Front
+from ..photo.network import CELL_BLOCK
+from ..photo.reference import ReferenceNetwork, TorchFront
 from ..units import CHANNELS, ERROR_BLOCK, FRACTION, GREY, OUTSIDE, PIXEL_BLOCK, PREDICTIONS, SLOPE
-from .network import CELL_BLOCK, ahead, values
+from .network import ahead, values
 from .units import KNOWN, SIDES
 
 TOP, LEFT, RIGHT = 3, 8, 6  # places around a tile that blocks of its pixels look at
 
 
-class ReferencePlanes:
-    """The integer network: weights, tables and a back end on one device."""
+class ReferencePlanes(ReferenceNetwork):
+    """The integer network of `planes`: its one head is the last of its layers."""
 
     def __init__(self, tensors: Tensors, layers: Mapping[str, IntLinear], arithmetic: str | None, device: str) -> None:
         """Raises ValueError if no product is exact here."""
-        self.device = torch.device(device)
-        self.back_end = back_ends.choose(arithmetic, [layer.shape for layer in layers.values()], self.device)
-        self.arithmetic = self.back_end.name
-        tables = {name: torch.from_numpy(t).to(self.device) for name, t in tensors.items() if name.startswith("tables.")}
-        self.tables = context.Tables(tables["tables.signed"], tables["tables.error"])
-        self.distribution_tables = DistributionTables(tables["tables.inverse"], tables["tables.sigmoid"], tables["tables.share"])
-        self.cell = [self._prepare(layers[f"cell.{i}"]) for i in range(2)]
-        blocks = [layer for name, layer in layers.items() if name.startswith("blocks")]
-        self.layers = [self._prepare(layer) for layer in (layers["trunk"], *blocks, layers["head"])]
-        self.out = self._prepare(layers["out"])
-        self.hidden = len(layers["cell.1"].bias)
+        super().__init__(tensors, layers, arithmetic, device)
+        self.layers.append(self.prepare(layers["head"]))
+        self.out = self.prepare(layers["out"])
 
     def front(self, sides: Sequence[Symbols]) -> "ReferenceFront":
         return ReferenceFront(self, sides)
 
-    def _prepare(self, layer: IntLinear) -> Prepared:
-        return Prepared.of(layer, self.back_end, self.device)
 
-    def sums(self, x: Tensor, layer: Prepared) -> Tensor:
-        """W x + b; int32 (n, outputs)."""
-        return self.back_end.product(x, layer.weight).add_(layer.bias)
-
-    def layer(self, x: Tensor, layer: Prepared) -> Tensor:
-        """Sums back onto the grid 0..127; int8."""
-        sums = self.sums(x, layer)
-        if layer.skip is not None:
-            sums.add_(x.int().bitwise_left_shift_(layer.skip))
-        return sums.bitwise_right_shift_(layer.shift).clamp_(0, 127).to(torch.int8)
-
-
-class ReferenceFront(Front):
+class ReferenceFront(TorchFront):
     """The walk through a batch of tiles, whose state is kept as pictures with margins."""
 
     def __init__(self, network: ReferencePlanes, sides: Sequence[Symbols]) -> None:
@@ -100,19 +78,12 @@ class ReferenceFront(Front):
         self._known = self._sides[:, *self._at]
         hints = context.hints(self._known - context.middle(self._combined[..., 1:]), net.tables).flatten(2)
         told = [self._input, self._block(self._hidden, CELL_BLOCK).flatten(2), hints, self._ahead[:, *self._at]]
-        x = torch.cat(told, dim=2).flatten(0, 1)
-        for layer in net.layers:
-            x = net.layer(x, layer)
+        x = net.through(torch.cat(told, dim=2).flatten(0, 1), net.layers)
         self._output = net.sums(x, net.out).bitwise_right_shift_(net.out.shift)
 
     def begin(self, channel: int) -> None:
         centres = self._combined[..., 0].clamp(0, 255 * FRACTION).int() * (GREY // FRACTION)
-        self._distribution = Distribution(self._output, centres.flatten(), self.network.distribution_tables)
-
-    def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
-        known = None if above is None else torch.from_numpy(above).to(self.network.device)
-        weights: NDArray[np.float32] = self._distribution.nibble(known).cpu().numpy()
-        return weights
+        self.distribution = Distribution(self._output, centres.flatten(), self.network.distribution_tables)
 
     def put(self, channel: int, symbols: NDArray[np.uint8]) -> None:
         own = torch.from_numpy(symbols).to(self.network.device, torch.int16).view(self.tiles, -1, 1)
@@ -122,9 +93,7 @@ class ReferenceFront(Front):
         net = self.network
         errors = context.absolute_errors(self._values, self._predictions).flatten(2)
         residuals = net.tables.of_signed(self._values - context.middle(self._combined))
-        hidden = torch.cat([self._input, residuals], dim=2).flatten(0, 1)
-        for layer in net.cell:
-            hidden = net.layer(hidden, layer)
+        hidden = net.through(torch.cat([self._input, residuals], dim=2).flatten(0, 1), net.cell)
         hidden = hidden.view(*errors.shape[:2], -1)
         first = np.arange(self.tiles)[:, None] * self.rows
         for tile, (a, b) in enumerate((self.bounds - first).tolist()):  # what smaller tiles do not have stays outside

@@ -41,7 +41,7 @@ class Model(NamedTuple):
 
 MODELS = {
     "photo": Model(photo.PhotoConfig, photo.Photo, photo_tensors),
-    "planes": Model(planes.PlanesConfig, planes.Planes, planes_tensors),
+    "planes": Model(photo.PhotoConfig, planes.Planes, planes_tensors),
     "pixelcnn": Model(pixelcnn.PixelCNNConfig, pixelcnn.PixelCNN, pixelcnn_tensors),
     "latent": Model(latent.LatentConfig, latent.Latent, latent_tensors),
     "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
