@@ -109,6 +109,19 @@ def _fill(total: Array, weight: Array, values: Array) -> None:
                 values[i, j] = 128
 
 
+@kernel()
+def _share(total: Array, weight: Array, value: Any, near: int, far: int, m: int, n: int, left: int, right: int, a: int, b: int) -> None:
+    """Add what a pixel says to the four cells that it is interpolated from, in rows `near` and `far` and columns `left` and `right`."""
+    total[near, left] += m * a * value
+    weight[near, left] += m * a
+    total[near, right] += m * b * value
+    weight[near, right] += m * b
+    total[far, left] += n * a * value
+    weight[far, left] += n * a
+    total[far, right] += n * b * value
+    weight[far, right] += n * b
+
+
 @kernel("void(int16[:,::1], uint8[:,::1], int16[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64, int64)")
 def fit_cells(plane: Array, known: Array, cells: Array, rows: Array, columns: Array, bias: Array, up: int, rounds: int) -> None:
     """Bring cells (h, w) near to those whose interpolation is a plane (H, W) where it is known for certain; smooth elsewhere.
@@ -125,15 +138,7 @@ def fit_cells(plane: Array, known: Array, cells: Array, rows: Array, columns: Ar
         for x in range(width):
             if known[y, x] == 2:
                 left, right, a, b = columns[x, 0], columns[x, 1], columns[x, 2], columns[x, 3]
-                value = plane[y, x]
-                total[near, left] += m * a * value
-                weight[near, left] += m * a
-                total[near, right] += m * b * value
-                weight[near, right] += m * b
-                total[far, left] += n * a * value
-                weight[far, left] += n * a
-                total[far, right] += n * b * value
-                weight[far, right] += n * b
+                _share(total, weight, plane[y, x], near, far, m, n, left, right, a, b)
     _fill(total, weight, values)
     for _ in range(rounds):
         total[:] = 0
@@ -147,14 +152,7 @@ def fit_cells(plane: Array, known: Array, cells: Array, rows: Array, columns: Ar
                     now = m * (a * values[near, left] + b * values[near, right]) + n * (a * values[far, left] + b * values[far, right])
                     miss = plane[y, x] + ((unit - 1) / 2 - bias[rows[y, 4], columns[x, 4]]) / unit - now / sum_of_weights
                     miss = max(miss - SLACK, 0.0) + min(miss + SLACK, 0.0)
-                    total[near, left] += m * a * miss
-                    weight[near, left] += m * a
-                    total[near, right] += m * b * miss
-                    weight[near, right] += m * b
-                    total[far, left] += n * a * miss
-                    weight[far, left] += n * a
-                    total[far, right] += n * b * miss
-                    weight[far, right] += n * b
+                    _share(total, weight, miss, near, far, m, n, left, right, a, b)
         for i in range(h):
             for j in range(w):
                 if weight[i, j] > 0:
