@@ -45,6 +45,11 @@ def spread(work: Callable[[slice, Progress], Sequence[T]], count: int, batch: in
             raise
 
 
+def part_of(progress: Progress, start: int, count: int, total: int) -> Progress:
+    """Tell the progress of `count` pieces from `start` on as that of all."""
+    return lambda share: progress((start + share * count) / total)
+
+
 class _Stopped(BaseException):
     """Ends a worker whose results nobody waits for."""
 

@@ -24,14 +24,14 @@ from ..image.files import Picture
 from ..origins import exceptions, planes
 from ..origins.planes import Planes
 from ..origins.sampling import Plane, Sampling, upsample
-from ..parallel import spread
+from ..parallel import part_of, spread
 from ..settings import Progress, Settings
 from ..weights import Loaded
 from .reading import Reading
+from .tiles import CHUNK_TILES
 
 T = TypeVar("T")
 Level = TypeVar("Level", bound=np.generic)
-CHUNK_TILES = 192  # tiles that are held at once
 UNKNOWN = 128  # what an unknown side plane holds
 Sides = Callable[[Box], Symbols]
 """The side planes (h, w, 2) of a tile (left, top, right, bottom)."""
@@ -223,13 +223,9 @@ def _in_chunks(
     """The results of `work` for all of range(count), some tiles at a time. place: tiles that are done, and all."""
     for start in range(0, count, CHUNK_TILES):
         size = min(CHUNK_TILES, count - start)
-        progress = partial(_share, settings.progress, place[0] + start, size, place[1])
+        progress = part_of(settings.progress, place[0] + start, size, place[1])
         yield from spread(partial(_shifted, work, start), size, model.batch, settings.workers, progress)
 
 
 def _shifted(work: Callable[[slice, Progress], list[T]], start: int, part: slice, report: Progress) -> list[T]:
     return work(slice(start + part.start, start + part.stop), report)
-
-
-def _share(progress: Progress, done: int, count: int, total: int, share: float) -> None:
-    progress((done + share * count) / total)

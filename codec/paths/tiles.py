@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +14,8 @@ from ..estimate import EVALUATED, TOGETHER
 from ..format import container
 from ..format.container import Box, Coding, Tag
 from ..image.files import Picture
-from ..settings import Progress, Settings
+from ..parallel import part_of
+from ..settings import Settings
 from ..weights import Loaded
 from . import transforms, wavefront
 from .encoding import Encoding
@@ -69,7 +69,7 @@ class TiledEncoding(Encoding):
         streams: list[bytes] = []
         for start in range(0, len(tiles), CHUNK_TILES):
             chunk = tiles[start : start + CHUNK_TILES]
-            progress = partial(_part, settings.progress, start, len(chunk), len(tiles))
+            progress = part_of(settings.progress, start, len(chunk), len(tiles))
             streams += wavefront.encode_tiles(model, chunk, spans, quality, settings.workers, progress)
         if model.lossy:
             return Coding.LATENT, container.pack_latents(quality, spans) | container.pack_tiles(streams)
@@ -81,11 +81,6 @@ class TiledEncoding(Encoding):
         predictor = cast(Predictable, self.model.predictor(quality))
         packed = container.pack_groups(*groups.encode_tiles(predictor, tiles, self.settings.workers, self.settings.progress))
         return Coding.LATENT if self.model.lossy else Coding.CHAIN, packed
-
-
-def _part(progress: Progress, start: int, count: int, total: int, share: float) -> None:
-    """Report a share of some tiles as one of all."""
-    progress((start + share * count) / total)
 
 
 def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]]:
@@ -180,7 +175,7 @@ def _from_streams(reading: Reading, model: Walkable, boxes: Sequence[Box], wante
                     raise
                 yield i, None
         sizes = [_size(boxes[i]) for i in chunk]
-        progress = partial(_part, settings.progress, start, len(chunk), len(wanted))
+        progress = part_of(settings.progress, start, len(chunk), len(wanted))
         tiles = wavefront.decode_tiles(model, list(chunk.values()), sizes, spans, quality, settings.workers, progress)
         yield from zip(chunk, tiles, strict=True)
 
