@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..buffers import Buffers
 from ..frequencies import spare_bits
 from ..integer import IntLinear, Tensors
 from ..kernels import attention, jit, products
@@ -144,8 +144,10 @@ class CompiledFront(Front):
         kernels.categories(b.logits, net.spare, net.category, weights[part.start - start : part.stop - start])
 
 
-class _Part:
-    """What a thread knows of the rows that it works on, an array each."""
+class _Part(Buffers):
+    """What a thread knows of the rows that it works on."""
+
+    scratch = frozenset({"block", "scores", "factors", "mixed"})
 
     def __init__(self, net: CompiledTransformer) -> None:
         c, layers = net.config, net.layers
@@ -161,8 +163,3 @@ class _Part:
         self.scores, self.mixed = np.empty(len(c.sides) + attention.LANES, np.int32), np.empty(attention.width(c.head), np.int32)
         self.factors = np.empty(max(c.head, len(c.sides) + len(c.segments())) + 1, np.int16)
         self.block = np.empty((products.BLOCK, layers["blocks.0.mix"].width), np.int32)
-
-    def first(self, count: int) -> Any:
-        """The same of so many rows."""
-        fixed = {"block", "scores", "factors", "mixed"}
-        return SimpleNamespace(**{name: array if name in fixed else array[:count] for name, array in vars(self).items()})

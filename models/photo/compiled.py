@@ -1,12 +1,11 @@
 """The wavefront of `photo` in compiled loops."""
 
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..buffers import Buffers
 from ..integer import IntLinear, Tensors, joined
 from ..kernels import jit, mixtures, products
 from ..kernels import photo as kernels
@@ -94,8 +93,10 @@ class RingFront(Front):
         kernels.remember(self.step, self.low, self.rows, self.bounds, now.values, now.predictions, now.cells, hidden, *self._rings)
 
 
-class Step:
-    """What is known of the pixels of a step, an array each. Kept for all steps: fresh memory would cost as much as a product."""
+class Step(Buffers):
+    """What is known of the pixels of a step."""
+
+    scratch = frozenset({"block", "edges"})
 
     def __init__(self, net: CompiledNetwork, count: int) -> None:
         self.inputs = np.zeros((count, products.padded(INPUTS + 6 * net.hidden + net.told, 2)), np.int16)
@@ -110,13 +111,6 @@ class Step:
         widest = max(layer.width for layer in (*net.layers, *net.cell))
         self.block = np.empty((products.BLOCK, widest), np.int32)
         self.edges = np.empty(mixtures.EDGES, np.int32)
-
-    def first(self, count: int) -> Any:
-        """The same of so many pixels."""
-        fixed = {"block", "edges"}
-        parts = {name: value for name, value in vars(self).items() if name not in fixed}
-        cut = {name: [v[:count] for v in value] if isinstance(value, list) else value[:count] for name, value in parts.items()}
-        return SimpleNamespace(**cut, block=self.block, edges=self.edges)
 
 
 class CompiledPhoto(CompiledNetwork):
