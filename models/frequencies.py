@@ -96,8 +96,8 @@ class Distribution:
         sigmoid = _looked_up(self.tables.sigmoid, place)
         return sigmoid.mul_(self.share).sum(1, dtype=torch.int32)
 
-    def nibble(self, above: Tensor | int | None = None) -> Tensor:
-        """Weights of the sixteen values of the high nibble, or of the low one under the high nibbles `above` (n), or one for all.
+    def nibble(self, above: Tensor | None = None) -> Tensor:
+        """Weights of the sixteen values of the high nibble, or of the low one under the high nibbles `above` (n).
 
         Integers in float32 (n, 16), each at least 1, with a sum below 2^24. The two end symbols take the tails.
         """
@@ -106,10 +106,6 @@ class Distribution:
             c = self.cumulative(self.tables.edges * (16 * GREY) - GREY // 2)
             c[0] = 0
             c[16] = total
-        elif isinstance(above, int):
-            c = self.cumulative((self.tables.edges + 16 * above) * GREY - GREY // 2)
-            c[0] = 0 if above == 0 else c[0]
-            c[16] = total if above == 15 else c[16]
         else:
             above = above.int()
             c = self.cumulative((self.tables.edges + 16 * above) * GREY - GREY // 2)
@@ -118,6 +114,12 @@ class Distribution:
         c.bitwise_right_shift_(SPARE_BITS)
         weights = torch.empty((c.shape[1], 16), dtype=torch.float32, device=c.device)
         return weights.copy_((c[1:] - c[:-1]).add_(1).t())
+
+    def nibbles(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """The same as arrays."""
+        known = None if above is None else torch.from_numpy(above).to(self.share.device)
+        weights: NDArray[np.float32] = self.nibble(known).cpu().numpy()
+        return weights
 
 
 def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
@@ -183,9 +185,7 @@ class Mixtures(TorchQuantiles):
         return (weight >> (SPARE_BITS)).t().long()
 
     def nibbles(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
-        known = None if above is None else torch.from_numpy(above).to(self._device)
-        weights: NDArray[np.float32] = self.distribution.nibble(known).cpu().numpy()
-        return weights
+        return self.distribution.nibbles(above)
 
 
 def category_table() -> Tensor:

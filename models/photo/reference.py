@@ -64,9 +64,7 @@ class TorchFront(Front):
     distribution: Distribution
 
     def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
-        known = None if above is None else torch.from_numpy(above).to(self.distribution.share.device)
-        weights: NDArray[np.float32] = self.distribution.nibble(known).cpu().numpy()
-        return weights
+        return self.distribution.nibbles(above)
 
 
 class ReferencePhoto(ReferenceNetwork):
