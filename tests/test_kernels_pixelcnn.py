@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import HERE, arrays, noise
-from hypothesis import given, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
@@ -74,7 +74,10 @@ def random_tensors(seed: int, config: pixelcnn.PixelCNNConfig, extreme: bool) ->
         out.weight.data *= 8
     top = 256 if config.context == "relative" else config.levels
     trained.quantise(torch.randint(top, (4, 8, 8, config.channels), dtype=torch.uint8))
-    tensors = arrays(pixelcnn_tensors(trained))
+    try:
+        tensors = arrays(pixelcnn_tensors(trained))
+    except ValueError:  # its export is refused: a head that says next to nothing
+        reject()
     if extreme:
         for i in range(config.blocks):
             for stack in ("up", "left"):
@@ -115,6 +118,7 @@ def play(fronts: tuple[Evaluator, Evaluator], model: ExactPixelCNN, seed: int, r
 
 @settings(deadline=None, max_examples=12)
 @given(SEEDS, st.integers(1, 3), st.sampled_from([2, 5, 16]), st.integers(0, 3), st.integers(0, 2), st.booleans())
+@example(13949, 3, 2, 0, 1, False)  # whose export is refused
 def test_any_guesses(seed: int, channels: int, levels: int, slope: int, blocks: int, extreme: bool) -> None:
     config = pixelcnn.PixelCNNConfig(channels=channels, levels=levels, slope=slope, width=8, blocks=blocks, head=7, embedding=3)
     tensors = random_tensors(seed % 1000, config, extreme)
