@@ -31,8 +31,8 @@ def _space(red: float, blue: float, luma: float, chroma: float, black: float, ke
 
 _PHOTO_CD = np.linalg.inv(np.array([[1.3584, 0, 1.8215], [1.3584, -0.4303, -0.9271], [1.3584, 2.2179, 0]]))
 SPACES = (
-    Space(_PHOTO_CD.astype(np.float32), np.array([0, 156, 137], np.float32), 0.0, 0.4),
-    _space(0.299, 0.114, 1.0, 1.0, 0, 0.6, 0.42),  # JPEG
+    Space(_PHOTO_CD.astype(np.float32), np.array([0, 156, 137], np.float32), 0.0, 0.3),
+    _space(0.299, 0.114, 1.0, 1.0, 0, 0.7, 0.52),  # JPEG
     _space(0.299, 0.114, 219 / 255, 224 / 255, 16, 0.3, 0.08),  # BT.601
     _space(0.2126, 0.0722, 219 / 255, 224 / 255, 16, 0.3, 0.1),  # BT.709
 )

@@ -1,0 +1,1 @@
+"""JPEG files: their quantised coefficients, and all else that gives the very bytes back."""
