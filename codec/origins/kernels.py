@@ -327,3 +327,11 @@ def choose_luma(pixels: Array, first: Array, second: Array, offsets: Array, luma
                     if miss < best:
                         best, low = miss, tried
             result[y, x] = low
+
+
+@kernel("void(uint8[:,:,::1], uint8[:,::1], uint8[:,::1], int64[:,::1], int64, int64, int16[:,::1], int16[:,::1])")
+def luma_bounds(pixels: Array, first: Array, second: Array, offsets: Array, luma: int, shift: int, low: Array, high: Array) -> None:
+    """The least and the largest Y (H, W) that give pixels (H, W, 3) from chroma at every pixel; where none does, the second is smaller."""
+    for y in range(pixels.shape[0]):
+        for x in range(pixels.shape[1]):
+            low[y, x], high[y, x] = reproduces(pixels[y, x], first[y, x], second[y, x], offsets, luma, shift)

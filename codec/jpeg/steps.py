@@ -1,0 +1,105 @@
+"""Quantisation steps that the transforms of samples show: they lie near multiples of the steps, as far as rounding of samples allows."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Real = NDArray[np.float64]
+Steps = NDArray[np.uint16]
+
+NOISE = 0.3  # of a frequency, from rounding samples: a standard deviation; a little above the square root of 1/12
+STRAY = 0.01  # share of transforms that may lie anywhere
+ZERO = 1.5  # transforms below this may be noise alone
+LARGEST = 255  # step that is looked for
+CLEAR = 6.0  # by how many nats a step must explain what there is better than no step at all
+GOOD, FAIR = 0.9, 0.5  # of what the best steps explain, the share that a scaled table must, and that a likely one must
+UNEVEN, EVEN = 6, 3  # of luma and of chroma: between the least and the largest sample of a block that is looked at
+WEAK = 25.0  # evidence, in nats, that is not enough to doubt what is likely
+MOST = 400  # blocks that are looked at
+
+# ITU-T T.81, tables K.1 and K.2, which most encoders scale
+LUMA = np.array([
+    [16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56], [14, 17, 22, 29, 51, 87, 80, 62],
+    [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92], [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99],
+])  # fmt: skip
+CHROMA = np.full((8, 8), 99)
+CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+
+
+def _basis() -> Real:
+    """The cosine transform of blocks: float64 (64 frequencies, 64 places), orthonormal."""
+    place = np.arange(8)
+    line = np.cos((2 * place[None] + 1) * place[:, None] * np.pi / 16) / 2
+    line[0] /= np.sqrt(2)
+    return np.ascontiguousarray(np.einsum("vy,ux->vuyx", line, line).reshape(64, 64))
+
+
+BASIS = _basis()
+
+
+def transform(blocks: NDArray[np.int16]) -> Real:
+    """Of samples (n, 8, 8), relative to 128: float64 (n, 64)."""
+    return (blocks.reshape(-1, 64) - 128.0) @ BASIS.T
+
+
+def standard(table: NDArray[np.int64], quality: int) -> Steps:
+    """The steps that libjpeg makes of a table for a quality of 1 to 100."""
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return ((table * scale + 50) // 100).clip(1, 255).astype(np.uint16)
+
+
+def evidence(transforms: Real) -> Real:
+    """By how many nats each step explains transforms (n, 64) better than none: float64 (64, LARGEST + 1); 0 for steps 0 and 1.
+
+    Only what is no zero tells: where a frequency has nothing else, all steps are alike.
+    """
+    scores = np.zeros((64, LARGEST + 1))
+    for k in range(64):
+        values = np.abs(transforms[:, k])
+        values = values[values > ZERO]
+        most = int(min(LARGEST, values.max() + 3 * NOISE)) if len(values) else 0
+        candidates = np.arange(2, most + 1)
+        rest = values[:, None] - candidates * np.floor(values[:, None] / candidates + 0.5)
+        density = candidates * np.exp(-0.5 * (rest / NOISE) ** 2) / (NOISE * np.sqrt(2 * np.pi))
+        scores[k, 2 : most + 1] = np.log((1 - STRAY) * density + STRAY).sum(0)
+        scores[k, most + 1 :] = len(values) * np.log(STRAY)
+    return scores
+
+
+def telling(blocks: NDArray[np.int16], most: int, uneven: int = UNEVEN) -> NDArray[np.int16]:
+    """Of blocks (n, 8, 8) at most so many, from all over: those that are not flat, whose samples would all be rounded alike."""
+    chosen = blocks[np.ptp(blocks, (1, 2)) >= uneven]
+    return chosen[:: len(chosen) // most + 1]
+
+
+def shown(scores: Real) -> float:
+    """How clearly transforms show steps, in nats."""
+    return float((scores.max(1) - CLEAR).clip(0).sum())
+
+
+def find(scores: Real, likely: Steps | None = None) -> Steps | None:
+    """The steps (8, 8) that the evidence shows, or None if it shows none.
+
+    A scaled table of the standard, or that which is likely, is taken if it explains nearly as much as the best step of each frequency does.
+    Otherwise it stands in where a frequency shows nothing.
+    """
+    best = scores.max(1)
+    tables = [standard(table, quality) for table in (LUMA, CHROMA) for quality in range(100, 0, -1)]
+    if likely is not None:
+        tables.insert(0, likely)
+    sums = [scores[np.arange(64), table.reshape(64)].sum() for table in tables]
+    if likely is not None and (sums[0] >= FAIR * best.sum() or shown(scores) < WEAK):
+        return likely
+    if shown(scores) < CLEAR:
+        return None
+    top = int(np.argmax(sums))
+    if sums[top] >= GOOD * best.sum():
+        return tables[top]
+    return np.where(best > CLEAR, scores.argmax(1), tables[top].reshape(64)).reshape(8, 8).astype(np.uint16)
+
+
+def partner(luma: Steps) -> Steps | None:
+    """The steps of chroma that go with steps of luma, if these are the standard's."""
+    for quality in range(100, 0, -1):
+        if np.array_equal(luma, standard(LUMA, quality)):
+            return standard(CHROMA, quality)
+    return None
