@@ -14,7 +14,7 @@ from .sampling import REACH, Plane, Rule, Sampling
 from .table import Origin
 
 ROUNDS, FEW_ROUNDS = 40, 12  # of fitting cells to interpolated chroma: where all samples are mixed, and where some are not
-POLISH = 8  # times that cells of the former are gone through at most
+POLISH, BRIEF_POLISH = 8, 2  # times that cells of the former are gone through at most
 SWEEPS = ((1, 6), (2, 6), (3, 4), (1, 3))  # how far cells are changed, and how often at most they are gone through
 
 BAND = 48  # rows
@@ -51,14 +51,23 @@ def first_estimate(pixels: Bytes, origin: Origin, workers: int = 1) -> Estimate:
     return found
 
 
+def _places(sampling: Sampling) -> NDArray[np.int64]:
+    """What `kernels.improve` calls reach."""
+    rules = (sampling.rows, sampling.columns)
+    reach = [place - phase for rule, phase in zip(rules, sampling.phase, strict=True) for place in REACH[rule]]
+    return np.array([*reach, *(1 if rule == Rule.WHOLE else 2 for rule in rules)], np.int64)
+
+
 def find_cells(
-    pixels: Bytes, origin: Origin, sampling: Sampling, estimate: Estimate, sweeps: Sequence[tuple[int, int]], workers: int = 1
-) -> Cells:
-    """The chroma cells of pixels (H, W, 3), given a first estimate. sweeps: as `SWEEPS`."""
+    pixels: Bytes, origin: Origin, sampling: Sampling, estimate: Estimate, sweeps: Sequence[tuple[int, int]], workers: int = 1,
+    quick: bool = False,
+) -> Cells:  # fmt: skip
+    """The chroma cells of pixels (H, W, 3), given a first estimate. sweeps: as `SWEEPS`. quick: with fewer rounds before these."""
     size, rules = pixels.shape[:2], (sampling.rows, sampling.columns)
     (rows, columns), bias, up = sampling.axes(*size), sampling.bias, sampling.shift
-    reach = [place - phase for rule, phase in zip(rules, sampling.phase, strict=True) for place in REACH[rule]]
-    places = np.array([*reach, *(1 if rule == Rule.WHOLE else 2 for rule in rules)], np.int64)
+    places = _places(sampling)
+    rounds = ROUNDS if Rule.TRIANGLE in rules and not quick else FEW_ROUNDS
+    polish = (BRIEF_POLISH if quick else POLISH if sweeps else 0) if Rule.TRIANGLE in rules else 0
 
     def fitted(found: Plane) -> Plane:
         """The cells of one plane, given that at every pixel."""
@@ -66,13 +75,22 @@ def find_cells(
         if rules == (Rule.WHOLE, Rule.WHOLE):
             plane[:] = found
             return plane
-        kernels.fit_cells(found, estimate[2], plane, rows, columns, bias, up, ROUNDS if Rule.TRIANGLE in rules else FEW_ROUNDS)
-        for _ in range(POLISH if Rule.TRIANGLE in rules and sweeps else 0):
+        kernels.fit_cells(found, estimate[2], plane, rows, columns, bias, up, rounds)
+        for _ in range(polish):
             if not kernels.polish(found, estimate[2], plane, rows, columns, bias, up, places):
                 break
         return plane
 
     first, second = each(fitted, estimate[:2], workers)
+    return improve_cells(pixels, origin, sampling, first, second, sweeps, workers)
+
+
+def improve_cells(
+    pixels: Bytes, origin: Origin, sampling: Sampling, first: Plane, second: Plane, sweeps: Sequence[tuple[int, int]], workers: int = 1
+) -> Cells:
+    """Change chroma cells (h, w) in place where pixels (H, W, 3) are not reproduced with them. sweeps: as `SWEEPS`."""
+    size, places = pixels.shape[:2], _places(sampling)
+    (rows, columns), bias, up = sampling.axes(*size), sampling.bias, sampling.shift
     missing = np.empty(size, np.int16)
 
     def look(part: slice) -> None:
