@@ -81,6 +81,14 @@ def _refine(data: Array, state: Array, block: Array, first: int, last: int, low:
     return k
 
 
+@kernel()
+def _pad(state: Array, spare: int) -> Any:
+    """Read the bits that fill up a byte."""
+    state[HAVE] -= spare
+    pad = state[BITS] >> state[HAVE] & ((1 << spare) - 1)
+    return NOTHING if spare == 0 else ONES if pad == (1 << spare) - 1 else pad
+
+
 @kernel(
     "int64(uint8[::1], int64[::1], int16[:,::1], int64[:,::1], int64[::1], int64[::1], int32[:,::1], int64[:,::1], int64[:,::1], uint8[:,::1],"
     "int32[::1], uint8[::1], uint8[::1])"
@@ -188,11 +196,3 @@ def read_scan(
         if data[state[PLACE]] == 0 and state[PLACE] and data[state[PLACE] - 1] == 255:
             state[PLACE] -= 1
     return units[0] * units[1]
-
-
-@kernel()
-def _pad(state: Array, spare: int) -> Any:
-    """Read the bits that fill up a byte."""
-    state[HAVE] -= spare
-    pad = state[BITS] >> state[HAVE] & ((1 << spare) - 1)
-    return NOTHING if spare == 0 else ONES if pad == (1 << spare) - 1 else pad

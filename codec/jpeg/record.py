@@ -91,8 +91,8 @@ def unpack(data: bytes, most: int) -> FileRecord:
     method = outer.take(1)[0]
     if method == DEFLATED:
         size = outer.varint()
-        if size > most:
-            raise DamagedFile("the record of a JPEG file is larger than the file")
+        if size > 2 * most + 1024:
+            raise DamagedFile("the record of a JPEG file is too large for the file")
         inflater = zlib.decompressobj(-15, zdict=DICTIONARY)
         try:
             plain = inflater.decompress(data[outer.place :], max(size, 1))
@@ -121,9 +121,9 @@ def unpack(data: bytes, most: int) -> FileRecord:
         if flags & RUNS:
             scan.runs = np.frombuffer(reader.take(2 * reader.varint()), "<u2").astype(np.int32)
         if flags & PADS:
-            scan.pads = np.frombuffer(reader.take(reader.varint()), np.uint8)
+            scan.pads = np.array(np.frombuffer(reader.take(reader.varint()), np.uint8))
         if flags & MARKS:
-            scan.marks = np.frombuffer(reader.take(reader.varint()), np.uint8)
+            scan.marks = np.array(np.frombuffer(reader.take(reader.varint()), np.uint8))
         record.scans.append(scan)
     record.skeleton = plain[reader.place :]
     return record

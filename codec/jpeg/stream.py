@@ -81,7 +81,14 @@ def read(data: bytes, limits: Limits | None = None) -> tuple[Picture, bytes]:
     record.skeleton = b"".join([*pieces, data[at:]])
     if sum(len(scan.tail) for scan in record.scans) > KEPT * len(data):
         raise NotModelled("broken data of a scan")
-    return Picture(frame.height, frame.width, tuple(_component(part, blocks[0]) for part in frame.parts)), pack(record)
+    picture, packed = Picture(frame.height, frame.width, tuple(_component(part, blocks[0]) for part in frame.parts)), pack(record)
+    try:
+        again = write(picture, packed, len(data))
+    except DamagedFile as error:
+        raise NotModelled(f"a file that is not written again: {error}") from None
+    if again != data:
+        raise NotModelled("a file that is written otherwise")
+    return picture, packed
 
 
 def _component(part: Part, blocks: Blocks) -> Component:
@@ -100,7 +107,7 @@ def _read_scan(data: bytes, blocks: Blocks, scan: Scan) -> ScanRecord:
     runs = np.empty(count + 1 if scan.progressive else 0, np.int32)
     pads, marks = np.full(restarts + 1, NOTHING, np.uint8), np.zeros(restarts, np.uint8)
     tables = scan.tables
-    source = np.frombuffer(data, np.uint8)
+    source = np.array(np.frombuffer(data, np.uint8))  # kernels take no arrays that are read-only
     whole = read_scan(
         source, state, blocks, scan.parts, band, units, tables.look, tables.limits, tables.bases, tables.values, runs, pads, marks
     )
