@@ -1,0 +1,7 @@
+"""Why a JPEG file is kept whole."""
+
+from ..errors import ImageRefused
+
+
+class NotModelled(ImageRefused):
+    """A JPEG file that is not taken apart; the message says why."""
