@@ -1,7 +1,7 @@
 """Loops over blocks and pixels: coefficients to samples, chroma to the size of luma, and colours.
 
-The inverse cosine transform is the slow and accurate one of libjpeg (jidctint.c, after Loeffler, Ligtenberg and Moschytz, 1989). All that it
-does along a line is linear in integers, so it is a matrix of integers here: columns first, two fractional bits kept between.
+The inverse cosine transform is the slow and accurate one of libjpeg (jidctint.c, after Loeffler, Ligtenberg and Moschytz, 1989). All
+that it does along a line is linear in integers, so it is a matrix of integers here: columns first, two fractional bits kept between.
 """
 
 from typing import Any
@@ -130,16 +130,14 @@ def _outside(x: Array, low: Array, high: Array, basis: Array, step: Any) -> Any:
 def _count(coefficients: Array, steps: Array, line: Array, low: Array, high: Array, values: Array, between: Array) -> Any:
     """Samples of a block that are outside their bounds."""
     _samples(coefficients, steps, line, values, between)
-    wrong = 0
+    wrong: Any = 0
     for y in range(8):
         for x in range(8):
             wrong += (values[y, x] < low[y, x]) | (values[y, x] > high[y, x])
     return wrong
 
 
-@kernel(
-    "void(int16[:,::1], int16[:,::1], uint8[:,::1], int32[:,::1], float64[:,::1], int32[:,::1], int64, int16[:,:,:,::1], int64[:,::1])"
-)
+@kernel("void(int16[:,::1], int16[:,::1], uint8[:,::1], int32[:,::1], float64[:,::1], int32[:,::1], int64, int16[:,:,:,::1], int64[:,::1])")
 def settle(
     lowest: Array, highest: Array, start: Array, steps: Array, basis: Array, line: Array, effort: int, found: Array, wrong: Array
 ) -> None:

@@ -10,6 +10,7 @@ from .picture import Component, Picture
 
 Bytes = NDArray[np.uint8]
 _COLOURS = BY_NUMBER[2]
+_RULES = {1: Rule.WHOLE, 2: Rule.TRIANGLE}
 SMOOTH = 3  # cells across that interpolation along rows needs at least
 
 
@@ -37,7 +38,7 @@ def enlarged(samples: Bytes, factors: tuple[int, int], size: tuple[int, int], sm
         return cells
     smooth = smooth and max(factors) == 2 and (factors[1] == 1 or width >= SMOOTH)
     if smooth:
-        sampling = Sampling(*(Rule.TRIANGLE if factor == 2 else Rule.WHOLE for factor in factors))
+        sampling = Sampling(_RULES[factors[0]], _RULES[factors[1]])
         (rows, columns), bias, shift = sampling.axes(*size), sampling.bias, sampling.shift
     else:
         (rows, columns), bias, shift = (_repeated(*pair) for pair in zip(size, factors, strict=True)), np.zeros((2, 2), np.int64), 0
@@ -58,13 +59,11 @@ def show(picture: Picture, smooth: bool = True) -> Bytes:
     """
     size, largest = (picture.height, picture.width), sampling_of(picture)
     factors = [(largest[0] // c.sampling[0], largest[1] // c.sampling[1]) for c in picture.components]
-    if len(factors) not in (1, 3) or any(
-        whole % part for c in picture.components for whole, part in zip(largest, c.sampling, strict=True)
-    ):
+    if len(factors) not in (1, 3) or any(whole % part for c in picture.components for whole, part in zip(largest, c.sampling, strict=True)):
         raise ValueError("only gray pictures, and luma and chroma of whole factors, can be shown")
     planes = [enlarged(plane(c), factor, size, smooth) for c, factor in zip(picture.components, factors, strict=True)]
     if len(planes) == 1:
         return planes[0]
     pixels = np.empty((*size, 3), np.uint8)
-    kernels.colour(*planes, _COLOURS.offsets, pixels)
+    kernels.colour(planes[0], planes[1], planes[2], _COLOURS.offsets, pixels)
     return pixels
