@@ -16,7 +16,7 @@ FIRST, LAST = 11, 18  # bits that the passes over columns and over rows take awa
 FINE, FAR = 1024, 1 << 24  # units in which the search computes samples, and further than any of them
 FARTHEST = 4 * FINE  # what a sample is outside its bounds counts up to this
 NEAR = FINE * FINE // 8  # sums of squares from which samples may be within their bounds, but for rounding
-ROUNDS, TABU = 24, 6  # of transforms where samples have a choice; steps of the search in which a coefficient that was changed stays
+ROUNDS, TABU = 24, 3  # of transforms where samples have a choice; steps in which a changed coefficient is not changed back, at first
 DOUBT = 4.2  # how far the transform of samples may be from the coefficient, in levels
 
 
@@ -160,7 +160,7 @@ def settle(
         for column in range(found.shape[1]):
             c = found[row, column]
             lo, hi = lowest[8 * row : 8 * row + 8, 8 * column : 8 * column + 8], highest[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
-            free = 0
+            free: Any = 0
             for i in range(64):
                 a, b = np.int32(lo[i >> 3, i & 7]), np.int32(hi[i >> 3, i & 7])
                 low[i] = (a - 128) * FINE - FINE // 2 if a > 0 else -FAR
@@ -194,13 +194,13 @@ def settle(
                 continue
             for i in range(64):
                 place[i] = int(np.floor(x[i] * FINE + 0.5))
-            last[:] = -TABU
+            last[:] = -2 * TABU
             best[:] = c
             for turn in range(effort):
                 least, at, way = 1 << 60, -1, 0
                 for k in range(64):
                     for sign in range(-1, 2, 2):
-                        if turn - last[k, (sign + 1) >> 1] < TABU:
+                        if turn - last[k, (sign + 1) >> 1] < (TABU if 2 * turn < effort else 2 * TABU):
                             continue
                         if free == 0 and abs(exact[k] - c[k >> 3, k & 7] - sign) * steps[k >> 3, k & 7] > DOUBT:
                             continue

@@ -16,6 +16,7 @@ from ..origins.sampling import Rule, Sampling
 from ..origins.table import BY_NUMBER
 from ..parallel import each
 from . import kernels, pixels, steps
+from .edges import continued as edges_continued
 from .picture import Component, Picture
 
 Bytes = NDArray[np.uint8]
@@ -29,6 +30,7 @@ SAMPLE, SHOWN = 56, 25.0  # blocks that are looked at first, and how clearly, in
 REPAIRS = 2  # times that chroma cells are changed where pixels do not come from them, and rounded to coefficients again
 MOST_LOST = 0.2  # share of pixels with no channel at its end that may not come from chroma whose coefficients are rounded
 FEW_WRONG = 0.01  # share of pixels that are corrected with which no other sampling is tried
+DOUBTFUL = 4  # cells of a block that may well be wrong
 BAND = 8  # rows of blocks
 SAMPLINGS = tuple(
     Sampling(*rules)
@@ -172,12 +174,13 @@ def _settled(
 ) -> Component:
     """The coefficients of samples (H, W) that come from steps (8, 8).
 
-    sure: whether the bounds are; otherwise a block for which nothing meets all of them has what rounding gives.
+    sure: whether the bounds are; otherwise a block for which nothing meets all of them has what rounding gives, if that meets nearly all.
     """
     edges = [(0, -length % (8 * factor)) for length, factor in zip(bounds.low.shape, sampling, strict=True)]
     low = np.pad(bounds.low, edges)
     high = np.pad(bounds.high, edges, constant_values=255)
-    start = np.pad(bounds.start, edges, mode="edge")
+    start = edges_continued(bounds.start, table)
+    start = np.pad(start, [(0, a - b) for a, b in zip(low.shape, start.shape, strict=True)], mode="edge")
     shape = low.shape[0] // 8, low.shape[1] // 8
     coefficients, wrong = np.zeros((*shape, 8, 8), np.int16), np.zeros(shape, np.int64)
     divisors = table.astype(np.int32)
@@ -187,9 +190,10 @@ def _settled(
         within = low[rows], high[rows], start[rows]
         kernels.settle(*within, divisors, steps.BASIS, kernels.LINE, effort, coefficients[part], wrong[part])
         if not sure and wrong[part].any():
-            rounded = np.zeros_like(coefficients[part])
-            kernels.settle(*within, divisors, steps.BASIS, kernels.LINE, 0, rounded, np.zeros_like(wrong[part]))
-            coefficients[part][wrong[part] > 0] = rounded[wrong[part] > 0]
+            rounded, missed = np.zeros_like(coefficients[part]), np.zeros_like(wrong[part])
+            kernels.settle(*within, divisors, steps.BASIS, kernels.LINE, 0, rounded, missed)
+            back = (wrong[part] > 0) & (missed <= DOUBTFUL)
+            coefficients[part][back] = rounded[back]
 
     each(settle, range(0, shape[0], BAND), workers)
     return Component(sampling, table, coefficients)

@@ -27,15 +27,17 @@ CHROMA = np.full((8, 8), 99)
 CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
 
-def _basis() -> Real:
-    """The cosine transform of blocks: float64 (64 frequencies, 64 places), orthonormal."""
+def _line() -> Real:
     place = np.arange(8)
     line = np.cos((2 * place[None] + 1) * place[:, None] * np.pi / 16) / 2
     line[0] /= np.sqrt(2)
-    return np.ascontiguousarray(np.einsum("vy,ux->vuyx", line, line).reshape(64, 64))
+    return line
 
 
-BASIS = _basis()
+LINE = _line()
+"""The cosine transform of eight samples: float64 (frequency, place), orthonormal."""
+BASIS = np.ascontiguousarray(np.einsum("vy,ux->vuyx", LINE, LINE).reshape(64, 64))
+"""That of blocks: float64 (64 frequencies, 64 places)."""
 
 
 def transform(blocks: NDArray[np.int16]) -> Real:
@@ -69,8 +71,9 @@ def evidence(transforms: Real) -> Real:
 
 def telling(blocks: NDArray[np.int16], most: int, uneven: int = UNEVEN) -> NDArray[np.int16]:
     """Of blocks (n, 8, 8) at most so many, from all over: those that are not flat, whose samples would all be rounded alike."""
-    chosen = blocks[np.ptp(blocks, (1, 2)) >= uneven]
-    return chosen[:: len(chosen) // most + 1]
+    chosen = blocks[blocks.max((1, 2)) - blocks.min((1, 2)) >= uneven]
+    some: NDArray[np.int16] = chosen[:: len(chosen) // most + 1]
+    return some
 
 
 def shown(scores: Real) -> float:
@@ -84,7 +87,7 @@ def find(scores: Real, likely: Steps | None = None) -> Steps | None:
     A scaled table of the standard, or that which is likely, is taken if it explains nearly as much as the best step of each frequency does.
     Otherwise it stands in where a frequency shows nothing.
     """
-    best = scores.max(1)
+    best, scores = scores.max(1), scores.clip(-2 * CLEAR)  # few samples that are wrong should not decide
     tables = [standard(table, quality) for table in (LUMA, CHROMA) for quality in range(100, 0, -1)]
     if likely is not None:
         tables.insert(0, likely)

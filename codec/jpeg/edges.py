@@ -1,0 +1,49 @@
+"""What lies beyond the edge of a picture in blocks that the edge cuts: encoders repeat the last samples, and quantise the block as any other."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .steps import LINE, Real, Steps
+
+MOVES = np.stack(np.meshgrid(*[[0, -1, 1]] * 8, indexing="ij"), -1).reshape(-1, 8)
+"""How the coefficients of eight frequencies may differ from what repeated samples let expect, int64 (6561, 8)."""
+UNLIKELY = 0.15  # what a difference counts, in squares of levels
+AT_ONCE = 256  # blocks
+
+
+def continued(samples: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
+    """A plane (H, W) in whole blocks (8 rows, 8 columns), whose new samples are as quantised blocks have them, nearly."""
+    below = _below(samples, steps)
+    return np.ascontiguousarray(_below(np.ascontiguousarray(below.T), steps.T).T)
+
+
+def _below(samples: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
+    """The same for the lower edge alone.
+
+    Across, the transform is known. Down, each of its frequencies has eight coefficients and fewer samples: those are taken which are nearest.
+    """
+    height, width = samples.shape
+    known = height % 8
+    if not known:
+        return samples
+    whole = np.pad(samples, [(0, 8 - known), (0, -width % 8)], mode="edge")
+    blocks = whole[-8:].reshape(8, -1, 8).swapaxes(0, 1) - 128.0
+    for start in range(0, len(blocks), AT_ONCE):
+        some = blocks[start : start + AT_ONCE]
+        across = some @ LINE.T
+        units = steps * np.round((LINE @ across) / steps)
+        missed = across[:, :known] - LINE.T[:known] @ units
+        for u in range(8):
+            units[:, :, u] += _nearest(missed[:, :, u], steps[:, u].astype(float), known)
+        some[:, known:] = ((LINE.T @ units) @ LINE)[:, known:]
+    whole[-8 + known :] = (np.round(blocks) + 128).clip(0, 255).swapaxes(0, 1).reshape(8, -1)[known:]
+    return whole[:, :width]
+
+
+def _nearest(missed: Real, steps: Real, known: int) -> Real:
+    """What to add to eight frequencies, multiples of steps (8), that comes nearest to what is missed (n, known); float64 (n, 8)."""
+    moves = MOVES * steps
+    made = moves @ LINE[:, :known]
+    costs = ((made**2).sum(1) + UNLIKELY * np.abs(MOVES).sum(1))[:, None] - 2 * made @ missed.T
+    best: Real = moves[costs.argmin(0)]
+    return best
