@@ -39,7 +39,7 @@ def test_colour(photo: np.ndarray, quality: int, sampling: int) -> None:
     found = recognise(image)
     assert found
     assert np.array_equal(restore(found), image)
-    assert len(found.corrections) < len(file) / 50
+    assert len(found.corrections) < len(file) / 25
     assert [c.sampling for c in found.picture.components] == [c.sampling for c in picture.components]
     for ours, theirs in zip(found.picture.components, picture.components, strict=True):
         assert np.array_equal(ours.steps, theirs.steps)

@@ -1,4 +1,4 @@
-"""What lies beyond the edge of a picture in blocks that the edge cuts: encoders repeat the last samples, and quantise the block as any other."""
+"""What lies beyond the edge of a picture, in blocks that it cuts: encoders repeat the last samples, and quantise these as any other."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ def continued(samples: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
 def _below(samples: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
     """The same for the lower edge alone.
 
-    Across, the transform is known. Down, each of its frequencies has eight coefficients and fewer samples: those are taken which are nearest.
+    Across, the transform is known. Down, each of its frequencies has eight coefficients and fewer samples: the nearest ones are taken.
     """
     height, width = samples.shape
     known = height % 8

@@ -200,12 +200,12 @@ def _settled(
 
 
 def _sure_blocks(bounds: Bounds) -> Plane:
-    """Whole blocks (n, 8, 8) whose samples are known."""
+    """Whole blocks (n, 8, 8) whose samples are known, and none at its end."""
     rows, columns = bounds.low.shape[0] // 8, bounds.low.shape[1] // 8
     low, high = (
         p[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8).swapaxes(1, 2).reshape(-1, 8, 8) for p in (bounds.low, bounds.high)
     )
-    blocks: Plane = low[(low == high).all((1, 2))]
+    blocks: Plane = low[((low == high) & (low > 0) & (high < 255)).all((1, 2))]
     return blocks
 
 

@@ -29,7 +29,7 @@ CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66,
 
 def _line() -> Real:
     place = np.arange(8)
-    line = np.cos((2 * place[None] + 1) * place[:, None] * np.pi / 16) / 2
+    line: Real = np.cos((2 * place[None] + 1) * place[:, None] * np.pi / 16) / 2
     line[0] /= np.sqrt(2)
     return line
 
