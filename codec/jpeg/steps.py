@@ -42,7 +42,8 @@ BASIS = np.ascontiguousarray(np.einsum("vy,ux->vuyx", LINE, LINE).reshape(64, 64
 
 def transform(blocks: NDArray[np.int16]) -> Real:
     """Of samples (n, 8, 8), relative to 128: float64 (n, 64)."""
-    return (blocks.reshape(-1, 64) - 128.0) @ BASIS.T
+    result: Real = (blocks.reshape(-1, 64) - 128.0) @ BASIS.T
+    return result
 
 
 def standard(table: NDArray[np.int64], quality: int) -> Steps:
