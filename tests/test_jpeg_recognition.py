@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from presage.codec.jpeg import recognition, steps, stream
+from presage.codec.jpeg import pixels, recognition, steps, stream
 from presage.codec.jpeg.recognition import recognise, restore
 
 SAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
@@ -51,8 +51,8 @@ def test_colour(photo: np.ndarray, quality: int, sampling: int) -> None:
 def test_gray(photo: np.ndarray, quality: int) -> None:
     file = saved(photo[..., 1], quality)
     image = decoded(file)
-    for pixels in (image, np.stack([image] * 3, -1)):
-        found = recognise(pixels)
+    for levels in (image, np.stack([image] * 3, -1)):
+        found = recognise(levels)
         assert found
         assert np.array_equal(restore(found), image)
         assert len(found.corrections) < len(file) / 50
@@ -71,7 +71,7 @@ def test_high_quality(photo: np.ndarray) -> None:
     shares = []
     for effort in (0, recognition.EFFORT):
         component = recognition._settled(bounds, table, (1, 1), 1, effort)
-        shares.append(np.mean(recognition.pixels.plane(component)[: image.shape[0], : image.shape[1]] == image))
+        shares.append(np.mean(pixels.plane(component)[: image.shape[0], : image.shape[1]] == image))
     assert shares[1] > shares[0]
     assert shares[1] > 0.99
 
@@ -129,6 +129,9 @@ def test_steps(photo: np.ndarray) -> None:
     blocks = np.round(generator.laplace(0, 2, (500, 8, 8))) * table
     samples = np.round(np.einsum("nk,ki->ni", blocks.reshape(-1, 64), steps.BASIS)) + 128
     found = steps.find(steps.evidence(steps.transform(samples.astype(np.int16))))
+    assert found is not None
     assert np.array_equal(found, table)
     assert steps.partner(table) is None
-    assert np.array_equal(steps.partner(steps.standard(steps.LUMA, 90)), steps.standard(steps.CHROMA, 90))
+    chroma = steps.partner(steps.standard(steps.LUMA, 90))
+    assert chroma is not None
+    assert np.array_equal(chroma, steps.standard(steps.CHROMA, 90))
