@@ -150,9 +150,10 @@ def settle(
     values, between = np.empty((8, 8), np.int32), np.empty((8, 8), np.int32)
     target, x = np.empty(64), np.empty(64)
     low, high, place = np.empty(64, np.int32), np.empty(64, np.int32), np.empty(64, np.int32)
-    whole = np.empty((64, 64), np.int32)
+    whole, turned = np.empty((64, 64), np.int32), np.empty((64, 64))
     for k in range(64):
         for i in range(64):
+            turned[i, k] = basis[k, i]
             whole[k, i] = int(np.floor(basis[k, i] * steps[k >> 3, k & 7] * FINE + 0.5))
     exact, last = np.empty(64), np.empty((64, 2), np.int64)
     best = np.empty((8, 8), np.int16)
@@ -170,20 +171,21 @@ def settle(
             c[:] = 0
             for _ in range(ROUNDS if free else 1):
                 exact[:] = 0
+                for i in range(64):
+                    here, level = turned[i], target[i]
+                    for k in range(len(exact)):
+                        exact[k] += here[k] * level
                 changed = 0
+                x[:] = 0
                 for k in range(64):
-                    total = 0.0
-                    for i in range(64):
-                        total += basis[k, i] * target[i]
-                    exact[k] = total / steps[k >> 3, k & 7]
+                    exact[k] /= steps[k >> 3, k & 7]
                     value = int(np.floor(exact[k] + 0.5))
                     changed += value != c[k >> 3, k & 7]
                     c[k >> 3, k & 7] = value
-                x[:] = 0
-                for k in range(64):
-                    if c[k >> 3, k & 7] != 0:
-                        for i in range(64):
-                            x[i] += np.float64(c[k >> 3, k & 7] * steps[k >> 3, k & 7]) * basis[k, i]
+                    if value != 0:
+                        wave, level = basis[k], np.float64(value * steps[k >> 3, k & 7])
+                        for i in range(len(x)):
+                            x[i] += wave[i] * level
                 if changed == 0:
                     break
                 for i in range(64):
