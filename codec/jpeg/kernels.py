@@ -56,38 +56,37 @@ LINE = _line()
 
 
 @kernel()
-def _samples(coefficients: Array, steps: Array, line: Array, values: Array, between: Array) -> None:
-    """Leave in `values` the samples, 0..255, of a block. All (8, 8); the last two int32."""
-    for v in range(8):
-        for u in range(8):
-            values[v, u] = np.int32(coefficients[v, u]) * steps[v, u]
-    for y in range(8):
-        for u in range(8):
+def _samples(values: Array, line: Array, between: Array) -> None:
+    """Make of a block's coefficients, times their steps, its samples, 0..255: int32 (64). between: room, int32 (64)."""
+    for y in range(len(line)):
+        for u in range(len(line)):
             total = np.int32(1 << (FIRST - 1))
             for v in range(8):
-                total = np.int32(total + np.int32(line[y, v] * values[v, u]))
-            between[y, u] = total >> FIRST
-    for y in range(8):
-        for x in range(8):
+                total = np.int32(total + np.int32(line[y, v] * values[8 * v + u]))
+            between[8 * y + u] = total >> FIRST
+    for y in range(len(line)):
+        for x in range(len(line)):
             total = np.int32(1 << (LAST - 1))
             for u in range(8):
-                total = np.int32(total + np.int32(line[x, u] * between[y, u]))
-            values[y, x] = min(max((total >> LAST) + 128, 0), 255)
+                total = np.int32(total + np.int32(line[x, u] * between[8 * y + u]))
+            values[8 * y + x] = min(max((total >> LAST) + 128, 0), 255)
 
 
-@kernel("void(int16[:,:,:,::1], int32[:,::1], int32[:,::1], uint8[:,::1])")
+@kernel("void(int16[:,:,::1], int32[::1], int32[:,::1], uint8[:,::1])")
 def inverse(coefficients: Array, steps: Array, line: Array, plane: Array) -> None:
-    """Samples, uint8 (8 rows, 8 columns), of blocks (rows, columns, 8, 8) and their steps (8, 8). Sums are of 32 bits and wrap around.
+    """Samples, uint8 (8 rows, 8 columns), of blocks (rows, columns, 64) and their steps (64). Sums are of 32 bits and wrap around.
 
     line: LINE.
     """
-    values, between = np.empty((8, 8), np.int32), np.empty((8, 8), np.int32)
+    values, between = np.empty(64, np.int32), np.empty(64, np.int32)
     for row in range(coefficients.shape[0]):
         for column in range(coefficients.shape[1]):
-            _samples(coefficients[row, column], steps, line, values, between)
-            for y in range(8):
-                for x in range(8):
-                    plane[8 * row + y, 8 * column + x] = values[y, x]
+            for k in range(len(values)):
+                values[k] = np.int32(coefficients[row, column, k]) * steps[k]
+            _samples(values, line, between)
+            for y in range(len(line)):
+                for x in range(len(line)):
+                    plane[8 * row + y, 8 * column + x] = values[8 * y + x]
 
 
 @kernel("void(uint8[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], int64, uint8[:,::1])")
@@ -127,99 +126,103 @@ def _outside(x: Array, low: Array, high: Array, basis: Array, step: Any) -> Any:
 
 
 @kernel()
-def _count(coefficients: Array, steps: Array, line: Array, low: Array, high: Array, values: Array, between: Array) -> Any:
-    """Samples of a block that are outside their bounds."""
-    _samples(coefficients, steps, line, values, between)
-    wrong: Any = 0
-    for y in range(8):
-        for x in range(8):
-            wrong += (values[y, x] < low[y, x]) | (values[y, x] > high[y, x])
-    return wrong
+def _rounded(target: Array, low: Array, high: Array, steps: Array, basis: Array, turned: Array, exact: Array, c: Array, x: Array) -> Any:
+    """Round the transform of samples to coefficients c (64), and leave in x what these make; how many changed.
+
+    Where bounds leave a choice, `target` becomes what is nearest to x. turned: `basis`, transposed. exact: the transform in steps.
+    """
+    changed: Any = 0
+    for k in range(len(exact)):
+        exact[k], x[k] = 0.0, 0.0
+    for i in range(64):
+        here, level = turned[i], target[i]
+        for k in range(len(exact)):
+            exact[k] += here[k] * level
+    for k in range(64):
+        exact[k] /= steps[k]
+        value = int(np.floor(exact[k] + 0.5))
+        changed += value != c[k]
+        c[k] = value
+        if value != 0:
+            here, level = basis[k], np.float64(value * steps[k])
+            for i in range(len(x)):
+                x[i] += here[i] * level
+    for i in range(64):
+        if low[i] + FINE < high[i]:
+            target[i] = min(max(x[i], low[i] / FINE), high[i] / FINE)
+    return changed
 
 
-@kernel("void(int16[:,::1], int16[:,::1], uint8[:,::1], int32[:,::1], float64[:,::1], int32[:,::1], int64, int16[:,:,:,::1], int64[:,::1])")
+@kernel()
+def _missed(c: Array, steps: Array, line: Array, low: Array, high: Array, values: Array, between: Array) -> Any:
+    """How many samples of a block are outside their bounds."""
+    for k in range(len(values)):
+        values[k] = np.int32(c[k]) * steps[k]
+    _samples(values, line, between)
+    missed: Any = 0
+    for i in range(len(values)):
+        level = (values[i] - 128) * FINE
+        missed += (level < low[i]) | (level > high[i])
+    return missed
+
+
+@kernel("void(int16[:,::1], int16[:,::1], uint8[:,::1], int32[::1], float64[:,::1], int32[:,::1], int64, int16[:,:,::1], int64[:,::1])")
 def settle(
     lowest: Array, highest: Array, start: Array, steps: Array, basis: Array, line: Array, effort: int, found: Array, wrong: Array
 ) -> None:
-    """Coefficients of blocks (rows, columns, 8, 8) whose samples are within bounds, (8 rows, 8 columns) each, and how many are not.
+    """Coefficients of blocks (rows, columns, 64) whose samples are within bounds, (8 rows, 8 columns) each, and how many are not.
 
     start: samples to begin with where the bounds leave a choice. basis: (64 frequencies, 64 places). effort: steps of the search at most.
     Rounding comes first: of the transform of the samples, of which those with a choice then follow what the coefficients say. Then a
     coefficient is changed by one at a time, always that which brings samples nearest to their bounds, and none back soon (tabu search).
     """
-    values, between = np.empty((8, 8), np.int32), np.empty((8, 8), np.int32)
-    target, x = np.empty(64), np.empty(64)
+    values, between, c = np.empty(64, np.int32), np.empty(64, np.int32), np.empty(64, np.int64)
+    target, x, exact, last = np.empty(64), np.empty(64), np.empty(64), np.empty(128, np.int64)
     low, high, place = np.empty(64, np.int32), np.empty(64, np.int32), np.empty(64, np.int32)
     whole, turned = np.empty((64, 64), np.int32), np.empty((64, 64))
     for k in range(64):
         for i in range(64):
             turned[i, k] = basis[k, i]
-            whole[k, i] = int(np.floor(basis[k, i] * steps[k >> 3, k & 7] * FINE + 0.5))
-    exact, last = np.empty(64), np.empty((64, 2), np.int64)
-    best = np.empty((8, 8), np.int16)
+            whole[k, i] = int(np.floor(basis[k, i] * steps[k] * FINE + 0.5))
     for row in range(found.shape[0]):
         for column in range(found.shape[1]):
-            c = found[row, column]
-            lo, hi = lowest[8 * row : 8 * row + 8, 8 * column : 8 * column + 8], highest[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
             free: Any = 0
             for i in range(64):
-                a, b = np.int32(lo[i >> 3, i & 7]), np.int32(hi[i >> 3, i & 7])
+                y, x0 = 8 * row + (i >> 3), 8 * column + (i & 7)
+                a, b = np.int32(lowest[y, x0]), np.int32(highest[y, x0])
                 low[i] = (a - 128) * FINE - FINE // 2 if a > 0 else -FAR
                 high[i] = (b - 128) * FINE + FINE // 2 if b < 255 else FAR
-                target[i] = min(max(np.int32(start[8 * row + (i >> 3), 8 * column + (i & 7)]), a), b) - 128.0
-                free += a < b or a == 0 or b == 255
-            c[:] = 0
+                target[i] = min(max(np.int32(start[y, x0]), a), b) - 128.0
+                free += low[i] + FINE < high[i]
+                c[i], last[2 * i], last[2 * i + 1] = 0, -2 * TABU, -2 * TABU
             for _ in range(ROUNDS if free else 1):
-                exact[:] = 0
-                for i in range(64):
-                    here, level = turned[i], target[i]
-                    for k in range(len(exact)):
-                        exact[k] += here[k] * level
-                changed = 0
-                x[:] = 0
-                for k in range(64):
-                    exact[k] /= steps[k >> 3, k & 7]
-                    value = int(np.floor(exact[k] + 0.5))
-                    changed += value != c[k >> 3, k & 7]
-                    c[k >> 3, k & 7] = value
-                    if value != 0:
-                        wave, level = basis[k], np.float64(value * steps[k >> 3, k & 7])
-                        for i in range(len(x)):
-                            x[i] += wave[i] * level
-                if changed == 0:
+                if not _rounded(target, low, high, steps, basis, turned, exact, c, x):
                     break
-                for i in range(64):
-                    if low[i] == -FAR or high[i] == FAR or low[i] + FINE < high[i]:
-                        target[i] = min(max(x[i], low[i] / FINE), high[i] / FINE)
-            wrong[row, column] = _count(c, steps, line, lo, hi, values, between)
-            if wrong[row, column] == 0:
-                continue
             for i in range(64):
                 place[i] = int(np.floor(x[i] * FINE + 0.5))
-            last[:] = -2 * TABU
-            best[:] = c
-            for turn in range(effort):
+            least, wrong[row, column] = 0, 65
+            for turn in range(effort + 1):
+                if least < NEAR:
+                    missed = _missed(c, steps, line, low, high, values, between)
+                    if missed < wrong[row, column]:
+                        wrong[row, column] = missed
+                        for k in range(64):
+                            found[row, column, k] = c[k]
+                if wrong[row, column] == 0:
+                    break
                 least, at, way = 1 << 60, -1, 0
-                for k in range(64):
-                    for sign in range(-1, 2, 2):
-                        if turn - last[k, (sign + 1) >> 1] < (TABU if 2 * turn < effort else 2 * TABU):
-                            continue
-                        if free == 0 and abs(exact[k] - c[k >> 3, k & 7] - sign) * steps[k >> 3, k & 7] > DOUBT:
-                            continue
-                        cost = _outside(place, low, high, whole[k], np.int32(sign))
-                        if cost < least:
-                            least, at, way = cost, k, sign
+                for move in range(128):
+                    k, sign = move >> 1, 2 * (move & 1) - 1
+                    if turn - last[move] < (TABU if 2 * turn < effort else 2 * TABU):
+                        continue
+                    if free == 0 and abs(exact[k] - c[k] - sign) * steps[k] > DOUBT:
+                        continue
+                    cost = _outside(place, low, high, whole[k], np.int32(sign))
+                    if cost < least:
+                        least, at, way = cost, k, sign
                 if at < 0:
                     break
-                last[at, (1 - way) >> 1] = turn
-                c[at >> 3, at & 7] += way
+                last[2 * at + ((1 - way) >> 1)] = turn
+                c[at] += way
                 for i in range(64):
                     place[i] += way * whole[at, i]
-                if least < NEAR:
-                    count = _count(c, steps, line, lo, hi, values, between)
-                    if count < wrong[row, column]:
-                        wrong[row, column] = count
-                        best[:] = c
-                    if count == 0:
-                        break
-            c[:] = best

@@ -23,7 +23,8 @@ def plane(component: Component) -> Bytes:
     """The samples of a component, uint8 (8 rows, 8 columns)."""
     rows, columns = component.coefficients.shape[:2]
     samples = np.empty((8 * rows, 8 * columns), np.uint8)
-    kernels.inverse(np.ascontiguousarray(component.coefficients), component.steps.astype(np.int32), kernels.LINE, samples)
+    blocks = np.ascontiguousarray(component.coefficients).reshape(rows, columns, 64)
+    kernels.inverse(blocks, component.steps.astype(np.int32).reshape(64), kernels.LINE, samples)
     return samples
 
 

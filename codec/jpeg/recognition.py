@@ -182,8 +182,8 @@ def _settled(
     start = edges_continued(bounds.start, table)
     start = np.pad(start, [(0, a - b) for a, b in zip(low.shape, start.shape, strict=True)], mode="edge")
     shape = low.shape[0] // 8, low.shape[1] // 8
-    coefficients, wrong = np.zeros((*shape, 8, 8), np.int16), np.zeros(shape, np.int64)
-    divisors = table.astype(np.int32)
+    coefficients, wrong = np.zeros((*shape, 64), np.int16), np.zeros(shape, np.int64)
+    divisors = table.astype(np.int32).reshape(64)
 
     def settle(top: int) -> None:
         part, rows = slice(top, top + BAND), slice(8 * top, 8 * (top + BAND))
@@ -196,7 +196,7 @@ def _settled(
             coefficients[part][back] = rounded[back]
 
     each(settle, range(0, shape[0], BAND), workers)
-    return Component(sampling, table, coefficients)
+    return Component(sampling, table, coefficients.reshape(*shape, 8, 8))
 
 
 def _sure_blocks(bounds: Bounds) -> Plane:
