@@ -24,3 +24,24 @@ CLASS_BITS = (0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 7, 9, 17)
 """Bits of the remainder in each class."""
 NIBBLES = tuple(-(-bits // 4) for bits in CLASS_BITS)
 LIMIT = 32768  # of a coefficient
+DIAGONALS = (10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+"""Of the groups, the smallest v + u."""
+
+# neighbours and what is remembered of them (features.py)
+AROUND = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
+"""(rows, columns) to the blocks that are seen: W N NW NE WW NN. All belong to earlier steps of a wavefront of slope 2."""
+SIGNED_SEEN, SIGNED_CORNER = 20, 5  # coefficients of AC whose signs are seen, of W and N, and of NW and NE
+SIDE_SIGNED, OTHER_SIGNED = 11, 36  # the same of the co-located blocks of the first component, and of the second one
+MAGNITUDE = 1023  # where magnitudes end
+MEAN_UNIT = 32  # means of magnitudes count 1 / MEAN_UNIT
+MEAN_RATE = 3  # 2^-3: of a block in the mean of those before it
+BASIS_BITS = 8  # of the numbers that continue a block over its edge
+CLAMP = 32767  # of a coefficient times its step
+EDGE_UNIT, EDGE_LIMIT = 8, 4095  # predictions from edges are in 1/8 of a step
+DEAD, SHRINK = 48, 24  # predictions up to DEAD are no reason to shift tokens, larger ones shift them by SHRINK less
+OWN = 6 + 2 * SIGNED_SEEN + 2 * SIGNED_CORNER + 5 * 63 + 16 + len(AROUND)
+SIDE = 63 + SIDE_SIGNED + 3 + OTHER_SIGNED + 63
+FLAGS = 8
+CONDITION = 64 + 64 + FLAGS
+LAST_SEEN = 16
+EDGES = 18
