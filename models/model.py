@@ -211,10 +211,13 @@ class Transformed(Protocol):
     def answers(self, tiles: Sequence[Blocks]) -> Code:
         """The code that answers with the coefficients of tiles."""
 
-    def walk(self, plane: Plane, before: Sequence[Plane], boxes: Sequence[Box], code: Code) -> list[Blocks]:
+    def walk(
+        self, plane: Plane, before: Sequence[Plane], boxes: Sequence[Box], code: Code, known: Sequence[Blocks] | None = None
+    ) -> list[Blocks]:
         """The tiles of a component that boxes (in blocks) cut out of it, as `code` says; new arrays (height, width, 8, 8) each.
 
         before: the components before it in their order. The arrays of `boxes`, `answers` and the streams of `code` are in one order.
+        known: the tiles that `code` will say, if that is known beforehand: faster, with turns that have `steps`.
         Any int16 is a coefficient. Raises ValueError for a profile of another length.
         """
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import Blocks, Code, Nibbles, Places, Turn
-from .units import CLASS, CLASS_BITS, CLASSES, LAST, LESS, LOW, MORE, NEAR, NIBBLES, REMAINDER, TOKEN, ZIGZAG
+from ..model import Blocks, Nibbles, Turn
+from .units import CLASS, CLASS_BITS, CLASSES, LAST, LESS, LOW, MORE, NEAR, PER_GROUP, TOKEN, ZIGZAG
 
 Int32 = NDArray[np.int32]
-FIRST, BITS, PIECES = np.array(CLASSES), np.array(CLASS_BITS), np.array(NIBBLES)
+FIRST, BITS = np.array(CLASSES), np.array(CLASS_BITS)
+NIBBLES = (BITS + 3) // 4
 ORDER = np.array(ZIGZAG)
 
 
@@ -57,28 +58,10 @@ class Known:
         if turn.channel == LAST:
             last = self._last[turn.at >> 6]
             return (last & ((1 << LOW) - 1) if turn.half else last >> LOW).astype(np.int32)
+        asked = (turn.channel - 1) % PER_GROUP
         values = self._values[turn.at].astype(np.int32)
         difference = values if turn.near is None else values - turn.near
-        if turn.channel == TOKEN:
+        if asked == TOKEN:
             return tokens(difference)
         kind, remainder = far(difference)
-        return kind if turn.channel == CLASS else (remainder >> (4 * turn.half)) & 15
-
-
-def pull_far(
-    code: Code, weights: NDArray[np.float32], at: Places, less: NDArray[np.bool_], near: Int32, bounds: Places, share: float
-) -> Int32:
-    """Values (n) beyond NEAR of `near`, below it where it says `less`: their classes, then their remainders.
-
-    weights: (n, 16) of the classes. at, bounds: as a `Turn` has them. Raises ValueError for values that are no int16.
-    """
-    kind = np.asarray(code(Turn(CLASS, 0, at, bounds, share, near=near), weights), np.int64)
-    beyond = FIRST[kind]
-    for half in range(int(PIECES[kind].max(initial=0)) - 1, -1, -1):
-        rows = np.flatnonzero(PIECES[kind] > half)
-        width = np.minimum(BITS[kind[rows]] - 4 * half, 4)
-        even = (np.arange(16) < (1 << width)[:, None]).astype(np.float32)
-        turn = Turn(REMAINDER, half, at[rows], np.searchsorted(rows, bounds), share, near=near[rows])
-        beyond[rows] += np.asarray(code(turn, even), np.int64) << (4 * half)
-    values = near + np.where(less, -1, 1) * (beyond + NEAR + 1)
-    return values.astype(np.int32)
+        return kind if asked == CLASS else (remainder >> (4 * (PER_GROUP - 1 - asked))) & 15

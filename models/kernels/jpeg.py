@@ -18,6 +18,7 @@ from ..jpeg.units import (
     MAGNITUDE,
     MEAN_RATE,
     MEAN_UNIT,
+    NEAR,
     OTHER_SIGNED,
     SHRINK,
     SIDE_SIGNED,
@@ -28,6 +29,7 @@ from .jit import Array, kernel
 
 PLACES = np.array([0, 1, 5, 6, 14, 15, 27, 28, 0, 2, 3, 9, 10, 20, 21, 35], np.int64)
 """Zigzag places of what the 16 predictions are of."""
+NONE = NEAR + 1  # the token of a difference of 0
 
 @kernel()
 def _floor(number: int, divisor: int) -> int:
@@ -278,3 +280,23 @@ def remember(at: Array, before: Array, values: Array, means: Array) -> None:
         for k in range(64):
             magnitude = min(abs(np.int32(values[at[i], k])), MAGNITUDE) * MEAN_UNIT
             means[at[i], k] = before[i, k] + ((magnitude - before[i, k]) >> MEAN_RATE)
+
+
+@kernel("void(int32[:,::1], int64[::1], int64[::1], int64, uint8[::1], int32[::1], float32[:,::1])")
+def weights(sums: Array, rows: Array, firsts: Array, count: int, none: Array, category: Array, out: Array) -> None:
+    """Weights (m, 16) of `count` values, whose logits are those of a row from a place on; values beyond have none.
+
+    none: where the value NONE has none either, (m) or empty.
+    """
+    for i in range(len(rows)):
+        row, first = rows[i], firsts[i]
+        skipped = NONE if len(none) and none[i] else -1
+        largest = np.int32(-(1 << 30))
+        for j in range(count):
+            if j != skipped:
+                largest = max(largest, sums[row, first + j])
+        for j in range(16):
+            out[i, j] = 0
+        for j in range(count):
+            if j != skipped:
+                out[i, j] = category[min(largest - sums[row, first + j], len(category) - 1)]
