@@ -15,20 +15,20 @@ from ..integer import Int8, IntLinear, Tensors, linear_layers
 from ..kernels import jit
 from ..model import Blocks, Box, Code, Plane, Turn, Way
 from . import features
-from .symbols import BITS, FIRST, NIBBLES, Known, last_places, unzigzag, zigzag
-from .units import AROUND, CLASS, GROUPS, LAST, LESS, LIMIT, LOW, MORE, NEAR, REMAINDER, TOKEN, channel
+from .symbols import BITS, FIRST, NIBBLES, ORDER, Known, unzigzag, zigzag
+from .units import AROUND, CLASS, CONDITION, GROUPS, LAST, LESS, LIMIT, LOW, MORE, NEAR, REMAINDER, TOKEN, channel
 
 if TYPE_CHECKING:
     from .compiled import CompiledForm
     from .reference import ReferenceForm
 
 SLOPE = 2
+EVEN = 1 << 16  # weight of each value of a remainder; what cannot be has 1
 TOGETHER = 4096  # blocks that are looked at together where all of them are known
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Layers = dict[str, IntLinear]
-NOWHERE = np.empty(0, np.uint8)
 
 
 class Field:
@@ -40,7 +40,7 @@ class Field:
 
     def __init__(self, count: int, steps: NDArray[np.uint16], initial: Int16, sides: features.Side | None) -> None:
         self.values, self.means = np.zeros((count + 1, 64), np.int16), np.zeros((count + 1, 64), np.int16)
-        self.steps = np.maximum(steps.reshape(1, 64)[:, features.ORDER].astype(np.int64), 1)
+        self.steps = np.maximum(steps.reshape(64)[ORDER].astype(np.int64)[None], 1)
         self.initial, self.sides, self.outside = initial.reshape(1, 64), sides, count
 
 
@@ -91,7 +91,7 @@ class ExactJpeg:
         self._compiled = device == "cpu" and jit.wanted(arithmetic)
         self._how = arithmetic, device
         self._forms: dict[tuple[str, bytes], CompiledForm | ReferenceForm] = {}
-        self.arithmetic = self._form("first", np.zeros(features.units.CONDITION, np.int8)).arithmetic
+        self.arithmetic = self._form("first", np.zeros(CONDITION, np.int8)).arithmetic
 
     def _form(self, kind: str, condition: Int8) -> CompiledForm | ReferenceForm:
         """The network for a component of which the condition is told."""
@@ -103,7 +103,7 @@ class ExactJpeg:
         width = len(layers["trunk"].bias)
         for name, layer in layers.items():
             first = width if name == "last_head" or name.startswith("heads") else layer.weight.shape[1] - len(told)
-            if name == "trunk" or first == width and name != "condition" and layer.weight.shape[1] > width:
+            if name == "trunk" or (first == width and name != "condition" and layer.weight.shape[1] > width):
                 known[name] = _folded(layer, first, told)
         if self._compiled:
             from .compiled import CompiledForm
@@ -195,7 +195,8 @@ class Tiling:
         dy, dx = np.array(AROUND).T
         y, x = row[:, None] + dy, column[:, None] + dx
         there = (y >= 0) & (x >= 0) & (x < self.sizes[tile, 1][:, None])
-        return np.where(there, at[:, None] + dy * self.width + dx, self.count)
+        around: Int64 = np.where(there, at[:, None] + dy * self.width + dx, self.count)
+        return around
 
 
 class _Walk:
@@ -262,7 +263,7 @@ class _Walk:
                 for piece in range(int(NIBBLES[kind].max()) - 1, -1, -1):
                     some = np.flatnonzero(NIBBLES[kind] > piece)
                     width = np.minimum(BITS[kind[some]] - 4 * piece, 4)
-                    even = (np.arange(16) < (1 << width)[:, None]).astype(np.float32)
+                    even = np.where(np.arange(16) < (1 << width)[:, None], EVEN, 1).astype(np.float32)
                     chosen = far[some]
                     said = ask(channel(g, REMAINDER, piece), even, block[chosen], where[chosen], base[chosen])
                     beyond[some] += said << (4 * piece)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..model import Blocks, Box, Plane
 from . import units
 from .symbols import ORDER, zigzag
-from .units import AROUND, CLAMP, DEAD, EDGE_LIMIT, GROUPS, MAGNITUDE, MEAN_UNIT, OTHER_SIGNED, SHRINK, SIDE_SIGNED
+from .units import CLAMP, DEAD, EDGE_LIMIT, GROUPS, MAGNITUDE, MEAN_UNIT, OTHER_SIGNED, SHRINK, SIDE_SIGNED
 
 Values = NDArray[np.int16]
 """(..., 64) in zigzag order."""
@@ -81,10 +81,12 @@ class Tables:
         return Tables(signed.astype(np.int8), mean.astype(np.int8), edge.astype(np.int8), initial.astype(np.int16))
 
     def of_signed(self, x: NDArray[np.integer]) -> Int8:
-        return self.signed[x.clip(-MAGNITUDE, MAGNITUDE) + MAGNITUDE]
+        found: Int8 = self.signed[x.clip(-MAGNITUDE, MAGNITUDE) + MAGNITUDE]
+        return found
 
     def of_edge(self, x: NDArray[np.integer]) -> Int8:
-        return self.edge[x.clip(-EDGE_LIMIT, EDGE_LIMIT) + EDGE_LIMIT]
+        found: Int8 = self.edge[x.clip(-EDGE_LIMIT, EDGE_LIMIT) + EDGE_LIMIT]
+        return found
 
 
 def profile(blocks: Blocks) -> bytes:
@@ -100,7 +102,8 @@ def logarithms(steps: NDArray[np.uint16]) -> NDArray[np.int64]:
     """8 log2 of steps, linear between powers of two, 0..127; (64) in zigzag order."""
     flat = np.maximum(steps.reshape(64)[ORDER].astype(np.int64), 1)
     power = np.frexp(flat.astype(np.float64))[1] - 1
-    return 8 * power + ((flat << 3) >> power) - 8
+    logarithm: NDArray[np.int64] = 8 * power + ((flat << 3) >> power) - 8
+    return logarithm
 
 
 def condition(plane: Plane, index: int, first: Plane | None) -> Int8:

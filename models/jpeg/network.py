@@ -6,8 +6,9 @@ tells the place of the last coefficient that is not 0; the others, group after g
 of the block before. All of them are told of the component as a whole (`condition`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,7 +140,9 @@ class Part(nn.Module):
 
 
 class Jpeg(Trainable):
-    """Both networks; `forward` gives nats per block."""
+    """Both networks; `forward` gives nats of every block."""
+
+    unit_name = "bits/block"
 
     def __init__(self, config: JpegConfig) -> None:
         super().__init__()
@@ -150,6 +153,12 @@ class Jpeg(Trainable):
         for kind, part in self.parts.items():
             calibrate(part, sample[kind])
             part.calibrate()
+
+    def describe(self, parts: Sequence[Any]) -> str:
+        """Bits of a block of first and of later components of held-out files."""
+        bits = [[float(self.parts[kind](part[kind]).sum(0).mean()) / self.unit for kind in KINDS] for part in parts]
+        first, later = (sum(column) / len(column) for column in zip(*bits, strict=True))
+        return f"{first:.2f} + {later:.2f} {self.unit_name}"
 
     def forward(self, batches: Mapping[str, Batch]) -> Tensor:
         """Nats of all blocks of both kinds, one after another."""

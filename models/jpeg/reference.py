@@ -44,13 +44,14 @@ class ReferenceForm:
         return result
 
     def _activations(self, name: str, x: Int8) -> Int8:
-        return self._sums(name, x).clip(0, 127).astype(np.int8)
+        activations: Int8 = self._sums(name, x).clip(0, 127).astype(np.int8)
+        return activations
 
     def _weights(self, logits: Int32, allowed: NDArray[np.bool_]) -> Weights:
-        """Weights (n, 16) of values with logits (n, 16), of which some are allowed."""
+        """Weights (n, 16) of values with logits (n, 16), of which some are allowed; all others have 1."""
         largest = np.where(allowed, logits, -(1 << 30)).max(1, keepdims=True)
         found = self.category[(largest - logits).clip(0, len(self.category) - 1)]
-        return np.where(allowed, found, 0).astype(np.float32)
+        return np.where(allowed, np.maximum(found, 1), 1).astype(np.float32)
 
     def _predictions(self) -> Int32:
         """From edges, in 1/8 step (n, 16); 0 where there is no neighbour."""

@@ -6,9 +6,7 @@ coefficient up to the last one, and for the tokens of what is far from `near` a 
 a time from the top.
 """
 
-ZIGZAG = tuple(
-    v * 8 + d - v for d in range(15) for v in (range(d + 1) if d % 2 else range(d, -1, -1)) if 0 <= v < 8 and 0 <= d - v < 8
-)
+ZIGZAG = tuple(v * 8 + d - v for d in range(15) for v in (range(d + 1) if d % 2 else range(d, -1, -1)) if 0 <= v < 8 and 0 <= d - v < 8)
 """Place 8 v + u of the coefficient of vertical frequency v and horizontal frequency u, in zigzag order."""
 GROUPS = ((49, 64), (43, 49), (36, 43), (28, 36), (21, 28), (15, 21), (10, 15), (6, 10), (3, 6), (1, 3), (0, 1))
 """First and past-the-last zigzag place of each group: diagonals of equal v + u, of which the last five are one group."""

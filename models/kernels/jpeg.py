@@ -31,6 +31,7 @@ PLACES = np.array([0, 1, 5, 6, 14, 15, 27, 28, 0, 2, 3, 9, 10, 20, 21, 35], np.i
 """Zigzag places of what the 16 predictions are of."""
 NONE = NEAR + 1  # the token of a difference of 0
 
+
 @kernel()
 def _floor(number: int, divisor: int) -> int:
     """The quotient, rounded down; divisors are positive."""
@@ -284,9 +285,9 @@ def remember(at: Array, before: Array, values: Array, means: Array) -> None:
 
 @kernel("void(int32[:,::1], int64[::1], int64[::1], int64, uint8[::1], int32[::1], float32[:,::1])")
 def weights(sums: Array, rows: Array, firsts: Array, count: int, none: Array, category: Array, out: Array) -> None:
-    """Weights (m, 16) of `count` values, whose logits are those of a row from a place on; values beyond have none.
+    """Weights (m, 16) of `count` values, whose logits are those of a row from a place on; values beyond have 1.
 
-    none: where the value NONE has none either, (m) or empty.
+    none: where the value NONE has 1 as well, (m) or empty.
     """
     for i in range(len(rows)):
         row, first = rows[i], firsts[i]
@@ -296,7 +297,7 @@ def weights(sums: Array, rows: Array, firsts: Array, count: int, none: Array, ca
             if j != skipped:
                 largest = max(largest, sums[row, first + j])
         for j in range(16):
-            out[i, j] = 0
+            out[i, j] = 1
         for j in range(count):
             if j != skipped:
-                out[i, j] = category[min(largest - sums[row, first + j], len(category) - 1)]
+                out[i, j] = max(category[min(largest - sums[row, first + j], len(category) - 1)], 1)
