@@ -1,6 +1,6 @@
 """The integer network of `jpeg` in compiled loops."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,14 +25,25 @@ OWN, BESIDE = (np.ascontiguousarray(matrix.astype(np.int32)) for matrix in (OWN_
 ALL = np.empty(0, np.uint8)
 
 
-class CompiledForm:
-    """See `exact.Form`."""
+class CompiledForms:
+    """Forms of components."""
 
     arithmetic = jit.ARITHMETIC
 
-    def __init__(self, layers: Mapping[str, IntLinear], tables: Tables, category: Int32) -> None:
+    def __init__(self, shapes: Iterable[tuple[int, ...]], tables: Tables, category: Int32) -> None:
         """Raises ValueError if products are not exact here."""
-        products.check([layer.shape for layer in layers.values()])
+        products.check(shapes)
+        self._tables = tables, category
+
+    def form(self, layers: Mapping[str, IntLinear]) -> "CompiledForm":
+        """The form of a component."""
+        return CompiledForm(layers, *self._tables)
+
+
+class CompiledForm:
+    """See `exact.Form`."""
+
+    def __init__(self, layers: Mapping[str, IntLinear], tables: Tables, category: Int32) -> None:
         self.layers = {name: Packed.of(layer) for name, layer in layers.items()}
         self.inputs = layers["trunk"].weight.shape[1]
         self.width = len(layers["trunk"].bias)

@@ -6,7 +6,7 @@ Block (y, x) of a tile belongs to step x + 2 y: all that its symbols depend on w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,7 @@ from ..kernels import jit
 from ..model import Blocks, Box, Code, Plane, Turn, Way
 from . import features
 from .symbols import BITS, FIRST, NIBBLES, ORDER, Known, unzigzag, zigzag
-from .units import AROUND, CLASS, CONDITION, GROUPS, LAST, LESS, LIMIT, LOW, MORE, NEAR, REMAINDER, TOKEN, channel
-
-if TYPE_CHECKING:
-    from .compiled import CompiledForm
-    from .reference import ReferenceForm
+from .units import AROUND, CLASS, GROUPS, LAST, LESS, LIMIT, LOW, MORE, NEAR, REMAINDER, TOKEN, channel
 
 SLOPE = 2
 EVEN = 1 << 16  # weight of each value of a remainder; what cannot be has 1
@@ -32,7 +28,7 @@ Layers = dict[str, IntLinear]
 
 
 class Field:
-    """The blocks of tiles of one size (tiles height width, 64), the last of them all 0: coefficients in zigzag order, and what is remembered
+    """The blocks of tiles of one size (tiles height width, 64), the last of them all 0: coefficients in zigzag order, what is remembered
     and told of them.
 
     steps: int64 (1, 64) of the quantisation. initial: int16 (1, 64), mean magnitudes outside tiles. sides: of the same blocks, or None.
@@ -68,6 +64,19 @@ class Form(Protocol):
     def remember(self) -> None:
         """What neighbours will see beside the coefficients."""
 
+    def remember_at(self, field: Field, at: Int64, around: Int64) -> None:
+        """The same of blocks whose coefficients are known."""
+
+
+class Forms(Protocol):
+    """Forms of components."""
+
+    @property
+    def arithmetic(self) -> str: ...
+
+    def form(self, layers: Layers) -> Form:
+        """That of a component, given layers that are told of it already."""
+
 
 class ExactJpeg:
     """Symbols are those of `units.py`."""
@@ -87,31 +96,27 @@ class ExactJpeg:
             for kind in ("first", "later")
         }
         self._tables = features.Tables(*(arrays[f"tables.{name}"] for name in ("signed", "mean", "edge", "initial")))
-        self._category = arrays["tables.category"]
-        self._compiled = device == "cpu" and jit.wanted(arithmetic)
-        self._how = arithmetic, device
-        self._forms: dict[tuple[str, bytes], CompiledForm | ReferenceForm] = {}
-        self.arithmetic = self._form("first", np.zeros(CONDITION, np.int8)).arithmetic
+        forms = [layer.shape for layer in layers.values()], self._tables, arrays["tables.category"]
+        self._forms: Forms
+        if device == "cpu" and jit.wanted(arithmetic):
+            from .compiled import CompiledForms
 
-    def _form(self, kind: str, condition: Int8) -> CompiledForm | ReferenceForm:
+            self._forms = CompiledForms(*forms)
+        else:
+            from .reference import ReferenceForms
+
+            self._forms = ReferenceForms(*forms, arithmetic, device)
+        self.arithmetic = self._forms.arithmetic
+
+    def _form(self, kind: str, condition: Int8) -> Form:
         """The network for a component of which the condition is told."""
-        layers = self._layers[kind]
-        inner = layers["condition"]
-        sums = inner.weight.astype(np.int64) @ condition.astype(np.int64) + inner.bias
-        told = (sums >> inner.shift).clip(0, 127)
-        known = {name: layer for name, layer in layers.items() if name != "condition"}
-        width = len(layers["trunk"].bias)
-        for name, layer in layers.items():
-            first = width if name == "last_head" or name.startswith("heads") else layer.weight.shape[1] - len(told)
-            if name == "trunk" or (first == width and name != "condition" and layer.weight.shape[1] > width):
-                known[name] = _folded(layer, first, told)
-        if self._compiled:
-            from .compiled import CompiledForm
-
-            return CompiledForm(known, self._tables, self._category)
-        from .reference import ReferenceForm
-
-        return ReferenceForm(known, self._tables, self._category, *self._how)
+        layers = dict(self._layers[kind])
+        inner, width = layers.pop("condition"), len(layers["trunk"].bias)
+        told = ((inner.weight.astype(np.int64) @ condition.astype(np.int64) + inner.bias) >> inner.shift).clip(0, 127)
+        layers["trunk"] = _folded(layers["trunk"], layers["trunk"].weight.shape[1] - len(told), told)
+        for name in ("last_head", *(f"heads.{g}" for g in range(len(GROUPS)))):
+            layers[name] = _folded(layers[name], width, told)
+        return self._forms.form(layers)
 
     def profile(self, blocks: Blocks) -> bytes:
         return features.profile(blocks)
@@ -202,7 +207,7 @@ class Tiling:
 class _Walk:
     """A walk through tiles."""
 
-    def __init__(self, form: CompiledForm | ReferenceForm, field: Field, tiling: Tiling, code: Code) -> None:
+    def __init__(self, form: Form, field: Field, tiling: Tiling, code: Code) -> None:
         self.form, self.field, self.tiling, self.code = form, field, tiling, code
 
     def stepwise(self) -> None:

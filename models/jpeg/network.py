@@ -8,7 +8,7 @@ of the block before. All of them are told of the component as a whole (`conditio
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -147,7 +147,7 @@ class Jpeg(Trainable):
     def __init__(self, config: JpegConfig) -> None:
         super().__init__()
         self.config = config
-        self.parts = nn.ModuleDict({kind: Part(config, kind == "later") for kind in KINDS})
+        self.parts = cast("Mapping[str, Part]", nn.ModuleDict({kind: Part(config, kind == "later") for kind in KINDS}))
 
     def quantise(self, sample: Mapping[str, Batch]) -> None:  # type: ignore[override]
         for kind, part in self.parts.items():

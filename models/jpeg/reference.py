@@ -1,6 +1,6 @@
 """The integer network of `jpeg` in numpy and torch: the reference of the compiled loops, and what works where these are missing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import back_ends
-from ..back_ends import Prepared
+from ..back_ends import BackEnd, Prepared
 from ..integer import IntLinear
 from . import features, units
 from .features import Tables
@@ -23,15 +23,28 @@ Int64 = NDArray[np.int64]
 Weights = NDArray[np.float32]
 
 
+class ReferenceForms:
+    """Forms of components, whose products are by one back end."""
+
+    def __init__(self, shapes: Iterable[tuple[int, ...]], tables: Tables, category: Int32, arithmetic: str | None, device: str) -> None:
+        """Raises ValueError if no product is exact here."""
+        self._device = torch.device(device)
+        self._back_end = back_ends.choose(arithmetic, shapes, self._device)
+        self._tables = tables, category
+        self.arithmetic = self._back_end.name
+
+    def form(self, layers: Mapping[str, IntLinear]) -> "ReferenceForm":
+        """The form of a component."""
+        return ReferenceForm(layers, *self._tables, self._back_end, self._device)
+
+
 class ReferenceForm:
     """See `exact.Form`."""
 
-    def __init__(self, layers: Mapping[str, IntLinear], tables: Tables, category: Int32, arithmetic: str | None, device: str) -> None:
-        """Raises ValueError if no product is exact here."""
-        self.device = torch.device(device)
-        self.back_end = back_ends.choose(arithmetic, [layer.shape for layer in layers.values()], self.device)
-        self.arithmetic = self.back_end.name
-        self.layers = {name: Prepared.of(layer, self.back_end, self.device) for name, layer in layers.items()}
+    def __init__(self, layers: Mapping[str, IntLinear], tables: Tables, category: Int32, back_end: BackEnd, device: torch.device) -> None:
+        """back_end: whose products are right for these layers."""
+        self.device, self.back_end = device, back_end
+        self.layers = {name: Prepared.of(layer, back_end, device) for name, layer in layers.items()}
         self.tables, self.category = tables, category
 
     def _sums(self, name: str, x: Int8) -> Int32:
@@ -51,12 +64,14 @@ class ReferenceForm:
         """Weights (n, 16) of values with logits (n, 16), of which some are allowed; all others have 1."""
         largest = np.where(allowed, logits, -(1 << 30)).max(1, keepdims=True)
         found = self.category[(largest - logits).clip(0, len(self.category) - 1)]
-        return np.where(allowed, np.maximum(found, 1), 1).astype(np.float32)
+        weights: Weights = np.where(allowed, np.maximum(found, 1), 1).astype(np.float32)
+        return weights
 
     def _predictions(self) -> Int32:
         """From edges, in 1/8 step (n, 16); 0 where there is no neighbour."""
         there = np.repeat(self._there[:, [1, 0]], 8, axis=1)
-        return features.in_steps(self._edges, self._field.steps[:, features.EDGE_PLACES]) * there
+        predictions: Int32 = features.in_steps(self._edges, self._field.steps[:, features.EDGE_PLACES]) * there
+        return predictions
 
     def _begin(self, field: "Field", at: Int64, around: Int64) -> None:
         self._field, self._at, self._end = field, at, 64
@@ -101,7 +116,7 @@ class ReferenceForm:
         return self._weights(logits, np.arange(16) < np.full((len(high), 1), 4))
 
     def group(self, group: int, rows: Int64, last: Int64) -> Int32:
-        a, b = GROUPS[group]
+        b = GROUPS[group][1]
         values = self._field.values[self._at]
         new = np.zeros_like(values)
         new[:, b : self._end] = values[:, b : self._end]

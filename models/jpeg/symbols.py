@@ -28,7 +28,8 @@ def unzigzag(values: NDArray[np.int16]) -> Blocks:
 
 def last_places(values: NDArray[np.int16]) -> NDArray[np.int64]:
     """The zigzag place of the last coefficient of AC that is not 0, or 0; (...) of values (..., 64)."""
-    return ((values != 0) * np.arange(64)).max(-1)
+    last: NDArray[np.int64] = ((values != 0) * np.arange(64)).max(-1)
+    return last
 
 
 def tokens(differences: Int32) -> Int32:
@@ -57,7 +58,8 @@ class Known:
     def __call__(self, turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
         if turn.channel == LAST:
             last = self._last[turn.at >> 6]
-            return (last & ((1 << LOW) - 1) if turn.half else last >> LOW).astype(np.int32)
+            symbols: Nibbles = (last & ((1 << LOW) - 1) if turn.half else last >> LOW).astype(np.int32)
+            return symbols
         asked = (turn.channel - 1) % PER_GROUP
         values = self._values[turn.at].astype(np.int32)
         difference = values if turn.near is None else values - turn.near

@@ -33,16 +33,15 @@ NONE = NEAR + 1  # the token of a difference of 0
 
 
 @kernel()
-def _floor(number: int, divisor: int) -> int:
-    """The quotient, rounded down; divisors are positive."""
-    quotient = number // divisor
-    return quotient
+def _companded(table: Array, value: Any) -> Any:
+    """What a table of -MAGNITUDE..MAGNITUDE has for a value."""
+    return table[min(max(value, -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
 
 
 @kernel()
-def _in_steps(edge: int, step: int) -> int:
+def _in_steps(edge: Any, step: Any) -> Any:
     """A prediction in 1/8 step."""
-    return min(max(_floor(edge, step << (BASIS_BITS - 3)), -EDGE_LIMIT), EDGE_LIMIT)
+    return min(max(edge // (step << (BASIS_BITS - 3)), -EDGE_LIMIT), EDGE_LIMIT)
 
 
 @kernel(
@@ -80,16 +79,16 @@ def look(
             told: Any = np.int32(0)
             if a != outside and b != outside:
                 told = np.int32(values[a, 0]) - np.int32(values[b, 0])
-            x[column] = signed[min(max(told, -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
+            x[column] = _companded(signed, told)
             column += 1
         for k in range(1, 1 + SIGNED_SEEN):
-            x[column] = signed[min(max(values[w, k], -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
-            x[column + SIGNED_SEEN] = signed[min(max(values[n, k], -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
+            x[column] = _companded(signed, values[w, k])
+            x[column + SIGNED_SEEN] = _companded(signed, values[n, k])
             column += 1
         column += SIGNED_SEEN
         for k in range(1, 1 + SIGNED_CORNER):
-            x[column] = signed[min(max(values[nw, k], -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
-            x[column + SIGNED_CORNER] = signed[min(max(values[ne, k], -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
+            x[column] = _companded(signed, values[nw, k])
+            x[column + SIGNED_CORNER] = _companded(signed, values[ne, k])
             column += 1
         column += SIGNED_CORNER - 1
         for k in range(64):
@@ -101,10 +100,10 @@ def look(
             m += (np.int32(means[nw, k]) if nw != outside else first) + (np.int32(means[ne, k]) if ne != outside else first)
             before[i, k] = m >> 3
             if k > 0:
-                x[column + k] = signed[min(west, MAGNITUDE) + MAGNITUDE]
-                x[column + 63 + k] = signed[min(north, MAGNITUDE) + MAGNITUDE]
-                x[column + 126 + k] = signed[min(corners, MAGNITUDE) + MAGNITUDE]
-                x[column + 189 + k] = signed[min(second, MAGNITUDE) + MAGNITUDE]
+                x[column + k] = _companded(signed, west)
+                x[column + 63 + k] = _companded(signed, north)
+                x[column + 126 + k] = _companded(signed, corners)
+                x[column + 189 + k] = _companded(signed, second)
                 x[column + 252 + k] = mean[m >> 3]
         column += 316
         for u in range(16):
@@ -120,11 +119,10 @@ def look(
                 for u in range(8):
                     edges[i, u] += b * beside[1, k, u]
         for u in range(16):
-            place = u if u < 8 else 8 + (u - 8)
             told = np.int32(0)
             if u % 8:
                 if there_n if u < 8 else there_w:
-                    told = np.int32(_in_steps(edges[i, u], steps[p, PLACES[place]]))
+                    told = np.int32(_in_steps(edges[i, u], steps[p, PLACES[u]]))
             elif u == 0 and there_n and there_w:
                 step = steps[p, 0]
                 told = np.int32(_in_steps(edges[i, 0], step) - _in_steps(edges[i, 8], step))
@@ -135,7 +133,8 @@ def look(
 
 
 @kernel(
-    "void(int64[::1], int64[:,::1], int64, int16[:,::1], int16[:,::1], int16[:,::1], int16[:,::1], int8[::1], int8[::1], int64, int16[:,::1])"
+    "void(int64[::1], int64[:,::1], int64, int16[:,::1], int16[:,::1], int16[:,::1], int16[:,::1], int8[::1], int8[::1], int64, "
+    "int16[:,::1])"
 )
 def look_beside(
     at: Array,
@@ -167,19 +166,19 @@ def look_beside(
             a: Any = np.int32(signs[row, k])
             if k == 0:
                 a -= (np.int32(signs[w, 0]) + np.int32(signs[n, 0])) >> 1
-            x[column] = signed[min(max(a, -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
+            x[column] = _companded(signed, a)
             column += 1
         for k in range(3):
-            x[column] = signed[min(max(slopes[row, k], -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
+            x[column] = _companded(signed, slopes[row, k])
             column += 1
         for k in range(OTHER_SIGNED):
             a = np.int32(other[row, k])
             if k == 0:
                 a -= (np.int32(other[w, 0]) + np.int32(other[n, 0])) >> 1
-            x[column] = signed[min(max(a, -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
+            x[column] = _companded(signed, a)
             column += 1
         for k in range(1, 64):
-            x[column] = signed[min(abs(np.int32(other[row, k])), MAGNITUDE) + MAGNITUDE]
+            x[column] = _companded(signed, abs(np.int32(other[row, k])))
             column += 1
 
 
@@ -257,7 +256,7 @@ def tell(
 def tell_known(
     rows: Array, at: Array, last: int, width: int, places: Array, values: Array, hidden: Array, signed: Array, edges: int, inputs: Array
 ) -> None:
-    """The rest of a head's inputs (m, ...): the hidden vector, the last place, and after so many of edges the coefficients from `last` on."""
+    """The rest of a head's inputs (m, ...): hidden vector, last place, and after so many of edges the coefficients from `last` on."""
     for i in range(len(rows)):
         r = rows[i]
         x = inputs[i]
@@ -269,7 +268,7 @@ def tell_known(
         x[width + LAST_SEEN - 1] = 2 * place
         column = width + LAST_SEEN + edges - last
         for k in range(last, 64):
-            told = signed[min(max(values[at[r], k], -MAGNITUDE), MAGNITUDE) + MAGNITUDE]
+            told = _companded(signed, values[at[r], k])
             x[column + k] = told
             x[column + 64 - last + k] = abs(np.int16(told))
 
@@ -279,7 +278,8 @@ def remember(at: Array, before: Array, values: Array, means: Array) -> None:
     """Means with the blocks themselves, of those before them."""
     for i in range(len(at)):
         for k in range(64):
-            magnitude = min(abs(np.int32(values[at[i], k])), MAGNITUDE) * MEAN_UNIT
+            own: Any = abs(np.int32(values[at[i], k]))
+            magnitude: Any = min(own, MAGNITUDE) * MEAN_UNIT
             means[at[i], k] = before[i, k] + ((magnitude - before[i, k]) >> MEAN_RATE)
 
 

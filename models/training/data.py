@@ -67,7 +67,8 @@ class Pictures:
 
     def validation_parts(self, size: int) -> Sequence[Tensor]:
         """The validation crops in parts of this size."""
-        return torch.from_numpy(self.validation_crops()).split(size)
+        parts: Sequence[Tensor] = torch.from_numpy(self.validation_crops()).split(size)
+        return parts
 
     def symbols(self, pictures: Sequence[Callable[[int], Pixels]], random: np.random.Generator) -> Pixels:
         """What the network models of RGB pictures, which are given the wanted side."""
