@@ -21,9 +21,16 @@ from .format.container import CODED_MODES, Coding, Header, Mode
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from ..models.model import Factory, Model
+    from ..models.model import Factory, Model, Transformed
 
-SHIPPED = {"photo": "ExactPhoto", "planes": "ExactPlanes", "jpeg": "ExactJpeg", "pixelcnn": "ExactPixelCNN", "latent": "ExactLatent", "ordered": "ExactOrdered"}
+SHIPPED = {
+    "photo": "ExactPhoto",
+    "planes": "ExactPlanes",
+    "jpeg": "ExactJpeg",
+    "pixelcnn": "ExactPixelCNN",
+    "latent": "ExactLatent",
+    "ordered": "ExactOrdered",
+}
 CODINGS = {
     ("tiles", False): (Coding.COLOUR, Coding.GRAY),
     ("groups", False): (Coding.CHAIN, Coding.SET),
@@ -39,7 +46,7 @@ COLOURED = (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA)
 """Modes of the files of models without colours, and of those with them."""
 _registered: dict[str, Factory] = {}
 LARGEST_SIDE = 4096
-M = TypeVar("M", bound="Model", covariant=True)
+M = TypeVar("M", bound="Model | Transformed", covariant=True)
 
 
 @dataclass(frozen=True)

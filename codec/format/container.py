@@ -133,7 +133,11 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
         raise DamagedFile("cut short in the header")
     if CRC.unpack_from(data, length - CRC.size)[0] != zlib.crc32(data[: length - CRC.size]):
         raise DamagedFile("the header is damaged")
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS) and coding not in SETS and (coding != Coding.JPEG or tile):
+    if (
+        not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS)
+        and coding not in SETS
+        and (coding != Coding.JPEG or tile)
+    ):
         raise DamagedFile(f"the header asks for {width} x {height} pixels, more than this format allows")
     try:
         model = data[FIXED.size : FIXED.size + name_size].decode("ascii")

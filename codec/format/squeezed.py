@@ -1,7 +1,6 @@
 """What is kept beside the coefficients of a JPEG file, deflated; and what it says of the picture. Standard library only."""
 
 import zlib
-from typing import NamedTuple
 
 from ..errors import DamagedFile
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.jpeg import units
 from ..format.jpeg import Kept
 from ..format.squeezed import STANDARD
 from . import huffman
@@ -21,11 +22,7 @@ ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 ALONE = (0x01, 0xD8)  # markers without a segment, beside RST and EOI
 DHT, DQT, DRI, SOS = 0xC4, 0xDB, 0xDD, 0xDA
 PROGRESSIVE = 0xC2
-ZIGZAG = np.array(
-    [0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28]
-    + [35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63],
-    np.int64,
-)
+ZIGZAG = np.array(units.ZIGZAG, np.int64)
 """Where the coefficients of the zigzag order are in a block of rows."""
 
 
@@ -181,7 +178,7 @@ def _scan(segment: bytes, frame: Frame, state: _State) -> Scan:
     if not 1 <= count <= 4 or len(segment) < 4 + 2 * count:
         raise NotModelled("a broken scan")
     rows = []
-    chosen = []
+    chosen: list[Part] = []
     for place in range(1, 1 + 2 * count, 2):
         part = next((p for p in frame.parts if p.name == segment[place]), None)
         slots = segment[place + 1]

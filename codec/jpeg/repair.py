@@ -15,7 +15,8 @@ def repaired(picture: Picture, record: bytes, most: int) -> bytes:
     """The file. most: bytes of the one that was. Raises DamagedFile."""
     old = unpack(record, most).skeleton
     height, width = picture.height, picture.width
-    tables, slots = b"", []
+    tables = b""
+    slots: list[int] = []
     for component in picture.components:
         slots.append(len(slots))
         steps = component.steps.reshape(64)[ZIGZAG].astype(">u2").tobytes()

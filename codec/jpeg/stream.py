@@ -9,7 +9,7 @@ from ..limits import Limits
 from . import reading, writing
 from .markers import MARKER, START, Frame, Part, Scan, walk
 from .picture import Component, Picture
-from .reading import ABSENT, NOTHING, ONES, read_scan
+from .reading import NOTHING, ONES, read_scan
 from .record import FileRecord, ScanRecord, pack, unpack
 from .refusal import NotModelled
 from .writing import ROOM, write_scan
@@ -143,9 +143,7 @@ def _write_scan(record: ScanRecord, blocks: Blocks, scan: Scan, whole: int) -> N
     pads = np.full(1, ONES, np.uint8) if record.pads is None else record.pads
     marks = np.zeros(0, np.uint8) if record.marks is None else record.marks
     runs = np.zeros(0, np.int32) if record.runs is None else record.runs
-    size = write_scan(
-        out, state, blocks, scan.parts, band, units, scan.tables.codes, runs, record.runs is None, pads, marks, whole
-    )
+    size = write_scan(out, state, blocks, scan.parts, band, units, scan.tables.codes, runs, record.runs is None, pads, marks, whole)
     return None if size < 0 or state[writing.MISSED] else out[:size]
 
 
@@ -166,7 +164,8 @@ def blank(record: bytes, most: int, height: int) -> Picture:
 
 
 def write(picture: Picture, record: bytes, most: int, *, exact: bool = True) -> bytes:
-    """The inverse of `read`. most: bytes that the file may have. exact: the record tells how long the data of scans are, and not how long they may be.
+    """The inverse of `read`. most: bytes that the file may have. exact: the record tells how long the data of scans are;
+    otherwise how long they may be.
 
     Raises DamagedFile.
     """

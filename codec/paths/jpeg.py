@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import zlib
 from dataclasses import replace
 from mmap import mmap
@@ -112,7 +111,10 @@ def _pixels(picture: Picture, holes: coefficients.Lost) -> list[Box]:
 
 
 def decode_pixels(reading: Reading, area: Box) -> tuple[Image.Image, list[Box]]:
-    """The pixels of an area as Pillow decodes the JPEG file, and what of it is lost. Raises DamagedFile, and ImageRefused if Pillow does not."""
+    """The pixels of an area as Pillow decodes the JPEG file, and what of it is lost.
+
+    Raises DamagedFile, and ImageRefused if Pillow does not decode it.
+    """
     made, lost = decode(reading)
     try:
         with opened(made, ("JPEG",)) as image, unlimited(image.size):
@@ -143,5 +145,3 @@ def verify(data: bytes | mmap, source: bytes, settings: Settings) -> None:
 def is_jpeg(data: bytes) -> bool:
     """Whether bytes begin as JPEG files do."""
     return stream.is_jpeg(data)
-
-
