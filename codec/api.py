@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..models.kernels import jit
-from ..models.model import Layered, Model, Planar, Tiled
+from ..models.model import Layered, Model, Planar, Tiled, Transformed
 from . import estimate
 from .errors import DamagedFile, ImageRefused, PresageError
 from .format import container
@@ -28,7 +28,7 @@ from .image.files import Picture
 from .image.opening import cropped
 from .isolation import isolated
 from .limits import Limits
-from .paths import layers, sets, tiles
+from .paths import jpeg, layers, sets, tiles
 from .paths.encoding import Encoding
 from .paths.layers import LayeredEncoding
 from .paths.reading import Reading
@@ -39,22 +39,43 @@ from .weights import Loaded, load, load_for
 
 Source: TypeAlias = Image.Image | NDArray[Any] | Path | str | bytes | bytearray | memoryview
 File: TypeAlias = bytes | bytearray | memoryview | mmap
-DEFAULT_MODEL, DEFAULT_LOSSY, DEFAULT_PLANES = "photo", "latent", "planes"
+DEFAULT_MODEL, DEFAULT_LOSSY, DEFAULT_PLANES, DEFAULT_JPEG = "photo", "latent", "planes", "jpeg"
 MANY = 0.1  # share of a file of planes that is spent on pixels that do not come from them
 
 
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
-def encode(image: Source, *, model: str = DEFAULT_MODEL, tile: int = 0, **options: Unpack[Options]) -> bytes:
+def encode(image: Source, *, model: str = DEFAULT_MODEL, tile: int = 0, pixels: bool = False, **options: Unpack[Options]) -> bytes:
     """Compress an image without loss; returns the .psg file.
 
     image: a Pillow image, an array (uint8 (H, W), (H, W, 1..4) or uint16 (H, W)), a path, or the bytes of an image file.
-    tile: the side of the independent tiles; 0: what suits the model. options: see `Settings`. Raises ImageRefused and
-    WeightsError.
+    tile: the side of the independent tiles; 0: what suits the model. Of a JPEG file, its path or bytes, the bytes are kept, which
+    `decode_file` gives back; pixels: only its pixels. options: see `Settings`. Raises ImageRefused and WeightsError.
     """
     settings = Settings(**options)
+    if not pixels and isinstance(image, str | Path | bytes | bytearray | memoryview):
+        data = _bytes_of(image)
+        if takes_jpeg(data, model, settings):
+            return encode_jpeg(data, model, tile, settings)
     return encode_picture(picture_of(image, settings.limits), model, tile, settings)
+
+
+def takes_jpeg(data: bytes, model: str, settings: Settings) -> bool:
+    """Whether a file is a JPEG file whose bytes the model is to keep. Raises WeightsError."""
+    return jpeg.is_jpeg(data) and (model == DEFAULT_MODEL or load(model, settings).model.coding == "jpeg")
+
+
+@isolated()
+def encode_jpeg(data: bytes, model: str, tile: int, settings: Settings) -> bytes:
+    """The .psg file of a JPEG file. Verified, if settings say so. Raises WeightsError, and LimitExceeded."""
+    settings = settings.started()
+    tiles.check_tile(tile)
+    loaded = cast(Loaded[Transformed], load(DEFAULT_JPEG if model == DEFAULT_MODEL else model, settings))
+    made = jpeg.encode(data, loaded, tile, settings)
+    if settings.verify:
+        jpeg.verify(made, data, settings)
+    return made
 
 
 def encode_lossy(
@@ -136,6 +157,8 @@ def _coded(picture: Picture, model: str, tile: int, settings: Settings) -> list[
         if origin and origin.size < MANY * len(data):
             return files
     loaded = load(model, settings, lossy=False)
+    if loaded.model.coding == "jpeg":
+        raise ImageRefused(f"the model {loaded.name} is for JPEG files")
     if loaded.model.coding == "planes":
         if data := _of_planes(picture, model, tile, settings):
             return [data]
@@ -198,6 +221,34 @@ def recover(data: File, *, crop: Box | None = None, codes: int | None = None, **
 
 
 @isolated()
+def decode_file(data: File, **options: Unpack[Options]) -> bytes:
+    """The JPEG file that a .psg file was made of, every byte as it was. options: see `Settings`.
+
+    Raises DamagedFile, WeightsError, and ImageRefused for files that were not made of one.
+    """
+    settings, data = Settings(**options), container.octets(data)
+    return _jpeg_file(Reading(data, container.read_header(data), False, settings))[0]
+
+
+@isolated()
+def recover_file(data: File, **options: Unpack[Options]) -> tuple[bytes, list[Box]]:
+    """What can be saved of the JPEG file of a damaged file: a JPEG file, and the (x, y, width, height) of what is lost of it and gray."""
+    settings, data = Settings(**options), container.octets(data)
+    return _jpeg_file(Reading(data, container.read_header(data, partial=True), True, settings))
+
+
+def _jpeg_file(reading: Reading) -> tuple[bytes, list[Box]]:
+    header = reading.header
+    if header.coding != Coding.JPEG:
+        raise ImageRefused("the file was not made of a JPEG file; `presage.decode` gives its pixels")
+    reading = replace(reading, settings=reading.settings.started())
+    limits, size = reading.settings.limits, header.width * header.height
+    limits.check("pixels", size, "the picture")
+    estimate.decoding(reading.data, header, size).check(limits, "decoding the JPEG file")
+    return jpeg.decode(reading)
+
+
+@isolated()
 def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tuple[Image.Image, list[Box]]:
     """The image of a file, or what can be recovered, and what of it is lost."""
     header, coding = reading.header, reading.header.coding
@@ -215,6 +266,8 @@ def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tup
     if not reading.recovering:
         container.check_unknown(reading.data, header)
     lost: list[Box] = []
+    if coding == Coding.JPEG:
+        return jpeg.decode_pixels(reading, area)
     if coding == Coding.STORED:
         image = cropped(_stored_image(reading), area)
     else:
@@ -288,6 +341,8 @@ def source_file(data: bytes | mmap) -> bytes | None:
 
     Only `decode` checks that it is the picture of the file. Raises DamagedFile.
     """
+    if container.read_header(data).coding == Coding.JPEG:
+        return None
     return container.read_section(data, container.read_header(data), Tag.SOURCE)
 
 
@@ -318,6 +373,16 @@ def unpack(data: File, names: Sequence[str] | None = None, **options: Unpack[Opt
 # ------------------------------------------------------------------------------------------------------------ pictures
 
 
+def _bytes_of(image: Path | str | bytes | bytearray | memoryview) -> bytes:
+    """The bytes of an image file, given them or its path. Raises ImageRefused."""
+    if not isinstance(image, str | Path):
+        return bytes(image)
+    try:
+        return Path(image).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ImageRefused(f"{image}: {getattr(error, 'strerror', None) or error}") from None
+
+
 def picture_of(image: Source, limits: Limits | None = None) -> Picture:
     """An image as `encode` takes it, checked. Raises ImageRefused."""
     if isinstance(image, Image.Image):
@@ -325,10 +390,7 @@ def picture_of(image: Source, limits: Limits | None = None) -> Picture:
     if isinstance(image, bytes | bytearray | memoryview):
         return files.read(bytes(image), limits=limits)
     if isinstance(image, str | Path):
-        try:
-            return files.read(Path(image).read_bytes(), str(image), limits)
-        except (OSError, ValueError) as error:
-            raise ImageRefused(f"{image}: {getattr(error, 'strerror', None) or error}") from None
+        return files.read(_bytes_of(image), str(image), limits)
     if not isinstance(image, np.ndarray):
         raise ImageRefused(f"an image is a Pillow image, an array, a path or the bytes of a file, not {type(image).__name__}")
     array = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image

@@ -39,6 +39,7 @@ DECODING = {
     Coding.LATENT_SET: Cost(40, 0, 2e5),
     Coding.ORDERED: Cost(400, 0, 2e5),
     Coding.PLANES: Cost(20, 6e8, 3e5),
+    Coding.JPEG: Cost(40, 0, 1e6),
 }
 ENCODING = {
     Coding.STORED: Cost(20, 0, 1e6),
@@ -50,6 +51,7 @@ ENCODING = {
     Coding.LATENT_SET: Cost(80, 0, 2e5),
     Coding.ORDERED: Cost(300, 0, 1e5),
     Coding.PLANES: Cost(60, 1e9, 2e5),
+    Coding.JPEG: Cost(60, 0, 1e6),
 }
 
 

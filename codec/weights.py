@@ -21,9 +21,16 @@ from .format.container import CODED_MODES, Coding, Header, Mode
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from ..models.model import Factory, Model
+    from ..models.model import Factory, Model, Transformed
 
-SHIPPED = {"photo": "ExactPhoto", "planes": "ExactPlanes", "pixelcnn": "ExactPixelCNN", "latent": "ExactLatent", "ordered": "ExactOrdered"}
+SHIPPED = {
+    "photo": "ExactPhoto",
+    "planes": "ExactPlanes",
+    "jpeg": "ExactJpeg",
+    "pixelcnn": "ExactPixelCNN",
+    "latent": "ExactLatent",
+    "ordered": "ExactOrdered",
+}
 CODINGS = {
     ("tiles", False): (Coding.COLOUR, Coding.GRAY),
     ("groups", False): (Coding.CHAIN, Coding.SET),
@@ -31,6 +38,7 @@ CODINGS = {
     ("groups", True): (Coding.LATENT, Coding.LATENT_SET),
     ("layers", True): (Coding.ORDERED,),
     ("planes", False): (Coding.PLANES,),
+    ("jpeg", False): (Coding.JPEG,),
 }
 """What the header of a model's files may say, given how its symbols are coded and whether it is lossy."""
 UNCOLOURED = (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA)
@@ -38,7 +46,7 @@ COLOURED = (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA)
 """Modes of the files of models without colours, and of those with them."""
 _registered: dict[str, Factory] = {}
 LARGEST_SIDE = 4096
-M = TypeVar("M", bound="Model", covariant=True)
+M = TypeVar("M", bound="Model | Transformed", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,8 @@ def load(name: str, settings: Settings, lossy: bool | None = None) -> Loaded[Mod
 def load_for(header: Header, settings: Settings) -> Loaded[Model]:
     """The model of a file. Raises WeightsError, and DamagedFile if the file is coded as this model's never are."""
     loaded = _load(settings, catalogue.find_hash, header.model, header.weights)
-    if header.coding not in loaded.codings or header.mode not in (COLOURED if loaded.model.colour else UNCOLOURED):
+    modes = CODED_MODES[Coding.JPEG] if loaded.model.coding == "jpeg" else COLOURED if loaded.model.colour else UNCOLOURED
+    if header.coding not in loaded.codings or header.mode not in modes:
         raise DamagedFile(f"the model {header.model} does not go with the file's coding or mode")
     return loaded
 

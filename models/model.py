@@ -9,6 +9,7 @@ How a model's symbols are coded (`coding`):
 - `tiles`: independent tiles, one ANS stream each, in the turns of a `Walkable` model;
 - `groups`: tiles in groups with a chain stream each, which a `Predictable` model decodes with far fewer evaluations than symbols;
 - `planes`: luma and chroma of a picture whose RGB values come from such planes, in tiles as `tiles`, by a `Planar` model;
+- `jpeg`: quantised coefficients of a JPEG file, component after component, in tiles of blocks as `tiles`, by a `Transformed` model;
 - `layers`: the ordered codes of a `Layered` model, all patches' first codes, then the second ones, in chunks that may be cut anywhere.
 """
 
@@ -35,11 +36,15 @@ Size = tuple[int, int]
 """(height, width)"""
 Window = tuple[int, int, int, int]
 """(top, bottom, left, right)"""
-Way = Literal["tiles", "groups", "layers", "planes"]
+Way = Literal["tiles", "groups", "layers", "planes", "jpeg"]
 """How a model's symbols are coded, see above."""
 Places = NDArray[np.int64]
 Nibbles = NDArray[Any]
 """Integers: the symbols of a turn."""
+Box = tuple[int, int, int, int]
+"""(left, top, right, bottom)"""
+Blocks = NDArray[np.int16]
+"""Quantised coefficients (rows, columns, 8, 8) of blocks, [vertical, horizontal frequency] of each."""
 Features = NDArray[Any]
 """What is quantised: float32 (B, h, w, channels), or categories as they are."""
 
@@ -63,6 +68,7 @@ class Turn:
     walk that is done, 0..1.
     steps: of the wavefront at which the symbols are (n), where they are known beforehand and asked for many steps at a time. In a
     stream they stand in the order (step, channel, half, place in the turn).
+    near: what is taken off the values at these places before their symbols are made of them (n); nothing if None.
     """
 
     channel: int
@@ -71,6 +77,7 @@ class Turn:
     bounds: Places
     share: float
     steps: NDArray[np.int64] | None = None
+    near: NDArray[np.int32] | None = None
 
 
 Code = Callable[[Turn, NDArray[np.float32]], Nibbles]
@@ -166,6 +173,53 @@ class Planar(Model, Protocol):
 
     def walk(self, sides: Sequence[Symbols], code: Code) -> list[Symbols]:
         """Tiles (height, width, 1) of the plane as `code` says, given those (height, width, 2) of the side planes."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A component of a JPEG file, as a `Transformed` model takes it.
+
+    sampling: vertical and horizontal factor, 1..4 each. steps: (8, 8) uint16, of the quantisation of each coefficient.
+    profile: what the model's `profile` made of the component; it stands in the file.
+    blocks: the coefficients, whole or as much as is known (0 elsewhere); of the component that is coded only their shape matters.
+    """
+
+    sampling: tuple[int, int]
+    steps: NDArray[np.uint16]
+    profile: bytes
+    blocks: Blocks
+
+
+class Transformed(Protocol):
+    """A model of coding `jpeg`: the blocks of a component, given the components before it (all of luma, then one chroma, ...).
+
+    lossy: False. tile: usual side of tiles, in blocks. batch: tiles that are walked through together. profile_bytes: length of a profile.
+    """
+
+    coding: Way
+    lossy: bool
+    tile: int
+    batch: int
+    profile_bytes: int
+
+    def profile(self, blocks: Blocks) -> bytes:
+        """What the model wants to be told of a component as a whole; for the encoder, which writes it into the file."""
+
+    def beside(self, plane: Plane, other: Plane, box: Box) -> Box:
+        """The blocks of a component before it that a tile (in blocks) of a component depends on."""
+
+    def answers(self, tiles: Sequence[Blocks]) -> Code:
+        """The code that answers with the coefficients of tiles."""
+
+    def walk(
+        self, plane: Plane, before: Sequence[Plane], boxes: Sequence[Box], code: Code, known: Sequence[Blocks] | None = None
+    ) -> list[Blocks]:
+        """The tiles of a component that boxes (in blocks) cut out of it, as `code` says; new arrays (height, width, 8, 8) each.
+
+        before: the components before it in their order. The arrays of `boxes`, `answers` and the streams of `code` are in one order.
+        known: the tiles that `code` will say, if that is known beforehand: faster, with turns that have `steps`.
+        Any int16 is a coefficient. Raises ValueError for a profile of another length.
+        """
 
 
 class Layered(Model, Protocol):

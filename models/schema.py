@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .integer import Tensors
+from .jpeg import units as jpeg
 from .planes.units import KNOWN
 from .units import CHANNELS, ERROR_LIMIT, HINTS, INPUTS, SIGNED_LIMIT
 
@@ -31,6 +32,10 @@ RANGES: dict[str, Range] = {
     "tables.sigmoid": (0, 1 << 16),
     "tables.share": (0, 1 << 12),
     "tables.category": (0, 1 << 16),
+    "tables.signed": (-127, 127),
+    "tables.mean": (-127, 127),
+    "tables.edge": (-127, 127),
+    "tables.initial": (0, 32767),
     "tables.attention": (0, 255),
     "tables.gate": (0, 256),
     "up_bits": (0, 23),
@@ -203,10 +208,33 @@ def _ordered(tensors: Tensors) -> None:
             raise ValueError("config says other layers than the prior")
 
 
+def _jpeg(tensors: Tensors) -> None:
+    wanted: Shapes = {
+        "tables.signed": ("int8", (2 * jpeg.MAGNITUDE + 1,)),
+        "tables.mean": ("int8", (32768,)),
+        "tables.edge": ("int8", (2 * jpeg.EDGE_LIMIT + 1,)),
+        "tables.initial": ("int16", (128,)),
+    }
+    for kind, inputs in (("first", jpeg.OWN), ("later", jpeg.OWN + jpeg.SIDE)):
+        told, width, head = (tensors[f"{kind}.{name}.bias"].size for name in ("condition", "trunk", "last_head"))
+        if min(told, width, head) < 1 or max(told, width, head) > MOST or width % 2:
+            raise ValueError(f"layers of {told}, {width} and {head}")
+        parts = _layer(told, jpeg.CONDITION)("condition") | _layer(width, inputs + told)("trunk") | _layer(head, width + told)("last_head")
+        parts |= _layer(16, head)("last_out") | _layer(16 << jpeg.LOW, head)("low_out")
+        for name in sorted({match[1] for match in (re.match(rf"{kind}\.(blocks\.\d+)\.", name) for name in tensors) if match}):
+            parts |= _layer(width, width, skip=True)(name)
+        for g, (a, b) in enumerate(jpeg.GROUPS):
+            parts |= _layer(head, width + told + jpeg.LAST_SEEN + jpeg.EDGES + 2 * (64 - b))(f"heads.{g}")
+            parts |= _layer(16 * (b - a), head)(f"outs.{g}") | _layer(16 * (b - a), head)(f"classes.{g}")
+        wanted |= {f"{kind}.{name}": about for name, about in parts.items()}
+    _compare(tensors, wanted | CATEGORY)
+
+
 KINDS: dict[str, Callable[[Tensors], Any]] = {
     "photo": _photo,
     "planes": _planes,
     "pixelcnn": _pixelcnn,
     "latent": _latent,
     "ordered": _ordered,
+    "jpeg": _jpeg,
 }

@@ -13,7 +13,7 @@ from presage.codec.settings import Options, Settings
 from presage.codec.weights import register_model
 
 if TYPE_CHECKING:
-    from presage.codec.api import decode, encode, encode_lossy, pack, recover, unpack
+    from presage.codec.api import decode, decode_file, encode, encode_lossy, pack, recover, recover_file, unpack
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,11 +27,13 @@ __all__ = [
     "Settings",
     "WeightsError",
     "decode",
+    "decode_file",
     "encode",
     "encode_lossy",
     "info",
     "pack",
     "recover",
+    "recover_file",
     "register_model",
     "register_pillow",
     "truncate",

@@ -21,6 +21,8 @@ from .options import VERIFY, Numbers, common, light, results, scheduled, several
 from .ordered import cut_note, write_progressive
 from .work import Facts, Work, add_calls, each, plain
 
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
+
 
 @click.command()
 @common
@@ -33,6 +35,7 @@ from .work import Facts, Work, add_calls, each, plain
 @click.option("--bytes", "size", type=click.IntRange(min=1), help="With --lossy: at most so many bytes.")
 @click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
+@click.option("--pixels", is_flag=True, help="Of JPEG files only the pixels; by default decoding gives back the very file.")
 @click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
 @VERIFY
 def encode(
@@ -43,6 +46,7 @@ def encode(
     lossy: bool,
     tile: int | None,
     quantise: bool,
+    pixels: bool,
     verify: bool,
     **target: Any,
 ) -> None:
@@ -51,19 +55,56 @@ def encode(
     if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
     work = replace(work, verify=verify)
-    each(items, partial(_encode, work, outputs, model, tile or 0, quantise, wanted if lossy else None), work)
+    one = _encode if lossy or pixels or quantise else _encode_file
+    each(items, partial(one, work, outputs, model, tile or 0, quantise, wanted if lossy else None), work)
 
 
-def _encode(work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, wanted: dict[str, Any] | None, item: Item) -> Facts:
+def _encode_file(
+    work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, wanted: dict[str, Any] | None, item: Item
+) -> Facts:
+    """A JPEG file whose bytes are kept; any other picture as `_encode` does it."""
+    from .. import api
+    from ..settings import Settings
+
+    path, source = item.path, files.read(item.path)
+    settings = Settings(**work.options(path.name))
+    if not api.takes_jpeg(source, name or api.DEFAULT_MODEL, settings):
+        return _encode(work, outputs, name, tile, quantise, wanted, item, source)
+    destination = outputs.prepared(item)
+    started = time.monotonic()
+    data = api.encode_jpeg(source, name or api.DEFAULT_MODEL, tile, settings)
+    files.write(destination, data, outputs.force)
+    return _written(path, destination, data, len(source), started, f"{len(data) / len(source):.1%}")
+
+
+def _written(path: Path, destination: Path, data: bytes, source: int, started: float, rate: str) -> Facts:
+    """Facts of a file that was written."""
+    from ..format.info import info
+
+    facts: Facts = info(data) | {"output": str(destination), "source_bytes": source, "seconds": round(time.monotonic() - started, 3)}
+    facts["text"] = f"{path} -> {destination}  {source:,} -> {len(data):,} bytes  {rate}  {facts['seconds']:.1f} s"
+    return facts
+
+
+def _encode(
+    work: Work,
+    outputs: Outputs,
+    name: str | None,
+    tile: int,
+    quantise: bool,
+    wanted: dict[str, Any] | None,
+    item: Item,
+    source: bytes | None = None,
+) -> Facts:
     from .. import api, estimate, weights
     from ..format.container import Coding
-    from ..format.info import info
     from ..image import files as images
     from ..image.pixels import quantised
     from ..paths.target import Target
     from ..settings import Settings
 
-    path, source = item.path, files.read(item.path)
+    path = item.path
+    source = files.read(path) if source is None else source
     picture = images.read(source, str(path), work.limits)
     destination = outputs.prepared(item)
     coding = Coding.COLOUR if wanted is None else Coding.ORDERED if name == "ordered" else Coding.LATENT
@@ -78,10 +119,10 @@ def _encode(work: Work, outputs: Outputs, name: str | None, tile: int, quantise:
         picture = quantised(picture, weights.load(model, settings).model)
     data = api.encode_picture(picture, model, tile, settings, None if wanted is None else Target(**wanted))
     files.write(destination, data, outputs.force)
-    facts = info(data) | {"output": str(destination), "source_bytes": len(source), "seconds": round(time.monotonic() - started, 3)}
-    rate = f"{facts['bits_per_pixel']:.3f} bits/pixel" if wanted is not None else f"{facts['bits_per_sample']:.3f} bits/sample"
-    facts["text"] = f"{path} -> {destination}  {len(source):,} -> {len(data):,} bytes  {rate}  {facts['seconds']:.1f} s"
-    return facts
+    size = picture.image.width * picture.image.height
+    samples = 1 if wanted is not None else len(picture.image.getbands())
+    rate = f"{8 * len(data) / (size * samples):.3f} bits/{'pixel' if wanted is not None else 'sample'}"
+    return _written(path, destination, data, len(source), started, rate)
 
 
 @click.command()
@@ -107,11 +148,14 @@ def decode(
 
 
 def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, stats: bool, part: dict[str, Any], item: Item) -> Facts:
-    path, target = item.path, outputs.prepared(item)
     from .. import api, estimate
     from ..format.container import read_header
     from ..image import files as images
 
+    path = item.path
+    if _is_jpeg(path, recovering) and (made := _decode_file(work, outputs, recovering, part, item)):
+        return made
+    target = outputs.prepared(item)
     suffix = ".png" if target == files.STDIO else target.suffix
     images.check_suffix(suffix)
     started = time.monotonic()
@@ -140,6 +184,41 @@ def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, 
     facts["text"] = f"{path} -> {target}  {image.width}x{image.height} {image.mode}  {seconds:.1f} s"
     if stats and statistics:
         add_calls(facts, statistics)
+    return facts
+
+
+def _is_jpeg(path: Path, recovering: bool) -> bool:
+    """Whether a file, which is no pipe, holds a JPEG file."""
+    from ..format.container import Coding, read_header
+
+    if path == files.STDIO:
+        return False
+    with files.mapped(path) as data, suppress(DamagedFile):  # which is found out later
+        return read_header(data, partial=recovering).coding == Coding.JPEG
+    return False
+
+
+def _decode_file(work: Work, outputs: Outputs, recovering: bool, part: dict[str, Any], item: Item) -> Facts | None:
+    """Give back a JPEG file, unless pixels are asked for."""
+    from .. import api
+
+    target = outputs.of(item) if outputs.path else outputs.of(item).with_suffix(".jpg")
+    if part["crop"] is not None or part["codes"] is not None or (target != files.STDIO and target.suffix.lower() not in JPEG_SUFFIXES):
+        return None
+    path, outputs = item.path, replace(outputs, suffix=".jpg")
+    target, started = outputs.prepared(item), time.monotonic()
+    facts: Facts = {"output": str(target)}
+    with files.mapped(path) as data:
+        if recovering:
+            content, lost = api.recover_file(data, **work.options(path.name))
+            facts["lost"] = lost
+            for x, y, width, height in lost:
+                work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
+        else:
+            content = api.decode_file(data, **work.options(path.name))
+    files.write(target, content, outputs.force)
+    facts |= {"jpeg_bytes": len(content), "seconds": round(time.monotonic() - started, 3)}
+    facts["text"] = f"{path} -> {target}  {len(content):,} bytes  {facts['seconds']:.1f} s"
     return facts
 
 
@@ -182,10 +261,13 @@ def verify(items: Sequence[Item], work: Work) -> None:
 
 def _verify(work: Work, item: Item) -> Facts:
     from .. import api
-    from ..format.container import SETS, read_header
+    from ..format.container import SETS, Coding, read_header
 
     path, options = item.path, work.options(item.path.name)
     with files.mapped(path) as data:
+        if read_header(data).coding == Coding.JPEG:
+            made = api.decode_file(data, **options)
+            return {"ok": True, "jpeg_bytes": len(made), "text": f"{path}: ok, a JPEG file of {len(made):,} bytes"}
         if read_header(data).coding in SETS:
             images = api.unpack(data, **options)
             return {"ok": True, "images": len(images), "text": f"{path}: ok, {len(images)} images"}

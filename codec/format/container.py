@@ -68,8 +68,8 @@ class Header:
     height: int
     mode: Mode
     coding: Coding
-    pixel_crc: int  # of the decoded pixels as Pillow's Image.tobytes() gives them; with loss: of the latents
-    tile: int = 0  # side of a tile, with loss in latents
+    pixel_crc: int  # of the decoded pixels as Pillow's Image.tobytes() gives them; with loss: of the latents; of a JPEG file: of its bytes
+    tile: int = 0  # side of a tile, with loss in latents, of JPEG files in blocks
     model: str = ""
     weights: bytes = bytes(16)  # start of the SHA-256 of the model's tensors
     sections: tuple[Section, ...] = ()
@@ -133,7 +133,11 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
         raise DamagedFile("cut short in the header")
     if CRC.unpack_from(data, length - CRC.size)[0] != zlib.crc32(data[: length - CRC.size]):
         raise DamagedFile("the header is damaged")
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS) and coding not in SETS:
+    if (
+        not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS)
+        and coding not in SETS
+        and (coding != Coding.JPEG or tile)
+    ):
         raise DamagedFile(f"the header asks for {width} x {height} pixels, more than this format allows")
     try:
         model = data[FIXED.size : FIXED.size + name_size].decode("ascii")
@@ -142,9 +146,10 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
         raise DamagedFile("the header has an unknown mode or coding") from None
     if kind not in CODED_MODES[how]:
         raise DamagedFile("the header's mode and coding do not go together")
-    if tile not in TILE_SIDES if how not in (Coding.STORED, Coding.ORDERED) else tile:
+    tiled = how not in (Coding.STORED, Coding.ORDERED) and (tile or how != Coding.JPEG)
+    if tile not in TILE_SIDES if tiled else tile:
         raise DamagedFile(f"the header asks for tiles of {tile} pixels")
-    if (how in SETS and (width or height)) or (how == Coding.STORED and any(weights)):
+    if (how in SETS and (width or height)) or (how in (Coding.STORED, Coding.JPEG) and not tile and any(weights)):
         raise DamagedFile("the header says what files of its coding do not say")
     sections, offset = [], length
     for i in range(count):

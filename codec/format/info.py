@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DamagedFile
 from ..limits import Limits
-from . import container
+from . import container, jpeg
 from .container import Coding, Header, Tag
 from .listing import read_list
 
@@ -22,9 +22,10 @@ NAMES = {
     Coding.LATENT_SET: "lossy set",
     Coding.ORDERED: "ordered",
     Coding.PLANES: "planes",
+    Coding.JPEG: "JPEG",
 }
 ORIGINS = {1: "Photo CD", 2: "JPEG", 3: "BT.601", 4: "BT.709", 5: "BT.709, full range"}
-SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4}  # at a pixel; 1 in all other modes
+SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}  # at a pixel; 1 in all other modes
 
 
 def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = None) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = No
     listed = read_list(data, header, limits or Limits()) if is_set else []
     facts: dict[str, Any] = {"images": len(listed)} if is_set else {"width": header.width, "height": header.height}
     facts |= {"mode": mode, "coding": NAMES[header.coding], "bytes": len(data)}
-    pixels = sum(w * h for _, (w, h) in listed) if is_set else header.width * header.height
+    pixels = sum(w * h for _, (w, h) in listed) if is_set else header.width * header.height or 1
     facts["bits_per_sample"] = round(8 * len(data) / (pixels * SAMPLES.get(mode, 1)), 4)
     if not is_set:
         facts["bits_per_pixel"] = round(8 * len(data) / pixels, 4)
@@ -48,10 +49,14 @@ def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = No
         if not latents:
             raise DamagedFile("the section LATN is not what this format allows")
         facts["quality"] = round(latents[0] / 2.55, 1)
-    if header.coding != Coding.STORED:
+    if header.coding == Coding.JPEG:
+        facts |= jpeg.facts_of(data, header)
+    if any(header.weights):
         facts |= {"model": header.model, "weights": header.weights.hex()}
     if header.coding == Coding.ORDERED:
         facts |= codes_of(data, header)
+    elif header.coding == Coding.JPEG:
+        facts["tile"] = header.tile  # in blocks
     elif header.coding != Coding.STORED:
         facts["tile"] = header.tile  # with loss in latents
         if origin := container.read_section(data, header, Tag.ORIGIN):

@@ -13,6 +13,7 @@ class Mode(IntEnum):
     RGB = 5
     RGBA = 6
     GRAY16 = 7
+    CMYK = 8
 
 
 PIL_MODES = {
@@ -23,6 +24,7 @@ PIL_MODES = {
     Mode.RGB: "RGB",
     Mode.RGBA: "RGBA",
     Mode.GRAY16: "I;16",
+    Mode.CMYK: "CMYK",
 }
 
 
@@ -38,10 +40,11 @@ class Coding(IntEnum):
     LATENT_SET = 6  # many images, with loss, in groups
     ORDERED = 7  # ordered codes, with loss, in a stream that may be cut anywhere
     PLANES = 8  # luma and chroma planes that the pixels come from, each in tiles as 1
+    JPEG = 9  # a JPEG file, by its coefficients in tiles of blocks, or whole
 
 
 CODED_MODES = {
-    Coding.STORED: tuple(Mode),
+    Coding.STORED: tuple(mode for mode in Mode if mode != Mode.CMYK),
     Coding.COLOUR: (Mode.RGB, Mode.RGBA),
     Coding.GRAY: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.CHAIN: (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
@@ -50,6 +53,7 @@ CODED_MODES = {
     Coding.LATENT_SET: (Mode.GRAY, Mode.RGB),
     Coding.ORDERED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.PLANES: (Mode.RGB, Mode.RGBA),
+    Coding.JPEG: (Mode.GRAY, Mode.RGB, Mode.CMYK),
 }
 SETS = (Coding.SET, Coding.LATENT_SET)
 ALPHA_MODES = (Mode.GRAY_ALPHA, Mode.RGBA)
@@ -60,7 +64,7 @@ class Tag:
     """Names of the sections."""
 
     STORED = b"STOR"  # a conventional image file of the pixels
-    SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads
+    SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads, or a JPEG file as it is
     TILE_INDEX = b"TIDX"  # TILE_ENTRY for every tile
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
     GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
@@ -69,6 +73,9 @@ class Tag:
     LATENTS = b"LATN"  # the quality, and what every channel of the latents holds
     LAYERS = b"LAYR"  # ordered codes: LAYERS_ENTRY for every run of layers whose patches are of one size
     CODES = b"CODE"  # ordered codes: the chunks; the last section, without a CRC of its own, because it may be cut
+    RECORD = b"JPEG"  # bytes of a JPEG file, and everything that its coefficients do not say
+    PROFILES = b"COEF"  # what the model is told of each component
+    REASON = b"WHYS"  # why a JPEG file is kept as it is
     LIST = b"LIST"  # zlib: JSON with the names, sizes and checksums of a set's images
     ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
     ICC = b"ICCP"
@@ -88,6 +95,7 @@ _CODED = {
     Coding.LATENT_SET: (Tag.LIST, Tag.LATENTS, Tag.GROUP_INDEX, Tag.GROUPS),
     Coding.ORDERED: (Tag.LAYERS, Tag.CODES),
     Coding.PLANES: (Tag.ORIGIN, Tag.TILE_INDEX, Tag.TILES),
+    Coding.JPEG: (Tag.RECORD, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES, Tag.SOURCE, Tag.REASON),
 }
 _ALL = {tag for tags in _CODED.values() for tag in tags} | set(Tag.BESIDE)
 
@@ -98,4 +106,4 @@ def belongs(tag: bytes, coding: Coding, mode: Mode) -> bool | None:
         return None
     if tag == Tag.ALPHA:
         return mode in ALPHA_MODES and coding != Coding.STORED and coding not in SETS
-    return tag in _CODED[coding] or (tag in Tag.BESIDE and coding not in SETS)
+    return tag in _CODED[coding] or (tag in Tag.BESIDE and coding not in (*SETS, Coding.JPEG))

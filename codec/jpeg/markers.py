@@ -7,23 +7,22 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.jpeg import units
+from ..format.jpeg import Kept
+from ..format.squeezed import STANDARD
 from . import huffman
 from .refusal import NotModelled
 
-START, END = b"\xff\xd8\xff", 0xD9
+START, END = b"\xff\xd8", 0xD9
 MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 """What may end the data of a scan."""
 MOST_SCANS = 1000
-REFUSED = {0xC3: "lossless JPEG", 0xC5: "hierarchical JPEG", 0xC6: "hierarchical JPEG", 0xC7: "hierarchical JPEG", 0xDE: "hierarchical JPEG"}
+OTHERWISE = (0xC3, 0xC5, 0xC6, 0xC7, 0xDE)
 ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 ALONE = (0x01, 0xD8)  # markers without a segment, beside RST and EOI
 DHT, DQT, DRI, SOS = 0xC4, 0xDB, 0xDD, 0xDA
-NAMES = {"sequential": (0xC0, 0xC1), "progressive": (0xC2,)}
-ZIGZAG = np.array(
-    [0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28]
-    + [35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63],
-    np.int64,
-)
+PROGRESSIVE = 0xC2
+ZIGZAG = np.array(units.ZIGZAG, np.int64)
 """Where the coefficients of the zigzag order are in a block of rows."""
 
 
@@ -95,7 +94,7 @@ def walk(data: bytes, height: int, on_frame: Callable[[Frame], None], on_scan: C
     if not data.startswith(START):
         raise NotModelled("no JPEG file")
     state = _State()
-    for slot, counts, symbols in huffman.STANDARD:
+    for slot, counts, symbols in STANDARD:
         huffman.define(state.tables, slot, list(counts), symbols)
     place = 2
     while found := MARKER.search(data, place):
@@ -122,7 +121,7 @@ def walk(data: bytes, height: int, on_frame: Callable[[Frame], None], on_scan: C
             state.frame = _frame(marker, segment, height)
             on_frame(state.frame)
         elif marker == 0xDE:
-            raise NotModelled(REFUSED[marker])
+            raise NotModelled("hierarchical JPEG", Kept.OTHERWISE)
         else:
             _define(marker, segment, state)
     if state.frame is None:
@@ -155,13 +154,13 @@ def _define(marker: int, segment: bytes, state: _State) -> None:
 
 def _frame(marker: int, segment: bytes, height: int) -> Frame:
     if marker in ARITHMETIC:
-        raise NotModelled("arithmetic coding")
-    if marker in REFUSED:
-        raise NotModelled(REFUSED[marker])
+        raise NotModelled("arithmetic coding", Kept.ARITHMETIC)
+    if marker in OTHERWISE:
+        raise NotModelled("lossless or hierarchical JPEG", Kept.OTHERWISE)
     if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
         raise NotModelled("a broken frame")
     if segment[0] != 8:
-        raise NotModelled(f"{segment[0]} bits a sample")
+        raise NotModelled(f"{segment[0]} bits a sample", Kept.DEEPER)
     high, wide, count = int.from_bytes(segment[1:3]) or height, int.from_bytes(segment[3:5]), segment[5]
     if not high or not wide or not 1 <= count <= 4:
         raise NotModelled("a frame without pixels, or of more than four components")
@@ -171,7 +170,7 @@ def _frame(marker: int, segment: bytes, height: int) -> Frame:
         if not 1 <= sampling >> 4 <= 4 or not 1 <= sampling & 15 <= 4:
             raise NotModelled("a broken sampling factor")
         parts.append(Part(name, sampling & 15, sampling >> 4, table))
-    return Frame(marker in NAMES["progressive"], high, wide, parts)
+    return Frame(marker == PROGRESSIVE, high, wide, parts)
 
 
 def _scan(segment: bytes, frame: Frame, state: _State) -> Scan:
@@ -179,7 +178,7 @@ def _scan(segment: bytes, frame: Frame, state: _State) -> Scan:
     if not 1 <= count <= 4 or len(segment) < 4 + 2 * count:
         raise NotModelled("a broken scan")
     rows = []
-    chosen = []
+    chosen: list[Part] = []
     for place in range(1, 1 + 2 * count, 2):
         part = next((p for p in frame.parts if p.name == segment[place]), None)
         slots = segment[place + 1]

@@ -20,7 +20,7 @@ def _fill(data: Array, state: Array) -> None:
     """Have at least 48 bits, zeros behind a marker or the end."""
     bits, have, place = state[BITS], state[HAVE], state[PLACE]
     while have <= 48:
-        byte = 0
+        byte: Any = 0
         if place < len(data) and (data[place] != 255 or (place + 1 < len(data) and data[place + 1] == 0)):
             byte = np.int64(data[place])
             place += 2 if byte == 255 else 1
@@ -66,7 +66,7 @@ def _bit(data: Array, state: Array) -> Any:
 
 @kernel()
 def _refine(data: Array, state: Array, block: Array, first: int, last: int, low: int, skip: int) -> Any:
-    """Correct the coefficients that are not 0, up to the zero behind `skip` others, whose place is returned; past the last if there is none."""
+    """Correct the coefficients that are not 0, up to the zero behind `skip` others, whose place is returned; past the last without one."""
     k = first
     while k <= last:
         value = np.int64(block[ZIGZAG[k]])
@@ -90,8 +90,8 @@ def _pad(state: Array, spare: int) -> Any:
 
 
 @kernel(
-    "int64(uint8[::1], int64[::1], int16[:,::1], int64[:,::1], int64[::1], int64[::1], int32[:,::1], int64[:,::1], int64[:,::1], uint8[:,::1],"
-    "int32[::1], uint8[::1], uint8[::1])"
+    "int64(uint8[::1], int64[::1], int16[:,::1], int64[:,::1], int64[::1], int64[::1], int32[:,::1], int64[:,::1], int64[:,::1],"
+    "uint8[:,::1], int32[::1], uint8[::1], uint8[::1])"
 )
 def read_scan(
     data: Array,
@@ -195,4 +195,4 @@ def read_scan(
         state[PLACE] -= 1
         if data[state[PLACE]] == 0 and state[PLACE] and data[state[PLACE] - 1] == 255:
             state[PLACE] -= 1
-    return units[0] * units[1]
+    return int(units[0] * units[1])

@@ -1,17 +1,15 @@
 """What a JPEG file says beside its coefficients, as bytes: see FORMAT.md, section 12."""
 
-import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DamagedFile
-from .huffman import segments
+from ..format import squeezed
+from ..format.squeezed import varint as _varint
 
 RUNS, PADS, MARKS, CUT = 1, 2, 4, 8
-PLAIN, DEFLATED = 0, 1
-DICTIONARY = segments()
 
 
 @dataclass
@@ -36,17 +34,8 @@ class FileRecord:
     skeleton: bytes = b""
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(128 | value & 127)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def pack(record: FileRecord) -> bytes:
-    out = [_varint(len(record.scans))]
+    out = [_varint(len(record.skeleton)), record.skeleton]
     for scan in record.scans:
         flags = RUNS * (scan.runs is not None) | PADS * (scan.pads is not None) | MARKS * (scan.marks is not None)
         out.append(_varint(scan.size) + bytes([flags | CUT * (scan.whole is not None)]))
@@ -57,12 +46,7 @@ def pack(record: FileRecord) -> bytes:
         for array in (scan.pads, scan.marks):
             if array is not None:
                 out += [_varint(len(array)), array.tobytes()]
-    plain = b"".join([*out, record.skeleton])
-    deflater = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=DICTIONARY)
-    deflated = deflater.compress(plain) + deflater.flush()
-    if len(deflated) < len(plain):
-        return bytes([DEFLATED]) + _varint(len(plain)) + deflated
-    return bytes([PLAIN]) + plain
+    return squeezed.pack(b"".join(out))
 
 
 class _Reader:
@@ -76,38 +60,16 @@ class _Reader:
         return self.data[self.place - size : self.place]
 
     def varint(self) -> int:
-        value = 0
-        for shift in range(0, 35, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-        raise DamagedFile("the record of a JPEG file has a number that is too large")
+        value, self.place = squeezed.read_varint(self.data, self.place)
+        return value
 
 
 def unpack(data: bytes, most: int) -> FileRecord:
     """The inverse. most: bytes that the file may have. Raises DamagedFile."""
-    outer = _Reader(data)
-    method = outer.take(1)[0]
-    if method == DEFLATED:
-        size = outer.varint()
-        if size > 2 * most + 1024:
-            raise DamagedFile("the record of a JPEG file is too large for the file")
-        inflater = zlib.decompressobj(-15, zdict=DICTIONARY)
-        try:
-            plain = inflater.decompress(data[outer.place :], max(size, 1))
-        except zlib.error as error:
-            raise DamagedFile(f"the record of a JPEG file is damaged: {error}") from None
-        if len(plain) != size or inflater.unused_data or not (inflater.eof or inflater.decompress(inflater.unconsumed_tail, 1) == b""):
-            raise DamagedFile("the record of a JPEG file has another size than it says")
-    elif method == PLAIN:
-        plain = data[1:]
-    else:
-        raise DamagedFile("the record of a JPEG file is of an unknown kind")
-    reader = _Reader(plain)
-    record = FileRecord()
+    reader = _Reader(squeezed.unpack(data, 2 * most + 1024))
+    record = FileRecord(skeleton=reader.take(reader.varint()))
     total = 0
-    for _ in range(reader.varint()):
+    while reader.place < len(reader.data):
         scan = ScanRecord(reader.varint())
         total += scan.size
         if total > most:
@@ -125,5 +87,4 @@ def unpack(data: bytes, most: int) -> FileRecord:
         if flags & MARKS:
             scan.marks = np.array(np.frombuffer(reader.take(reader.varint()), np.uint8))
         record.scans.append(scan)
-    record.skeleton = plain[reader.place :]
     return record

@@ -4,11 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DamagedFile
+from ..format.jpeg import Kept
 from ..limits import Limits
 from . import reading, writing
 from .markers import MARKER, START, Frame, Part, Scan, walk
 from .picture import Component, Picture
-from .reading import ABSENT, NOTHING, ONES, read_scan
+from .reading import NOTHING, ONES, read_scan
 from .record import FileRecord, ScanRecord, pack, unpack
 from .refusal import NotModelled
 from .writing import ROOM, write_scan
@@ -59,7 +60,7 @@ def read(data: bytes, limits: Limits | None = None) -> tuple[Picture, bytes]:
 
     def on_frame(frame: Frame) -> None:
         if frame.height * frame.width > MOST_PIXELS or frame.blocks > BLOCKS_PER_BYTE * len(data) + 64:
-            raise NotModelled("a picture that is too large for its file")
+            raise NotModelled("a picture that is too large for its file", Kept.LARGE)
         limits.check("pixels", frame.height * frame.width, "a JPEG file")
         limits.check("memory", 2 * 128 * frame.blocks + 3 * len(data), "a JPEG file")
         blocks.append(_allocate(frame))
@@ -142,14 +143,32 @@ def _write_scan(record: ScanRecord, blocks: Blocks, scan: Scan, whole: int) -> N
     pads = np.full(1, ONES, np.uint8) if record.pads is None else record.pads
     marks = np.zeros(0, np.uint8) if record.marks is None else record.marks
     runs = np.zeros(0, np.int32) if record.runs is None else record.runs
-    size = write_scan(
-        out, state, blocks, scan.parts, band, units, scan.tables.codes, runs, record.runs is None, pads, marks, whole
-    )
+    size = write_scan(out, state, blocks, scan.parts, band, units, scan.tables.codes, runs, record.runs is None, pads, marks, whole)
     return None if size < 0 or state[writing.MISSED] else out[:size]
 
 
-def write(picture: Picture, record: bytes, most: int) -> bytes:
-    """The inverse of `read`. most: bytes that the file may have. Raises DamagedFile."""
+def blank(record: bytes, most: int, height: int) -> Picture:
+    """The picture that a record tells of, with zeros for coefficients. height: of a frame that leaves it open. Raises DamagedFile."""
+    skeleton = unpack(record, most).skeleton
+
+    def on_frame(frame: Frame) -> None:
+        if frame.height * frame.width > MOST_PIXELS or frame.blocks > BLOCKS_PER_BYTE * most + 64:
+            raise NotModelled("a picture that is too large for its file")
+
+    try:
+        frame = walk(skeleton, height, on_frame, lambda frame, scan, start: start)
+    except NotModelled as error:
+        raise DamagedFile(f"the record of a JPEG file is damaged: {error}") from None
+    blocks = _allocate(frame)
+    return Picture(frame.height, frame.width, tuple(_component(part, blocks) for part in frame.parts))
+
+
+def write(picture: Picture, record: bytes, most: int, *, exact: bool = True) -> bytes:
+    """The inverse of `read`. most: bytes that the file may have. exact: the record tells how long the data of scans are;
+    otherwise how long they may be.
+
+    Raises DamagedFile.
+    """
     parts = unpack(record, most)
     pieces: list[bytes] = []
     visits = _Visits()
@@ -172,6 +191,8 @@ def write(picture: Picture, record: bytes, most: int) -> bytes:
         if told is None or (told.whole or 0) > count or any(a is not None and len(a) == 0 for a in (told.runs, told.pads)):
             raise NotModelled("a scan that the record does not tell of")
         written = _write_scan(told, blocks, scan, count if told.whole is None else told.whole)
+        if written is not None and not exact:
+            told.size = len(written)
         kept = told.size if told.whole is None else told.kept
         if written is None or len(written) < kept or (told.whole is None and len(written) != kept):
             raise NotModelled("a scan of another size")

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from ..pixelcnn.symbols import fold
 from .planes import random_planes
@@ -58,6 +60,15 @@ class Pictures:
     def validation_crops(self) -> Pixels:
         """The symbols of the top left crop of every held-out picture, uint8 (n, crop, crop, channels)."""
         return self.symbols([partial(_corner, p) for p in self.validation], np.random.default_rng(0))
+
+    def batch(self, count: int, random: np.random.Generator) -> Tensor:
+        """Random training crops for a network."""
+        return torch.from_numpy(self.crops(count, random))
+
+    def validation_parts(self, size: int) -> Sequence[Tensor]:
+        """The validation crops in parts of this size."""
+        parts: Sequence[Tensor] = torch.from_numpy(self.validation_crops()).split(size)
+        return parts
 
     def symbols(self, pictures: Sequence[Callable[[int], Pixels]], random: np.random.Generator) -> Pixels:
         """What the network models of RGB pictures, which are given the wanted side."""

@@ -17,6 +17,8 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..jpeg import network as jpeg
+from ..jpeg.export import jpeg_tensors
 from ..latent import network as latent
 from ..latent.export import latent_tensors
 from ..ordered import network as ordered
@@ -28,15 +30,17 @@ from ..pixelcnn.export import pixelcnn_tensors
 from ..planes import network as planes
 from ..planes.export import planes_tensors
 from .data import DataConfig, Pictures
+from .jpeg import JpegBlocks, JpegData
 from .trainable import Trainable
 
 
 class Model(NamedTuple):
-    """What can be trained: the settings of a network, the network, and the tensors of its weights file."""
+    """What can be trained: the settings of a network, the network, the tensors of its weights file, and where its batches come from."""
 
     config: Callable[..., Any]
     network: Callable[[Any], Trainable]
     tensors: Callable[[Any], dict[str, Tensor]]
+    data: Callable[[Mapping[str, Any]], Any] = lambda settings: Pictures(DataConfig(**settings))
 
 
 MODELS = {
@@ -45,6 +49,7 @@ MODELS = {
     "pixelcnn": Model(pixelcnn.PixelCNNConfig, pixelcnn.PixelCNN, pixelcnn_tensors),
     "latent": Model(latent.LatentConfig, latent.Latent, latent_tensors),
     "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
+    "jpeg": Model(jpeg.JpegConfig, jpeg.Jpeg, jpeg_tensors, lambda settings: JpegBlocks(JpegData(**settings))),
 }
 
 
@@ -125,6 +130,19 @@ def averaged_network(config: RunConfig, state: Mapping[str, Any]) -> Trainable:
     return network
 
 
+def moved(batch: Any, device: torch.device) -> Any:
+    """A batch, which may be tensors by their names, on a device."""
+    return {name: moved(part, device) for name, part in batch.items()} if isinstance(batch, Mapping) else batch.to(device)
+
+
+def places_of(batch: Any) -> int:
+    """Pixels, or blocks, of a batch."""
+    if isinstance(batch, Mapping):
+        return sum(len(part["last"]) for part in batch.values())
+    count: int = batch[..., 0].numel()
+    return count
+
+
 class Trainer:
     """The state of a run: network, optimiser, averaged weights, step."""
 
@@ -137,7 +155,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam(trained, lr=config.rate, betas=(0.9, 0.99))
         self.average = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.step = 0
-        self.pictures = Pictures(DataConfig(**config.data))
+        self.pictures = MODELS[config.model].data(config.data)
         if config.compile:
             self.network.compile_loss()
 
@@ -153,9 +171,9 @@ class Trainer:
         for name, value in self.network.named_parameters():
             self.average[name].copy_(value.detach())
 
-    def _crops(self, count: int, random: np.random.Generator) -> Tensor:
-        """Random training crops, uint8 (count, crop, crop, channels)."""
-        return torch.from_numpy(self.pictures.crops(count, random)).to(self.device)
+    def _crops(self, count: int, random: np.random.Generator) -> Any:
+        """Random training crops, uint8 (count, crop, crop, channels), or what else the network takes."""
+        return moved(self.pictures.batch(count, random), self.device)
 
     @property
     def checkpoint(self) -> Path:
@@ -181,9 +199,9 @@ class Trainer:
     def evaluate(self) -> str:
         """What the averaged network does to the held-out crops, in words."""
         network = averaged_network(self.config, {"network": self.network.state_dict(), "average": self.average}).to(self.device)
-        crops = torch.from_numpy(self.pictures.validation_crops()).to(self.device)
+        crops = [moved(part, self.device) for part in self.pictures.validation_parts(max(4, self.config.batch))]
         with torch.no_grad():
-            return network.describe(crops.split(max(4, self.config.batch)))
+            return network.describe(crops)
 
     def train(self, log: Callable[[str], None]) -> None:
         """Run to the last step; `log` takes lines of text."""
@@ -202,7 +220,7 @@ class Trainer:
                 self.network.restart_dead_codes(batch)
             total += self._update(parallel, batch)
             count += 1
-            pixels += batch[..., 0].numel() * (dist.get_world_size() if distributed else 1)
+            pixels += places_of(batch) * (dist.get_world_size() if distributed else 1)
             if self.step % config.save_every == 0 or self.step == config.steps:
                 self.save()
                 if not self.rank:
@@ -217,7 +235,7 @@ class Trainer:
                 total.zero_()
                 count = 0
 
-    def _update(self, parallel: nn.Module, batch: Tensor) -> Tensor:
+    def _update(self, parallel: nn.Module, batch: Any) -> Tensor:
         """One step of the optimiser and of the averaged weights; the loss of the batch."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, self.step)

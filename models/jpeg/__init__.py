@@ -1,0 +1,1 @@
+"""The model of quantised coefficients of JPEG files."""
