@@ -148,9 +148,12 @@ def _file_of(picture: Picture, model: str, tile: int, settings: Settings, target
 def _coded(picture: Picture, model: str, tile: int, settings: Settings) -> list[bytes]:
     """The files of a picture by a model without loss, if it takes such pictures.
 
-    The default one gives way to planes that the pixels come from, or stands beside them if many pixels do not. Raises ImageRefused.
+    The default one gives way to the coefficients of a JPEG file that the pixels come from, or to planes; of the latter it stands beside
+    them if many pixels do not come from them. Raises ImageRefused.
     """
     files = []
+    if model == DEFAULT_MODEL and jit.available() and (data := _of_coefficients(picture, DEFAULT_JPEG, tile, settings)):
+        return [data]
     if model == DEFAULT_MODEL and jit.available() and (data := _of_planes(picture, DEFAULT_PLANES, tile, settings)):
         files.append(data)
         origin = container.read_header(data).section(Tag.ORIGIN)
@@ -158,12 +161,26 @@ def _coded(picture: Picture, model: str, tile: int, settings: Settings) -> list[
             return files
     loaded = load(model, settings, lossy=False)
     if loaded.model.coding == "jpeg":
-        raise ImageRefused(f"the model {loaded.name} is for JPEG files")
+        if data := _of_coefficients(picture, model, tile, settings):
+            return [data]
+        raise ImageRefused(f"the model {loaded.name} is for JPEG files, and for pictures that once were one")
     if loaded.model.coding == "planes":
         if data := _of_planes(picture, model, tile, settings):
             return [data]
         raise ImageRefused(f"the model {loaded.name} is for colour pictures whose pixels come from luma and chroma planes")
     return [*files, _encoding(picture, loaded, tile, settings).file(0)] if loaded.takes(picture.mode) else files
+
+
+def _of_coefficients(picture: Picture, model: str, tile: int, settings: Settings) -> bytes | None:
+    """The file of a picture by the coefficients of the JPEG file that it once was, if it was; the model is loaded only then."""
+    if picture.mode not in container.CODED_MODES[Coding.RECOGNISED]:
+        return None
+    from .paths import recognised
+
+    size = picture.image.width * picture.image.height
+    estimate.encoding(size, picture.mode, Coding.RECOGNISED).check(settings.limits, "encoding the picture")
+    found = recognised.find(picture, settings.workers)
+    return recognised.encode(picture, found, cast(Loaded[Transformed], load(model, settings)), tile, settings) if found else None
 
 
 def _of_planes(picture: Picture, model: str, tile: int, settings: Settings) -> bytes | None:
@@ -282,6 +299,10 @@ def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -
         from .paths import planes
 
         decoded, lost = planes.decode(reading, cast(Planar, model), area)
+    elif model.coding == "jpeg":
+        from .paths import recognised
+
+        decoded, lost = recognised.decode(reading, cast(Transformed, model), area)
     elif model.coding == "layers":
         decoded, lost = layers.decode(reading, cast(Layered, model), area, codes)
     else:

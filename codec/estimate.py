@@ -40,6 +40,7 @@ DECODING = {
     Coding.ORDERED: Cost(400, 0, 2e5),
     Coding.PLANES: Cost(20, 6e8, 3e5),
     Coding.JPEG: Cost(40, 0, 1e6),
+    Coding.RECOGNISED: Cost(50, 0, 8e5),
 }
 ENCODING = {
     Coding.STORED: Cost(20, 0, 1e6),
@@ -52,6 +53,7 @@ ENCODING = {
     Coding.ORDERED: Cost(300, 0, 1e5),
     Coding.PLANES: Cost(60, 1e9, 2e5),
     Coding.JPEG: Cost(60, 0, 1e6),
+    Coding.RECOGNISED: Cost(80, 0, 2e5),
 }
 
 

@@ -38,7 +38,7 @@ CODINGS = {
     ("groups", True): (Coding.LATENT, Coding.LATENT_SET),
     ("layers", True): (Coding.ORDERED,),
     ("planes", False): (Coding.PLANES,),
-    ("jpeg", False): (Coding.JPEG,),
+    ("jpeg", False): (Coding.JPEG, Coding.RECOGNISED),
 }
 """What the header of a model's files may say, given how its symbols are coded and whether it is lossy."""
 UNCOLOURED = (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA)
@@ -86,7 +86,7 @@ def load(name: str, settings: Settings, lossy: bool | None = None) -> Loaded[Mod
 def load_for(header: Header, settings: Settings) -> Loaded[Model]:
     """The model of a file. Raises WeightsError, and DamagedFile if the file is coded as this model's never are."""
     loaded = _load(settings, catalogue.find_hash, header.model, header.weights)
-    modes = CODED_MODES[Coding.JPEG] if loaded.model.coding == "jpeg" else COLOURED if loaded.model.colour else UNCOLOURED
+    modes = CODED_MODES[header.coding] if loaded.model.coding == "jpeg" else COLOURED if loaded.model.colour else UNCOLOURED
     if header.coding not in loaded.codings or header.mode not in modes:
         raise DamagedFile(f"the model {header.model} does not go with the file's coding or mode")
     return loaded

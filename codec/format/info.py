@@ -23,6 +23,7 @@ NAMES = {
     Coding.ORDERED: "ordered",
     Coding.PLANES: "planes",
     Coding.JPEG: "JPEG",
+    Coding.RECOGNISED: "recognised",
 }
 ORIGINS = {1: "Photo CD", 2: "JPEG", 3: "BT.601", 4: "BT.709", 5: "BT.709, full range"}
 SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}  # at a pixel; 1 in all other modes
@@ -51,11 +52,13 @@ def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = No
         facts["quality"] = round(latents[0] / 2.55, 1)
     if header.coding == Coding.JPEG:
         facts |= jpeg.facts_of(data, header)
+    if header.coding == Coding.RECOGNISED:
+        facts |= jpeg.facts_of_pixels(data, header)
     if any(header.weights):
         facts |= {"model": header.model, "weights": header.weights.hex()}
     if header.coding == Coding.ORDERED:
         facts |= codes_of(data, header)
-    elif header.coding == Coding.JPEG:
+    elif header.coding in (Coding.JPEG, Coding.RECOGNISED):
         facts["tile"] = header.tile  # in blocks
     elif header.coding != Coding.STORED:
         facts["tile"] = header.tile  # with loss in latents

@@ -41,6 +41,7 @@ class Coding(IntEnum):
     ORDERED = 7  # ordered codes, with loss, in a stream that may be cut anywhere
     PLANES = 8  # luma and chroma planes that the pixels come from, each in tiles as 1
     JPEG = 9  # a JPEG file, by its coefficients in tiles of blocks, or whole
+    RECOGNISED = 10  # pixels that a JPEG decoder gave, by the coefficients that they came from, and corrections
 
 
 CODED_MODES = {
@@ -54,6 +55,7 @@ CODED_MODES = {
     Coding.ORDERED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.PLANES: (Mode.RGB, Mode.RGBA),
     Coding.JPEG: (Mode.GRAY, Mode.RGB, Mode.CMYK),
+    Coding.RECOGNISED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
 }
 SETS = (Coding.SET, Coding.LATENT_SET)
 ALPHA_MODES = (Mode.GRAY_ALPHA, Mode.RGBA)
@@ -75,6 +77,7 @@ class Tag:
     CODES = b"CODE"  # ordered codes: the chunks; the last section, without a CRC of its own, because it may be cut
     RECORD = b"JPEG"  # bytes of a JPEG file, and everything that its coefficients do not say
     PROFILES = b"COEF"  # what the model is told of each component
+    DECODER = b"DECO"  # how pixels come from coefficients, and what is corrected then
     REASON = b"WHYS"  # why a JPEG file is kept as it is
     LIST = b"LIST"  # zlib: JSON with the names, sizes and checksums of a set's images
     ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
@@ -96,6 +99,7 @@ _CODED = {
     Coding.ORDERED: (Tag.LAYERS, Tag.CODES),
     Coding.PLANES: (Tag.ORIGIN, Tag.TILE_INDEX, Tag.TILES),
     Coding.JPEG: (Tag.RECORD, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES, Tag.SOURCE, Tag.REASON),
+    Coding.RECOGNISED: (Tag.DECODER, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES),
 }
 _ALL = {tag for tags in _CODED.values() for tag in tags} | set(Tag.BESIDE)
 

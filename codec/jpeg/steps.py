@@ -109,3 +109,16 @@ def partner(luma: Steps) -> Steps | None:
         if np.array_equal(luma, standard(LUMA, quality)):
             return standard(CHROMA, quality)
     return None
+
+
+def numbered(number: int) -> Steps | None:
+    """The table that a number stands for in files: 1 to 100 that of luma for this quality, 101 to 200 that of chroma; None for others."""
+    if not 1 <= number <= 200:
+        return None
+    return standard(LUMA if number <= 100 else CHROMA, (number - 1) % 100 + 1)
+
+
+def number_of(table: Steps) -> int | None:
+    """The inverse; None for tables that have no number."""
+    tables = ((number, numbered(number)) for number in range(200, 0, -1))
+    return next((number for number, steps in tables if steps is not None and np.array_equal(steps, table)), None)

@@ -91,14 +91,14 @@ def _from_coefficients(reading: Reading) -> tuple[bytes, list[Box]]:
     model = cast(Transformed, load_for(header, reading.settings).model)
     holes = coefficients.decode(reading, picture, model)
     if holes:
-        return repaired(picture, record, size), _pixels(picture, holes)
+        return repaired(picture, record, size), covered(picture, holes)
     made = stream.write(picture, record, size)
     if len(made) != size and not reading.recovering:
         raise DamagedFile("the decoded JPEG file has another size than the one that was encoded")
     return made, []
 
 
-def _pixels(picture: Picture, holes: coefficients.Lost) -> list[Box]:
+def covered(picture: Picture, holes: coefficients.Lost) -> list[Box]:
     """The (x, y, width, height) of what tiles cover of the picture."""
     tallest, widest = (max(c.sampling[i] for c in picture.components) for i in (0, 1))
     boxes = set()
