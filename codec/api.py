@@ -28,7 +28,7 @@ from .image.files import Picture
 from .image.opening import cropped
 from .isolation import isolated
 from .limits import Limits
-from .paths import jpeg, layers, sets, tiles
+from .paths import derived, jpeg, layers, sets, tiles
 from .paths.encoding import Encoding
 from .paths.layers import LayeredEncoding
 from .paths.reading import Reading
@@ -151,49 +151,24 @@ def _coded(picture: Picture, model: str, tile: int, settings: Settings) -> list[
     The default one gives way to the coefficients of a JPEG file that the pixels come from, or to planes; of the latter it stands beside
     them if many pixels do not come from them. Raises ImageRefused.
     """
-    files = []
-    if model == DEFAULT_MODEL and jit.available() and (data := _of_coefficients(picture, DEFAULT_JPEG, tile, settings)):
+    files, made_of = [], model == DEFAULT_MODEL and jit.available()
+    if made_of and (data := derived.of_coefficients(picture, DEFAULT_JPEG, tile, settings)):
         return [data]
-    if model == DEFAULT_MODEL and jit.available() and (data := _of_planes(picture, DEFAULT_PLANES, tile, settings)):
+    if made_of and (data := derived.of_planes(picture, DEFAULT_PLANES, tile, settings)):
         files.append(data)
         origin = container.read_header(data).section(Tag.ORIGIN)
         if origin and origin.size < MANY * len(data):
             return files
     loaded = load(model, settings, lossy=False)
     if loaded.model.coding == "jpeg":
-        if data := _of_coefficients(picture, model, tile, settings):
+        if data := derived.of_coefficients(picture, model, tile, settings):
             return [data]
         raise ImageRefused(f"the model {loaded.name} is for JPEG files, and for pictures that once were one")
     if loaded.model.coding == "planes":
-        if data := _of_planes(picture, model, tile, settings):
+        if data := derived.of_planes(picture, model, tile, settings):
             return [data]
         raise ImageRefused(f"the model {loaded.name} is for colour pictures whose pixels come from luma and chroma planes")
     return [*files, _encoding(picture, loaded, tile, settings).file(0)] if loaded.takes(picture.mode) else files
-
-
-def _of_coefficients(picture: Picture, model: str, tile: int, settings: Settings) -> bytes | None:
-    """The file of a picture by the coefficients of the JPEG file that it once was, if it was; the model is loaded only then."""
-    if picture.mode not in container.CODED_MODES[Coding.RECOGNISED]:
-        return None
-    from .paths import recognised
-
-    size = picture.image.width * picture.image.height
-    estimate.encoding(size, picture.mode, Coding.RECOGNISED).check(settings.limits, "encoding the picture")
-    found = recognised.find(picture, settings.workers)
-    return recognised.encode(picture, found, cast(Loaded[Transformed], load(model, settings)), tile, settings) if found else None
-
-
-def _of_planes(picture: Picture, model: str, tile: int, settings: Settings) -> bytes | None:
-    """The file of a picture by the planes that its pixels come from, if they come from any; the model is loaded only then."""
-    if picture.mode not in container.CODED_MODES[Coding.PLANES]:
-        return None
-    from .origins import planes as origins  # whose loops are compiled when they are first needed
-    from .paths import planes
-
-    size = picture.image.width * picture.image.height
-    estimate.encoding(size, picture.mode, Coding.PLANES).check(settings.limits, "encoding the picture")
-    found = origins.find(np.asarray(picture.image)[..., :3], settings.workers)
-    return planes.encode(picture, found, cast(Loaded[Planar], load(model, settings)), tile, settings) if found else None
 
 
 def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> Encoding:

@@ -12,6 +12,7 @@ from conftest import HERE, arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from presage.codec.coders.turns import Pull, Record
 from presage.models import schema
@@ -22,6 +23,7 @@ from presage.models.jpeg.network import KINDS, Jpeg, JpegConfig
 from presage.models.kernels import jit
 from presage.models.model import Blocks, Box, Plane
 from presage.models.training import jpeg as training
+from presage.models.training import loop
 
 SEEDS = st.integers(0, 1 << 32)
 compiled = pytest.mark.skipif(not jit.available(), reason="numba is not installed, or switched off")
@@ -207,3 +209,25 @@ def test_predictions_continue_a_gradient() -> None:
     own[..., 0] = 0
     foretold = edges + own @ features.OWN_MATRIX / (1 << units.BASIS_BITS)
     assert np.abs(foretold[..., [0, 8]] - values[1:, 1:, :1]).max() < 0.05 * np.abs(np.diff(values[..., 0], axis=0)).max()
+
+
+@compiled
+def test_a_run_from_files_to_weights(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run file trains, and what is exported codes."""
+    random = np.random.default_rng(7)
+    for i in range(6):
+        (tmp_path / f"{i}.jpg").touch()
+    parts = [plane(natural(random, 34, 30, 300)) for _ in range(3)]
+    monkeypatch.setattr(training, "read_planes", lambda path: parts)
+    run = HERE.parent / "models" / "runs" / "jpeg.toml"
+    small = ["model.told=8", "model.width=16", "model.head=16", "run.steps=8", "run.batch=4096", "run.report_every=1"]
+    changes = [*small, f'data.folder="{tmp_path}"', 'data.pictures=""']
+    lines: list[str] = []
+    loop.run(run, changes, tmp_path, False, "cpu", lines.append)
+    assert "bits/block" in "".join(lines)
+    weights = loop.export(run, changes, tmp_path)
+    assert weights is not None
+    tensors = load_file(weights)
+    schema.check("jpeg", tensors)
+    coded = ExactJpeg(tensors)
+    decode(coded, parts, 9, encode(coded, parts, 9, at_once=True))

@@ -179,7 +179,7 @@ def test_section(photo: Bytes) -> None:
 
 
 def plain_pixels(content: bytes, components: list[NDArray[np.int16]], height: int, width: int) -> list[list[tuple[int, int, int]]]:
-    """The pixels that section 13 gives for coefficients, in plain Python; without the corrections."""
+    """The pixels that section 14 gives for coefficients, in plain Python; without the corrections."""
     tables = (
         (16, 11, 10, 16, 24, 40, 51, 61),
         (12, 12, 14, 19, 26, 58, 60, 55),

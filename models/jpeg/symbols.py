@@ -12,18 +12,17 @@ Int32 = NDArray[np.int32]
 FIRST, BITS = np.array(CLASSES), np.array(CLASS_BITS)
 NIBBLES = (BITS + 3) // 4
 ORDER = np.array(ZIGZAG)
+BACK = np.argsort(ORDER)
 
 
 def zigzag(blocks: Blocks) -> NDArray[np.int16]:
     """Blocks (..., 8, 8) in zigzag order (..., 64)."""
-    return np.ascontiguousarray(blocks.reshape(*blocks.shape[:-2], 64)[..., ORDER])
+    return blocks.reshape(*blocks.shape[:-2], 64).take(ORDER, axis=-1)
 
 
 def unzigzag(values: NDArray[np.int16]) -> Blocks:
     """The inverse."""
-    blocks = np.empty_like(values)
-    blocks[..., ORDER] = values
-    return blocks.reshape(*values.shape[:-1], 8, 8)
+    return values.take(BACK, axis=-1).reshape(*values.shape[:-1], 8, 8)
 
 
 def last_places(values: NDArray[np.int16]) -> NDArray[np.int64]:

@@ -24,11 +24,14 @@ from ..jpeg.units import (
     SIDE_SIGNED,
     SIGNED_CORNER,
     SIGNED_SEEN,
+    ZIGZAG,
 )
 from .jit import Array, kernel
 
 PLACES = np.array([0, 1, 5, 6, 14, 15, 27, 28, 0, 2, 3, 9, 10, 20, 21, 35], np.int64)
 """Zigzag places of what the 16 predictions are of."""
+TOPS, LEFTS = np.array(ZIGZAG) & 7, 8 + (np.array(ZIGZAG) >> 3)
+"""Which predictions, from above and from the left, coefficients add to."""
 NONE = NEAR + 1  # the token of a difference of 0
 
 
@@ -110,14 +113,11 @@ def look(
             edges[i, u] = 0
         for k in range(64):
             step = steps[p, k]
+            top, left = TOPS[k], LEFTS[k]
             if values[w, k]:
-                a = np.int32(min(max(values[w, k] * step, -CLAMP), CLAMP))
-                for u in range(8, 16):
-                    edges[i, u] += a * beside[0, k, u]
+                edges[i, left] += np.int32(min(max(values[w, k] * step, -CLAMP), CLAMP)) * beside[0, k, left]
             if values[n, k]:
-                b = np.int32(min(max(values[n, k] * step, -CLAMP), CLAMP))
-                for u in range(8):
-                    edges[i, u] += b * beside[1, k, u]
+                edges[i, top] += np.int32(min(max(values[n, k] * step, -CLAMP), CLAMP)) * beside[1, k, top]
         for u in range(16):
             told = np.int32(0)
             if u % 8:
@@ -216,8 +216,8 @@ def tell(
         for k in range(last, end):
             if values[at[r], k]:
                 a = np.int32(min(max(values[at[r], k] * steps[p, k], -CLAMP), CLAMP))
-                for u in range(16):
-                    edges[r, u] += a * own[k, u]
+                edges[r, TOPS[k]] += a * own[k, TOPS[k]]
+                edges[r, LEFTS[k]] += a * own[k, LEFTS[k]]
         there_w, there_n = around[r, 0] != outside, around[r, 1] != outside
         x = inputs[i]
         for k in range(last - first):
