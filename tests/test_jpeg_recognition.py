@@ -70,7 +70,7 @@ def test_high_quality(photo: np.ndarray) -> None:
     bounds = recognition.Bounds(low, low, image)
     shares = []
     for effort in (0, recognition.EFFORT):
-        component = recognition._settled(bounds, table, (1, 1), 1, effort)
+        component = recognition._settled(bounds, table, (1, 1), (0, 0), 1, effort)
         shares.append(np.mean(pixels.plane(component)[: image.shape[0], : image.shape[1]] == image))
     assert shares[1] > shares[0]
     assert shares[1] > 0.99
@@ -93,6 +93,29 @@ def test_sizes(photo: np.ndarray, size: tuple[int, int]) -> None:
     image = decoded(saved(photo[: size[0], : size[1]], 80, 2))
     found = recognise(image)
     assert found
+    assert np.array_equal(restore(found), image)
+
+
+@pytest.mark.parametrize("offset", [(0, 0), (3, 6), (8, 8), (13, 2), (7, 15)])
+@pytest.mark.parametrize("sampling", [0, 2])
+def test_cut_out(photo: np.ndarray, offset: tuple[int, int], sampling: int) -> None:
+    """Where blocks begin is found as well, and for halved chroma which of two places it is."""
+    top, left = offset
+    file = saved(photo, 75, sampling)
+    image = np.ascontiguousarray(decoded(file)[top:, left:])
+    found = recognise(image)
+    assert found
+    assert np.array_equal(restore(found), image)
+    period = 16 if sampling else 8
+    assert found.offset == (top % period, left % period)
+    assert len(found.corrections) < len(file) / 15
+
+
+def test_cut_out_of_gray(photo: np.ndarray) -> None:
+    image = np.ascontiguousarray(decoded(saved(photo[..., 1], 75))[3:, 5:])
+    found = recognise(image)
+    assert found
+    assert found.offset == (3, 5)
     assert np.array_equal(restore(found), image)
 
 

@@ -91,6 +91,18 @@ def test_edited(photo: Bytes, small: Path) -> None:
     assert np.array_equal(decoded(file, small), image)
 
 
+def test_cut_out(photo: Bytes, small: Path) -> None:
+    """Pixels that were cut out of a JPEG's come from one that is a little larger."""
+    image = np.ascontiguousarray(once(photo, 75)[5:, 11:])
+    file = encoded(image, small)
+    content = container.read_section(file, container.read_header(file), Tag.DECODER)
+    assert content
+    assert content[2] == 16 * 5 + 11
+    assert np.array_equal(decoded(file, small), image)
+    part = presage.decode(file, crop=(7, 3, 60, 41), model_path=[small])
+    assert np.array_equal(np.array(part), image[3:44, 7:67])
+
+
 def test_others_are_refused(photo: Bytes, small: Path) -> None:
     with pytest.raises(ImageRefused, match="once were one"):
         encoded(photo, small)
@@ -156,19 +168,10 @@ def test_section(photo: Bytes) -> None:
         assert ours.coefficients.shape == theirs.coefficients.shape
     odd = found.picture.components[0].steps + 300
     component = type(found.picture.components[0])((1, 1), odd, np.zeros((2, 2, 8, 8), np.int16))
-    other = Recognised(type(found.picture)(16, 16, (component,)), False, b"")
+    other = Recognised(type(found.picture)(16, 16, (component,)), False, (0, 0), b"")
     assert np.array_equal(recognised.unpack(recognised.pack(other), 16, 16).picture.components[0].steps, odd)
-    for wrong in (
-        b"",
-        b"\1",
-        b"\2\0",
-        b"\1\2\x11\1",
-        b"\1\0\x21\1",
-        b"\1\0\x11\xff",
-        b"\1\0\x11\xc9",
-        b"\1\0\x11\0" + bytes(128),
-        b"\3\0\x22\1\x22\1\x11\1",
-    ):
+    heads = (b"", b"\1", b"\2\0\0", b"\1\2\0\x11\1", b"\1\0\0\x21\1", b"\1\0\0\x11\xff", b"\1\0\0\x11\xc9")
+    for wrong in (*heads, b"\1\0\0\x11\0" + bytes(128), b"\3\0\0\x22\1\x22\1\x11\1"):
         with pytest.raises(DamagedFile):
             recognised.unpack(wrong, 16, 16)
     numbers = [steps.numbered(n) for n in range(1, 201)]
@@ -198,7 +201,7 @@ def plain_pixels(content: bytes, components: list[NDArray[np.int16]], height: in
         [8192, 6437, -4433, -11362, -8192, 2261, 10704, 9633], [8192, 2260, -10703, -6436, 8192, 9633, -4433, -11363],
     ]  # fmt: skip
     matrix += [[value * (-1) ** u for u, value in enumerate(row)] for row in reversed(matrix)]
-    planes, factors, before, place = [], [], [[0] * 8] * 8, 2
+    planes, factors, before, place = [], [], [[0] * 8] * 8, 3
     for blocks in components:
         factor, kind = content[place], content[place + 1]
         place += 2

@@ -53,16 +53,16 @@ def facts_of(data: bytes | mmap, header: Header) -> dict[str, Any]:
 def facts_of_pixels(data: bytes | mmap, header: Header) -> dict[str, Any]:
     """Sampling and quality of the JPEG file that pixels came from, and bytes of what is corrected. Raises DamagedFile."""
     content = read_section(data, header, Tag.DECODER)
-    if not content or len(content) < 4 + 2 * (content[0] - 1):
+    if not content or len(content) < 3 + 2 * content[0]:
         raise DamagedFile("the section DECO is not what this format allows")
-    factors, place = [], 2
+    factors, place = [], 3
     for _ in range(content[0]):
         head = content[place : place + 2]
         if len(head) < 2:
             raise DamagedFile("the section DECO is not what this format allows")
         factors.append((head[0] & 15, head[0] >> 4))
         place += 2 if head[1] else 130
-    quality = {"jpeg_quality": (content[3] - 1) % 100 + 1} if 1 <= content[3] <= 200 else {}
+    quality = {"jpeg_quality": (content[4] - 1) % 100 + 1} if 1 <= content[4] <= 200 else {}
     corrections = max(len(content) - place, 0)
     return {"once": "JPEG", "sampling": _sampling(factors)} | quality | {"corrections": corrections}
 

@@ -11,23 +11,36 @@ UNLIKELY = 0.15  # what a difference counts, in squares of levels
 AT_ONCE = 256  # blocks
 
 
-def continued(samples: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
-    """A plane (H, W) in whole blocks (8 rows, 8 columns), whose new samples are as quantised blocks have them, nearly."""
-    below = _below(samples, steps)
-    return np.ascontiguousarray(_below(np.ascontiguousarray(below.T), steps.T).T)
+def continued(samples: NDArray[np.uint8], steps: Steps, offset: tuple[int, int]) -> NDArray[np.uint8]:
+    """A plane (H, W) in whole blocks (8 rows, 8 columns), whose new samples are as quantised blocks have them, nearly.
+
+    offset: rows and columns at its beginning that are unknown, and so are new as well.
+    """
+    rows = _rows(samples, steps, offset[0])
+    return np.ascontiguousarray(_rows(np.ascontiguousarray(rows.T), steps.T, offset[1]).T)
+
+
+def _rows(samples: NDArray[np.uint8], steps: Steps, unknown: int) -> NDArray[np.uint8]:
+    """The same for the lower and the upper edge alone."""
+    known, lead = len(samples) % 8, unknown % 8
+    whole = np.pad(samples, [(0, -len(samples) % 8), (0, 0)], mode="edge")
+    if known:
+        whole[-8:] = _below(whole[-8 : len(samples)], steps)
+    if lead:
+        top = unknown - lead
+        whole[top : top + 8] = _below(whole[unknown : top + 8][::-1], steps)[::-1]
+    whole[: unknown - lead] = whole[unknown - lead]
+    return whole
 
 
 def _below(samples: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
-    """The same for the lower edge alone.
+    """Blocks (8, W) of which the upper samples are known.
 
     Across, the transform is known. Down, each of its frequencies has eight coefficients and fewer samples: the nearest ones are taken.
     """
-    height, width = samples.shape
-    known = height % 8
-    if not known:
-        return samples
+    known, width = samples.shape
     whole = np.pad(samples, [(0, 8 - known), (0, -width % 8)], mode="edge")
-    blocks = whole[-8:].reshape(8, -1, 8).swapaxes(0, 1) - 128.0
+    blocks = whole.reshape(8, -1, 8).swapaxes(0, 1) - 128.0
     for start in range(0, len(blocks), AT_ONCE):
         some = blocks[start : start + AT_ONCE]
         across = some @ LINE.T
@@ -36,7 +49,7 @@ def _below(samples: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
         for u in range(8):
             units[:, :, u] += _nearest(missed[:, :, u], steps[:, u].astype(float), known)
         some[:, known:] = ((LINE.T @ units) @ LINE)[:, known:]
-    whole[-8 + known :] = (np.round(blocks) + 128).clip(0, 255).swapaxes(0, 1).reshape(8, -1)[known:]
+    whole[known:] = (np.round(blocks) + 128).clip(0, 255).swapaxes(0, 1).reshape(8, -1)[known:]
     return whole[:, :width]
 
 

@@ -21,6 +21,7 @@ from .picture import Component, Picture
 
 Bytes = NDArray[np.uint8]
 Plane = NDArray[np.int16]
+Offset = tuple[int, int]
 _JPEG = BY_NUMBER[2]
 FACTORS = {Rule.WHOLE: 1, Rule.SAME: 2, Rule.TRIANGLE: 2}
 EFFORT = 150  # steps of the search for the coefficients of a block
@@ -32,6 +33,7 @@ MOST_LOST = 0.2  # share of pixels with no channel at its end that may not come 
 FEW_WRONG = 0.01  # share of pixels that are corrected with which no other sampling is tried
 DOUBTFUL = 4  # cells of a block that may well be wrong
 BAND = 8  # rows of blocks
+CORNER = 512  # rows and columns that show where blocks begin
 SAMPLINGS = tuple(
     Sampling(*rules)
     for rules in (
@@ -43,11 +45,13 @@ SAMPLINGS = tuple(
 
 @dataclass(frozen=True)
 class Recognised:
-    """smooth: whether chroma is interpolated, see `pixels.enlarged`. corrections: what turns what the picture shows into the pixels, see
+    """smooth: whether chroma is interpolated, see `pixels.enlarged`. offset: rows and columns of the picture that lie above and left of
+    the pixels, 0..15, because these were cut out of it. corrections: what turns what the picture shows into the pixels, see
     `origins.exceptions`; empty if nothing does."""
 
     picture: Picture
     smooth: bool
+    offset: Offset
     corrections: bytes
 
 
@@ -62,7 +66,7 @@ class Bounds:
 
 def restore(found: Recognised) -> Bytes:
     """The pixels, uint8 (H, W) of a gray picture or (H, W, 3). Raises DamagedFile."""
-    shown = pixels.show(found.picture, found.smooth)
+    shown = np.ascontiguousarray(pixels.show(found.picture, found.smooth)[found.offset[0] :, found.offset[1] :])
     if shown.ndim == 3:
         return exceptions.decode(found.corrections, shown)
     return exceptions.decode(found.corrections, np.stack([shown] * 3, -1))[..., 0]
@@ -74,29 +78,68 @@ def recognise(image: Bytes, workers: int = 1) -> Recognised | None:
     if min(image.shape[:2]) < LEAST:
         return None
     if image.ndim == 2 or (image == image[..., :1]).all():
-        bounds = _known(image.reshape(*image.shape[:2], -1)[..., 0].astype(np.int16))
-        table = _steps(_sure_blocks(bounds))
-        return _proved(image, (_settled(bounds, table, (1, 1), workers),), True)[0] if table is not None else None
+        gray = image.reshape(*image.shape[:2], -1)[..., 0]
+        bounds, offset, table = _grid(Bounds(gray.astype(np.int16), gray.astype(np.int16), gray))
+        return _proved(image, (_settled(bounds, table, (1, 1), offset, workers),), True, offset)[0] if table is not None else None
     detected = detection.detect(image, workers)
     if not detected or detected[0].number != _JPEG.number:
         return None
     estimate = first_estimate(image, _JPEG, workers)
-    table = _steps(_luma_blocks(image, estimate))
+    luma = _luma(image, estimate[0].astype(np.uint8), estimate[1].astype(np.uint8))[0]
+    _, offset, table = _grid(replace(luma, low=np.where(estimate[2] == 2, luma.low, 0)))
     if table is None:
         return None
     best: tuple[Recognised | None, float] = None, MOST_WRONG
-    for sampling in sorted(SAMPLINGS, key=lambda sampling: sampling != detected[1]):
-        found = _attempt(image, sampling, estimate, table, workers)
+    for sampling, further in _trials(detected[1]):
+        found = _attempt(image, sampling, estimate, table, (offset[0] + further[0], offset[1] + further[1]), workers)
         best = min(best, found, key=lambda pair: pair[1])
         if best[1] < FEW_WRONG:
             break
     return best[0]
 
 
+def _trials(likely: Sampling) -> list[tuple[Sampling, Offset]]:
+    """Samplings that may be, and how much further a picture may begin before the pixels than blocks of luma say; likely ones first."""
+    first = [s for s in SAMPLINGS if (s.rows, s.columns) == (likely.rows, likely.columns)]
+    moved = [(s, (v, h)) for s in first for v in _further(s.rows) for h in _further(s.columns)]
+    return moved + [(s, (0, 0)) for s in SAMPLINGS if s not in first]
+
+
+def _further(rule: Rule) -> tuple[int, ...]:
+    return (0,) if rule == Rule.WHOLE else (0, 8)
+
+
+def _grid(bounds: Bounds) -> tuple[Bounds, Offset, steps.Steps | None]:
+    """Samples (H, W) with unknown ones before them, so that blocks begin where they did; how many rows and columns; and the steps."""
+    table = _steps(_sure_blocks(bounds))
+    if table is not None:
+        return bounds, (0, 0), table
+    part = bounds.start[:CORNER, :CORNER].astype(np.int32)
+    offset = _offset(part), _offset(part.T)
+    moved = _moved(bounds, offset)
+    return moved, offset, _steps(_sure_blocks(moved)) if offset != (0, 0) else None
+
+
+def _offset(samples: NDArray[np.int32]) -> int:
+    """By how many rows blocks begin before samples (H, W), if they do: there the curve of columns is least smooth."""
+    jumps = np.abs(np.diff(samples, 3, axis=0)).sum(1)[: (len(samples) - 3) // 8 * 8]
+    return int(-(jumps.reshape(-1, 8).sum(0).argmax() + 2) % 8)
+
+
+def _moved(bounds: Bounds, offset: Offset) -> Bounds:
+    """With unknown samples above and left."""
+    edges = [(length, 0) for length in offset]
+    high = np.pad(bounds.high, edges, constant_values=255)
+    return Bounds(np.pad(bounds.low, edges), high, np.pad(bounds.start, edges, mode="edge"))
+
+
 def _attempt(
-    image: Bytes, sampling: Sampling, estimate: Estimate, luma_steps: steps.Steps, workers: int
+    image: Bytes, sampling: Sampling, estimate: Estimate, luma_steps: steps.Steps, offset: Offset, workers: int
 ) -> tuple[Recognised | None, float]:
     """The same, if chroma was brought to the size of luma by a sampling, and the share of pixels that are corrected."""
+    original, edges = image, [(length, 0) for length in offset]
+    image = np.pad(image, [*edges, (0, 0)], mode="edge")
+    estimate = np.pad(estimate[0], edges, mode="edge"), np.pad(estimate[1], edges, mode="edge"), np.pad(estimate[2], edges)
     chroma = _chroma(image, sampling, estimate, workers)
     blocks = np.concatenate([_sure_blocks(bounds) for bounds in chroma])
     likely = steps.partner(luma_steps)
@@ -106,38 +149,31 @@ def _attempt(
     factors = FACTORS[sampling.rows], FACTORS[sampling.columns]
     smooth = Rule.SAME not in (sampling.rows, sampling.columns)
     size = image.shape[0], image.shape[1]
+    before = offset[0] // factors[0], offset[1] // factors[1]
 
     def luma(components: list[Component]) -> tuple[Bounds, NDArray[np.bool_]]:
-        return _luma(image, *(pixels.enlarged(pixels.plane(c), factors, size, smooth) for c in components))
+        first, second = (pixels.enlarged(pixels.plane(c), factors, size, smooth) for c in components)
+        return _luma(image, first, second, offset)
 
-    rounded = [_settled(bounds, table, (1, 1), workers, 0) for bounds in chroma]
+    rounded = [_settled(bounds, table, (1, 1), before, workers, 0) for bounds in chroma]
     if luma(rounded)[1][estimate[2] == 2].mean() > MOST_LOST:
         return None, 1.0
 
     def settled(chroma: list[Bounds]) -> list[Component]:
         """With a search where cells are sure; where they are not, it counts only if it meets all of them."""
-        return [_settled(bounds, table, (1, 1), workers, EFFORT, factors == (1, 1)) for bounds in chroma]
+        return [_settled(bounds, table, (1, 1), before, workers, EFFORT, factors == (1, 1)) for bounds in chroma]
 
     components = settled(chroma)
     for _ in range(REPAIRS):
         cells = [pixels.plane(c)[: b.low.shape[0], : b.low.shape[1]].astype(np.int16) for c, b in zip(components, chroma, strict=True)]
-        before = [plane.copy() for plane in cells]
+        old = [plane.copy() for plane in cells]
         improve_cells(image, _JPEG, sampling, cells[0], cells[1], SWEEPS, workers)
-        if all(np.array_equal(a, b) for a, b in zip(before, cells, strict=True)):
+        if all(np.array_equal(a, b) for a, b in zip(old, cells, strict=True)):
             break
         chroma = [replace(bounds, start=plane.astype(np.uint8)) for bounds, plane in zip(chroma, cells, strict=True)]
         components = settled(chroma)
-    return _proved(image, (_settled(luma(components)[0], luma_steps, factors, workers), *components), smooth)
-
-
-def _known(samples: Plane) -> Bounds:
-    return Bounds(samples, samples, samples.astype(np.uint8))
-
-
-def _luma_blocks(image: Bytes, estimate: Estimate) -> Plane:
-    """Blocks (n, 8, 8) of luma, as far as single pixels say it."""
-    bounds, _ = _luma(image, *(plane.astype(np.uint8) for plane in estimate[:2]))
-    return _sure_blocks(Bounds(np.where(estimate[2] == 2, bounds.low, 0), bounds.high, bounds.start))
+    settled_luma = _settled(luma(components)[0], luma_steps, factors, offset, workers)
+    return _proved(original, (settled_luma, *components), smooth, offset)
 
 
 def _steps(blocks: Plane) -> steps.Steps | None:
@@ -160,26 +196,27 @@ def _chroma(image: Bytes, sampling: Sampling, estimate: Estimate, workers: int) 
     return [Bounds(np.where(sure, plane, 0), np.where(sure, plane, 255), plane.astype(np.uint8)) for plane in (cells.first, cells.second)]
 
 
-def _luma(image: Bytes, first: Bytes, second: Bytes) -> tuple[Bounds, NDArray[np.bool_]]:
+def _luma(image: Bytes, first: Bytes, second: Bytes, offset: Offset = (0, 0)) -> tuple[Bounds, NDArray[np.bool_]]:
     """Of luma, given chroma at every pixel; anything where no luma gives the pixel, and where that is so."""
     low, high = np.empty(image.shape[:2], np.int16), np.empty(image.shape[:2], np.int16)
     origin_kernels.luma_bounds(image, first, second, *_JPEG.forward, low, high)
     none = low > high
+    none[: offset[0]], none[:, : offset[1]] = True, True
     start = ((low + high) // 2).clip(0, 255).astype(np.uint8)
     return Bounds(np.where(none, 0, low), np.where(none, 255, high), start), none
 
 
 def _settled(
-    bounds: Bounds, table: steps.Steps, sampling: tuple[int, int], workers: int, effort: int = EFFORT, sure: bool = True
+    bounds: Bounds, table: steps.Steps, sampling: tuple[int, int], offset: Offset, workers: int, effort: int = EFFORT, sure: bool = True
 ) -> Component:
-    """The coefficients of samples (H, W) that come from steps (8, 8).
+    """The coefficients of samples (H, W) that come from steps (8, 8). offset: rows and columns that are not known at all.
 
     sure: whether the bounds are; otherwise a block for which nothing meets all of them has what rounding gives, if that meets nearly all.
     """
     edges = [(0, -length % (8 * factor)) for length, factor in zip(bounds.low.shape, sampling, strict=True)]
     low = np.pad(bounds.low, edges)
     high = np.pad(bounds.high, edges, constant_values=255)
-    start = edges_continued(bounds.start, table)
+    start = edges_continued(bounds.start, table, offset)
     start = np.pad(start, [(0, a - b) for a, b in zip(low.shape, start.shape, strict=True)], mode="edge")
     shape = low.shape[0] // 8, low.shape[1] // 8
     coefficients, wrong = np.zeros((*shape, 64), np.int16), np.zeros(shape, np.int64)
@@ -209,13 +246,13 @@ def _sure_blocks(bounds: Bounds) -> Plane:
     return blocks
 
 
-def _proved(image: Bytes, components: tuple[Component, ...], smooth: bool) -> tuple[Recognised | None, float]:
+def _proved(image: Bytes, components: tuple[Component, ...], smooth: bool, offset: Offset) -> tuple[Recognised | None, float]:
     """With what has to be corrected, unless it is much, and the share of pixels that are."""
-    picture = Picture(image.shape[0], image.shape[1], components)
-    shown = pixels.show(picture, smooth)
+    picture = Picture(image.shape[0] + offset[0], image.shape[1] + offset[1], components)
+    shown = np.ascontiguousarray(pixels.show(picture, smooth)[offset[0] :, offset[1] :])
     if len(components) == 1:
         shown, image = (np.broadcast_to(levels.reshape(*levels.shape[:2], -1), (*levels.shape[:2], 3)) for levels in (shown, image))
     share = float((shown != image).any(-1).mean())
     if share > MOST_WRONG:
         return None, share
-    return Recognised(picture, smooth, exceptions.encode(image, shown)), share
+    return Recognised(picture, smooth, offset, exceptions.encode(image, shown)), share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from .jpeg import covered
 from .reading import Reading
 
 Bytes = NDArray[np.uint8]
+HEAD = 3  # bytes before the components: how many there are, whether chroma is interpolated, the offset
 WRITTEN, BEFORE = 0, 255  # kinds of steps: that stand there, and those of the component before
 GRAY = (Mode.GRAY, Mode.GRAY_ALPHA)
 
@@ -40,8 +42,7 @@ def encode(picture: Source, found: Recognised, loaded: Loaded[Transformed], tile
     tile = tile or loaded.model.tile
     sections = {Tag.DECODER: pack(found)} | coefficients.encode(found.picture, loaded.model, tile, settings)
     crc = zlib.crc32(picture.image.tobytes())
-    size = found.picture.width, found.picture.height
-    header = Header(*size, picture.mode, Coding.RECOGNISED, crc, tile, loaded.name, loaded.hash)
+    header = Header(*picture.image.size, picture.mode, Coding.RECOGNISED, crc, tile, loaded.name, loaded.hash)
     return container.write(header, beside.sections(picture, False) | sections)
 
 
@@ -56,17 +57,24 @@ def decode(reading: Reading, model: Transformed, area: Box) -> tuple[Bytes, list
         raise DamagedFile("what pixels come from is missing")
     found = unpack(content, header.height, header.width)
     holes = coefficients.decode(reading, found.picture, model)
-    levels = restore(Recognised(found.picture, found.smooth, b"") if holes else found)
+    levels = restore(replace(found, corrections=b"") if holes else found)
     if levels.ndim == 2:
         levels = levels[..., None] if header.mode in GRAY else np.stack([levels] * 3, -1)
     elif header.mode in GRAY:
         raise DamagedFile("a gray picture comes from colours")
-    return np.ascontiguousarray(levels[area[1] : area[3], area[0] : area[2]]), covered(found.picture, holes)
+    return np.ascontiguousarray(levels[area[1] : area[3], area[0] : area[2]]), _moved(covered(found.picture, holes), found)
+
+
+def _moved(boxes: list[Box], found: Recognised) -> list[Box]:
+    """Boxes (x, y, width, height) of a picture in the pixels that were cut out of it."""
+    top, left = found.offset
+    parts = [(max(x - left, 0), max(y - top, 0), x + width - left, y + height - top) for x, y, width, height in boxes]
+    return [(x, y, right - x, bottom - y) for x, y, right, bottom in parts if right > x and bottom > y]
 
 
 def pack(found: Recognised) -> bytes:
     """Everything but the coefficients."""
-    parts = [bytes([len(found.picture.components), found.smooth])]
+    parts = [bytes([len(found.picture.components), found.smooth, 16 * found.offset[0] + found.offset[1]])]
     before = None
     for component in found.picture.components:
         same = before is not None and np.array_equal(before, component.steps)
@@ -81,10 +89,11 @@ def pack(found: Recognised) -> bytes:
 def unpack(content: bytes, height: int, width: int) -> Recognised:
     """The inverse, with coefficients of 0. Raises DamagedFile."""
     wrong = DamagedFile("the section DECO is not what this format allows")
-    if len(content) < 2 or content[0] not in (1, 3) or content[1] > 1:
+    if len(content) < HEAD or content[0] not in (1, 3) or content[1] > 1:
         raise wrong
     described: list[tuple[tuple[int, int], steps.Steps]] = []
-    place = 2
+    place, offset = HEAD, (content[2] >> 4, content[2] & 15)
+    height, width = height + offset[0], width + offset[1]
     for i in range(content[0]):
         head = content[place : place + 2]
         place += 2
@@ -106,4 +115,4 @@ def unpack(content: bytes, height: int, width: int) -> Recognised:
         Component(sampling, table, np.zeros((units[0] * sampling[0], units[1] * sampling[1], 8, 8), np.int16))
         for sampling, table in described
     )
-    return Recognised(Picture(height, width, components), bool(content[1]), content[place:])
+    return Recognised(Picture(height, width, components), bool(content[1]), offset, content[place:])
