@@ -27,13 +27,15 @@ FACTORS = {Rule.WHOLE: 1, Rule.SAME: 2, Rule.TRIANGLE: 2}
 EFFORT = 150  # steps of the search for the coefficients of a block
 LEAST = 8  # pixels that a picture must have along each side
 MOST_WRONG = 0.05  # share of pixels that may have to be corrected
-SAMPLE, SHOWN = 56, 25.0  # blocks that are looked at first, and how clearly, in nats, they must show steps
+SAMPLE, SMALL, SHOWN = 56, 30, 25.0  # blocks that are looked at first, for steps up to this, and how clearly, in nats, they must show them
 REPAIRS = 2  # times that chroma cells are changed where pixels do not come from them, and rounded to coefficients again
 MOST_LOST = 0.2  # share of pixels with no channel at its end that may not come from chroma whose coefficients are rounded
 FEW_WRONG = 0.01  # share of pixels that are corrected with which no other sampling is tried
 DOUBTFUL = 4  # cells of a block that may well be wrong
 BAND = 8  # rows of blocks
 CORNER = 512  # rows and columns that show where blocks begin
+FIRST = 4  # places that are tried where pixels are few
+LARGE, LARGE_GRAY = 1 << 18, 1 << 20  # pixels that are many, compared with what coding them takes
 SAMPLINGS = tuple(
     Sampling(*rules)
     for rules in (
@@ -79,14 +81,14 @@ def recognise(image: Bytes, workers: int = 1) -> Recognised | None:
         return None
     if image.ndim == 2 or (image == image[..., :1]).all():
         gray = image.reshape(*image.shape[:2], -1)[..., 0]
-        bounds, offset, table = _grid(Bounds(gray.astype(np.int16), gray.astype(np.int16), gray))
+        bounds, offset, table = _grid(Bounds(gray.astype(np.int16), gray.astype(np.int16), gray), LARGE_GRAY)
         return _proved(image, (_settled(bounds, table, (1, 1), offset, workers),), True, offset)[0] if table is not None else None
     detected = detection.detect(image, workers)
     if not detected or detected[0].number != _JPEG.number:
         return None
     estimate = first_estimate(image, _JPEG, workers)
     luma = _luma(image, estimate[0].astype(np.uint8), estimate[1].astype(np.uint8))[0]
-    _, offset, table = _grid(replace(luma, low=np.where(estimate[2] == 2, luma.low, 0)))
+    _, offset, table = _grid(replace(luma, low=np.where(estimate[2] == 2, luma.low, 0)), LARGE)
     if table is None:
         return None
     best: tuple[Recognised | None, float] = None, MOST_WRONG
@@ -109,21 +111,30 @@ def _further(rule: Rule) -> tuple[int, ...]:
     return (0,) if rule == Rule.WHOLE else (0, 8)
 
 
-def _grid(bounds: Bounds) -> tuple[Bounds, Offset, steps.Steps | None]:
-    """Samples (H, W) with unknown ones before them, so that blocks begin where they did; how many rows and columns; and the steps."""
+def _grid(bounds: Bounds, large: int) -> tuple[Bounds, Offset, steps.Steps | None]:
+    """Samples (H, W) with unknown ones before them, so that blocks begin where they did; how many rows and columns; and the steps.
+
+    large: pixels from which on all places are tried, and not only the likeliest.
+    """
     table = _steps(_sure_blocks(bounds))
     if table is not None:
         return bounds, (0, 0), table
     part = bounds.start[:CORNER, :CORNER].astype(np.int32)
-    offset = _offset(part), _offset(part.T)
-    moved = _moved(bounds, offset)
-    return moved, offset, _steps(_sure_blocks(moved)) if offset != (0, 0) else None
+    likely = np.add.outer(_jumps(part), _jumps(part.T))
+    places = [(int(i) // 8, int(i) % 8) for i in np.argsort(-likely, axis=None)]
+    for offset in places[: len(places) if bounds.low.size >= large else FIRST]:
+        moved = _moved(bounds, offset)
+        table = _steps(_sure_blocks(moved)) if offset != (0, 0) else None
+        if table is not None:
+            return moved, offset, table
+    return bounds, (0, 0), None
 
 
-def _offset(samples: NDArray[np.int32]) -> int:
-    """By how many rows blocks begin before samples (H, W), if they do: there the curve of columns is least smooth."""
-    jumps = np.abs(np.diff(samples, 3, axis=0)).sum(1)[: (len(samples) - 3) // 8 * 8]
-    return int(-(jumps.reshape(-1, 8).sum(0).argmax() + 2) % 8)
+def _jumps(samples: NDArray[np.int32]) -> NDArray[np.float64]:
+    """How little smooth the curve of columns of samples (H, W) is if blocks begin 0..7 rows before; float64 (8), relative to the mean."""
+    jumps = np.abs(np.diff(samples, 3, axis=0)).sum(1)[: (len(samples) - 3) // 8 * 8].reshape(-1, 8).sum(0)
+    found: NDArray[np.float64] = jumps[(-2 - np.arange(8)) % 8] / max(jumps.mean(), 1.0)
+    return found
 
 
 def _moved(bounds: Bounds, offset: Offset) -> Bounds:
@@ -178,7 +189,7 @@ def _attempt(
 
 def _steps(blocks: Plane) -> steps.Steps | None:
     """The steps that blocks (n, 8, 8) of luma show, if they show any: a few are looked at first."""
-    if steps.shown(steps.evidence(steps.transform(steps.telling(blocks, SAMPLE)))) < SHOWN:
+    if steps.shown(steps.evidence(steps.transform(steps.telling(blocks, SAMPLE)), SMALL)) < SHOWN:
         return None
     return steps.find(steps.evidence(steps.transform(steps.telling(blocks, steps.MOST))))
 

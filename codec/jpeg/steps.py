@@ -52,21 +52,23 @@ def standard(table: NDArray[np.int64], quality: int) -> Steps:
     return ((table * scale + 50) // 100).clip(1, 255).astype(np.uint16)
 
 
-def evidence(transforms: Real) -> Real:
-    """By how many nats each step explains transforms (n, 64) better than none: float64 (64, LARGEST + 1); 0 for steps 0 and 1.
+def evidence(transforms: Real, largest: int = LARGEST) -> Real:
+    """By how many nats each step explains transforms (n, 64) better than none: float64 (64, largest + 1); 0 for steps 0 and 1.
 
     Only what is no zero tells: where a frequency has nothing else, all steps are alike.
     """
-    scores = np.zeros((64, LARGEST + 1))
-    for k in range(64):
-        values = np.abs(transforms[:, k])
-        values = values[values > ZERO]
-        most = int(min(LARGEST, values.max() + 3 * NOISE)) if len(values) else 0
-        candidates = np.arange(2, most + 1)
-        rest = values[:, None] - candidates * np.floor(values[:, None] / candidates + 0.5)
-        density = candidates * np.exp(-0.5 * (rest / NOISE) ** 2) / (NOISE * np.sqrt(2 * np.pi))
-        scores[k, 2 : most + 1] = np.log((1 - STRAY) * density + STRAY).sum(0)
-        scores[k, most + 1 :] = len(values) * np.log(STRAY)
+    scores = np.zeros((64, largest + 1))
+    values = np.abs(transforms.T).astype(np.float32)  # frequency after frequency
+    telling = values > ZERO
+    starts = np.concatenate([[0], telling.sum(1).cumsum()])
+    values = values[telling]
+    some = np.flatnonzero(np.diff(starts))
+    if not len(some):
+        return scores
+    for step in range(2, largest + 1):
+        rest = values - step * np.floor(values / step + 0.5)
+        density = (step / (NOISE * np.sqrt(2 * np.pi))) * np.exp(-0.5 / NOISE**2 * rest * rest)
+        scores[some, step] = np.add.reduceat(np.log((1 - STRAY) * density + STRAY), starts[some])
     return scores
 
 
