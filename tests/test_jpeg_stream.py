@@ -136,7 +136,9 @@ def test_any_coefficients_come_back(seed: int, sampling: tuple[tuple[int, int], 
     rows, columns = random.integers(1, 4, 2)
     components = []
     for v, h in sampling:
-        values: NDArray[np.int64] = random.integers(-1023, 1024, (rows * v, columns * h, 8, 8)) >> random.integers(0, 11, (rows * v, 1, 1, 1))
+        values: NDArray[np.int64] = random.integers(-1023, 1024, (rows * v, columns * h, 8, 8)) >> random.integers(
+            0, 11, (rows * v, 1, 1, 1)
+        )
         sparse = random.random(values.shape) < random.random()
         steps = random.integers(1, 65536, (8, 8)).astype(np.uint16)
         components.append(Component((v, h), steps, (values * sparse).astype(np.int16)))
