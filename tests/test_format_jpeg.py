@@ -244,6 +244,13 @@ def test_pillow_reads_it(coded: bytes, source: bytes) -> None:
         assert image.tobytes() == pixels(source).tobytes()
 
 
+def test_the_golden_file() -> None:
+    source, data = ((HERE / "golden" / f"jpeg.{suffix}").read_bytes() for suffix in ("jpg", "psg"))
+    assert presage.info(data)["model"] == "tiny-jpeg-1"
+    assert presage.decode_file(data) == source
+    assert presage.encode(source, model=MODEL, tile=8) == data
+
+
 @pytest.mark.skipif(not jit.available(), reason="takes its time without kernels")
 def test_limits_of_a_jpeg_file(coded: bytes, source: bytes) -> None:
     with pytest.raises(presage.LimitExceeded):
