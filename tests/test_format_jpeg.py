@@ -49,7 +49,15 @@ def pixels(data: bytes) -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"progressive": True, "restart_marker_blocks": 1}, {"subsampling": 0}, {"restart_marker_blocks": 5}, {"mode": "L"}, {"mode": "CMYK"}]
+    "options",
+    [
+        {},
+        {"progressive": True, "restart_marker_blocks": 1},
+        {"subsampling": 0},
+        {"restart_marker_blocks": 5},
+        {"mode": "L"},
+        {"mode": "CMYK"},
+    ],
 )
 def test_the_very_bytes_come_back(options: dict[str, Any]) -> None:
     source = saved(**options)
@@ -167,10 +175,9 @@ def test_forged_files_are_damaged(coded: bytes) -> None:
         _forged(coded, {Tag.SOURCE: b"\xff\xd8"}),
         _forged(coded, {Tag.RECORD: b""}),
     ]
-    for number, forged in enumerate(forgeries):
+    for forged in forgeries:
         with pytest.raises(presage.DamagedFile):
             presage.decode_file(forged)
-            pytest.fail(f"forgery {number} was taken")
     odd = saved((8, 8)).replace(b"\xff\xc0", b"\xff\xc9")
     kept = presage.encode(odd, model=MODEL)
     for forged in (_forged(kept, {Tag.REASON: b"ab"}), _forged(kept, {Tag.SOURCE: b"\xff\xd8"}), _forged(kept, weights=b"a" * 16)):

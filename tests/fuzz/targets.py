@@ -87,7 +87,11 @@ def planes_seeds(real: bool) -> list[bytes]:
 
 def jpeg_files() -> list[bytes]:
     """JPEG files of several kinds."""
-    kinds: tuple[dict[str, Any], ...] = ({"quality": 90}, {"quality": 80, "progressive": True}, {"subsampling": 0, "restart_marker_blocks": 2})
+    kinds: tuple[dict[str, Any], ...] = (
+        {"quality": 90},
+        {"quality": 80, "progressive": True},
+        {"subsampling": 0, "restart_marker_blocks": 2},
+    )
     made = []
     for mode, options in [("RGB", kind) for kind in kinds] + [("L", kinds[0]), ("CMYK", kinds[1])]:
         buffer = io.BytesIO()
@@ -98,6 +102,10 @@ def jpeg_files() -> list[bytes]:
 
 def jpeg_seeds(real: bool) -> list[bytes]:
     return [*golden("jpeg"), *(presage.encode(data, model="tiny-jpeg", tile=8, **MAKING) for data in jpeg_files())]
+
+
+def changed_stream(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
+    return mutate.changed_bytes(data, rng, rng.choice(others))
 
 
 def attempt_jpeg(data: bytes) -> str:
@@ -344,7 +352,9 @@ TARGETS: Mapping[str, Target] = {
     "ordered": _files(ordered_seeds),
     "stored": _files(stored_seeds),
     "jpeg": _files(jpeg_seeds),
-    "stream": Target(lambda real: jpeg_files(), lambda data, rng, others: mutate.changed_bytes(data, rng, rng.choice(others)), attempt_jpeg),
+    "stream": Target(
+        lambda real: jpeg_files(), lambda data, rng, others: mutate.changed_bytes(data, rng, rng.choice(others)), attempt_jpeg
+    ),
     "list": _files(set_seeds, Tag.LIST),
     "meta": _files(meta_seeds, Tag.META),
     "weights": Target(weights_seeds, changed_weights, attempt_weights),
