@@ -34,6 +34,9 @@ def main(source: str) -> None:
         data = presage.encode(image, model="tiny", tile=32, model_path=[HERE / "data"])
         (HERE / "golden" / f"{name}.psg").write_bytes(data)
         print(name, len(data), presage.info(data)["coding"])
+    rgb.save(HERE / "golden" / "jpeg.jpg", quality=90, progressive=True, restart_marker_blocks=4, comment=b"golden")
+    data = presage.encode(HERE / "golden" / "jpeg.jpg", model="tiny-jpeg", tile=8, model_path=[HERE / "data"])
+    (HERE / "golden" / "jpeg.psg").write_bytes(data)
     scan = pixels[:37, :44].copy()
     scan[20, 10:19], scan[30:32, 30], scan[5, 5] = (1, 255, 3), 0, scan[5, 5] + np.array([0, 1, 2], np.uint8)  # exceptions
     Image.fromarray(scan).save(HERE / "golden" / "planes.png")

@@ -9,10 +9,11 @@ from conftest import HERE
 from PIL import Image
 
 import presage
-from presage.bench.compare import common, instructions, lossless, lossy
+from presage.bench.compare import common, instructions, jpeg, lossless, lossy
 from presage.bench.papers import calls
 from presage.bench.reports import calls as calls_report
 from presage.bench.reports import instructions as instructions_report
+from presage.bench.reports import jpeg as jpeg_report
 from presage.bench.reports import lossless as lossless_report
 from presage.bench.reports import lossy as lossy_report
 
@@ -124,3 +125,18 @@ def test_calls_of_latents(tmp_path: Path) -> None:
     assert result["packed"]["images"] == 3
     assert result["packed"]["squared_error"] > 0
     assert "squared error" in calls_report.markdown(result)
+
+
+def test_jpeg_files(tmp_path: Path) -> None:
+    Image.open(HERE / "golden" / "rgb.png").resize((300, 200), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=90)
+    (tmp_path / "b.txt").write_bytes(b"text")
+    lines: list[str] = []
+    result = jpeg.run(tmp_path, ["presage", "jxl"], model="tiny-jpeg", model_path=[], threads=1, limit=None, log=lines.append)
+    assert [row["name"] for row in result["files"]] == ["a.jpg"]
+    sizes = result["files"][0]["codecs"]
+    assert result["sums"]["jxl"]["share"] == sizes["jxl"]["bytes"] / (tmp_path / "a.jpg").stat().st_size
+    assert sizes["jxl"]["bytes"] < (tmp_path / "a.jpg").stat().st_size
+    assert len(lines) == 1
+    assert "| Presage |" in jpeg_report.markdown(result)
+    with pytest.raises(ValueError, match="no JPEG files"):
+        jpeg.run(HERE / "golden" / "..", ["presage"], model="tiny-jpeg", model_path=[], threads=1, limit=None)

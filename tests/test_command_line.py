@@ -106,7 +106,7 @@ def test_recover_crop_and_verify(tmp_path: Path) -> None:
 
 def test_jpeg_input_is_taken_with_a_warning(tmp_path: Path) -> None:
     Image.fromarray(noise(40, 40)).save(tmp_path / "a.jpg")
-    done = run("encode", "-m", "tiny", tmp_path / "a.jpg")
+    done = run("encode", "-m", "tiny", "--pixels", tmp_path / "a.jpg")
     assert done.returncode == 0
     assert b"JPEG" in done.stderr
 

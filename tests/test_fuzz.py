@@ -22,12 +22,12 @@ def test_some_mutants_of_each_target(name: str) -> None:
     target, rng = targets.TARGETS[name], random.Random(5)
     seeds = target.seeds(False)
     outcomes = [target.attempt(target.change(rng.choice(seeds), rng, seeds)) for _ in range(6)]
-    assert any(outcome not in ("", "decoded") for outcome in outcomes) or name in ("meta", "picture", "weights")
+    assert any(outcome not in ("", "decoded") for outcome in outcomes) or name in ("meta", "picture", "weights", "stream")
     for seed in seeds[:2]:
-        assert target.attempt(seed) in ("", "decoded", "WeightsError")
+        assert target.attempt(seed) in ("", "decoded", "WeightsError", "kept")
 
 
-@pytest.mark.parametrize("name", ["photo", "chain", "set", "latent", "ordered", "stored"])
+@pytest.mark.parametrize("name", ["photo", "chain", "set", "latent", "ordered", "stored", "jpeg"])
 def test_checksums_are_repaired(name: str) -> None:
     """Files that are taken apart and put together are the same; what is changed inside gets past the first checks."""
     for data in targets.TARGETS[name].seeds(False):

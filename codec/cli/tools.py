@@ -153,6 +153,15 @@ def bench_anytime(**options: Any) -> None:
     _print("compare", "anytime", **options)
 
 
+@bench.command("jpeg")
+@ON_FOLDER
+@click.option("-m", "--model", default="jpeg", show_default=True, help="For `presage`.")
+@MODEL_PATH
+def bench_jpeg(**options: Any) -> None:
+    """Bytes and times of JPEG files that come back bit for bit, on the JPEG files of a folder."""
+    _print("compare", "jpeg", **options)
+
+
 @bench.command("calls")
 @click.option("-m", "--model", required=True, help="Model or release, see `presage models`.")
 @click.option("--data", type=EXISTING, help="Pictures to decode: a folder, or a mosaic of square ones.")

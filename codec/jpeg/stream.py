@@ -204,4 +204,6 @@ def write(picture: Picture, record: bytes, most: int, *, exact: bool = True) -> 
         walk(skeleton, picture.height, on_frame, on_scan)
     except NotModelled as error:
         raise DamagedFile(f"the record of a JPEG file is damaged: {error}") from None
+    if next(scans, None) is not None:
+        raise DamagedFile("the record of a JPEG file is damaged: it tells of a scan that there is not")
     return b"".join([*pieces, skeleton[at:]])

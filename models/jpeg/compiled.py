@@ -12,6 +12,7 @@ from ..kernels import jpeg as kernels
 from ..kernels.products import Packed
 from . import units
 from .features import BESIDE_MATRIX, OWN_MATRIX, Tables
+from .symbols import Coded
 from .units import EDGES, GROUPS, LAST_SEEN
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class CompiledForm:
     def low_weights(self, high: Int64) -> Weights:
         return self._weights(self._sums("low_out", self._z), np.arange(len(high)), high << units.LOW, 1 << units.LOW)
 
-    def group(self, group: int, rows: Int64, last: Int64) -> Int32:
+    def group(self, group: int, rows: Int64, last: Int64) -> Coded:
         (a, b), field, t = GROUPS[group], self._field, self.tables
         x = np.zeros((len(rows), products.padded(self.width + LAST_SEEN + EDGES + 2 * (64 - b), 2)), np.int16)
         near = np.empty((len(rows), b - a), np.int32)
@@ -104,7 +105,10 @@ class CompiledForm:
         kernels.tell_known(rows, self._at, b, self.width, last, field.values, self._hidden, t.signed, EDGES, x)
         self._end, self._group = b, group
         self._z = self._activations(f"heads.{group}", x)
-        return near
+        row, entry = np.empty((2, near.size), np.int64)
+        counted, none = np.empty(near.size, np.int32), np.empty(near.size, np.uint8)
+        count = kernels.coded(rows, last, a, b, near, row, entry, counted, none)
+        return Coded(row[:count], entry[:count], counted[:count], none[:count])
 
     def token_weights(self, rows: Int64, places: Int64, none: NDArray[np.uint8]) -> Weights:
         return self._weights(self._sums(f"outs.{self._group}", self._z), rows, places * 16, units.MORE + 1, none)

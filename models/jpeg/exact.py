@@ -15,7 +15,7 @@ from ..integer import Int8, IntLinear, Tensors, linear_layers
 from ..kernels import jit
 from ..model import Blocks, Box, Code, Plane, Turn, Way
 from . import features
-from .symbols import BITS, FIRST, NIBBLES, ORDER, Known, unzigzag, zigzag
+from .symbols import BITS, FIRST, NIBBLES, ORDER, Coded, Known, unzigzag, zigzag
 from .units import AROUND, CLASS, GROUPS, LAST, LESS, LIMIT, LOW, MORE, NEAR, REMAINDER, TOKEN, channel
 
 SLOPE = 2
@@ -52,8 +52,8 @@ class Form(Protocol):
     def low_weights(self, high: Int64) -> NDArray[np.float32]:
         """Weights (n, 16) of the low part, given the high one (n)."""
 
-    def group(self, group: int, rows: Int64, last: Int64) -> Int32:
-        """Evaluate the head of a group at some of the blocks, given all last places (n); what their tokens are counted from, (m, size)."""
+    def group(self, group: int, rows: Int64, last: Int64) -> Coded:
+        """Evaluate the head of a group at some of the blocks, given all last places (n)."""
 
     def token_weights(self, rows: Int64, places: Int64, none: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Weights (k, 16) of tokens of the group, by row among those of the group and place in it; none: where 0 is impossible."""
@@ -250,15 +250,12 @@ class _Walk:
         every = np.arange(len(at))
         high = ask(LAST, form.last_weights(), every, 0, None)
         last = (high << LOW) + ask(LAST, form.low_weights(high), every, 0, None, 1)
-        for g, (a, b) in enumerate(GROUPS):
+        for g, (a, _) in enumerate(GROUPS):
             rows = np.flatnonzero(last >= a)
             if not len(rows):
                 continue
-            near = form.group(g, rows, last)
-            row, place = np.divmod(np.flatnonzero(np.arange(a, b) <= last[rows][:, None]), b - a)
+            row, place, base, none = form.group(g, rows, last)
             block, where = rows[row], place + a
-            base = near[row, place]
-            none = ((where == last[block]) & (base == 0) & (where > 0)).astype(np.uint8)
             token = ask(channel(g, TOKEN), form.token_weights(row, place, none), block, where, base)
             value = base + token - NEAR - 1
             far = np.flatnonzero((token <= LESS) | (token >= MORE))

@@ -12,6 +12,7 @@ from ..back_ends import BackEnd, Prepared
 from ..integer import IntLinear
 from . import features, units
 from .features import Tables
+from .symbols import Coded
 from .units import GROUPS
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ class ReferenceForm:
         logits[:, :4] = self._sums("low_out", self._z).reshape(-1, 16, 4)[np.arange(len(high)), high]
         return self._weights(logits, np.arange(16) < np.full((len(high), 1), 4))
 
-    def group(self, group: int, rows: Int64, last: Int64) -> Int32:
-        b = GROUPS[group][1]
+    def group(self, group: int, rows: Int64, last: Int64) -> Coded:
+        a, b = GROUPS[group]
         values = self._field.values[self._at]
         new = np.zeros_like(values)
         new[:, b : self._end] = values[:, b : self._end]
@@ -128,7 +129,10 @@ class ReferenceForm:
         known = self.tables.of_signed(values[rows, b:].astype(np.int32))
         x = np.concatenate([self._hidden[rows], features.last_inputs(last[rows]), edges, known, np.abs(known)], 1)
         self._z = self._activations(f"heads.{group}", x)
-        return near
+        final = last[rows][:, None]
+        row, place = np.nonzero(np.arange(a, b) <= final)
+        none = (np.arange(a, b) == final) & (final > 0) & (near == 0)
+        return Coded(row, place, near[row, place], none[row, place].astype(np.uint8))
 
     def token_weights(self, rows: Int64, places: Int64, none: NDArray[np.uint8]) -> Weights:
         logits = self._sums(f"outs.{self._group}", self._z).reshape(len(self._z), -1, 16)[rows, places]

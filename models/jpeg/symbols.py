@@ -1,6 +1,7 @@
 """Coefficients as symbols, and back; see `units.py`."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,16 @@ def far(difference: Int32) -> tuple[Int32, Int32]:
     beyond = np.abs(difference) - NEAR - 1
     kind = np.searchsorted(FIRST, beyond, "right") - 1
     return kind.astype(np.int32), (beyond - FIRST[kind]).astype(np.int32)
+
+
+class Coded(NamedTuple):
+    """The coefficients of a group that are coded: rows among the blocks of the group and places in it, both (m); what their tokens are
+    counted from, int32 (m); where 0 is impossible, uint8 (m)."""
+
+    row: NDArray[np.int64]
+    place: NDArray[np.int64]
+    near: Int32
+    none: NDArray[np.uint8]
 
 
 class Known:

@@ -273,6 +273,20 @@ def tell_known(
             x[column + 64 - last + k] = abs(np.int16(told))
 
 
+@kernel("int64(int64[::1], int64[::1], int64, int64, int32[:,::1], int64[::1], int64[::1], int32[::1], uint8[::1])")
+def coded(rows: Array, last: Array, first: int, end: int, near: Array, row: Array, place: Array, counted: Array, none: Array) -> int:
+    """Which coefficients of a group are coded, given last places (n): their rows among `rows`, places in the group, what they are counted
+    from, and whether 0 is impossible; returns their number."""
+    count = 0
+    for i in range(len(rows)):
+        final = last[rows[i]]
+        for k in range(first, min(end, final + 1)):
+            row[count], place[count], counted[count] = i, k - first, near[i, k - first]
+            none[count] = 1 if k == final and final > 0 and near[i, k - first] == 0 else 0
+            count += 1
+    return count
+
+
 @kernel("void(int64[::1], int16[:,::1], int16[:,::1], int16[:,::1])")
 def remember(at: Array, before: Array, values: Array, means: Array) -> None:
     """Means with the blocks themselves, of those before them."""

@@ -289,7 +289,9 @@ def export(path: Path, overrides: Sequence[str], out: Path) -> Path | None:
     if not model.is_quantised:
         raise ValueError(f"the checkpoint at step {state['step']} is not on integer grids yet; train to the end first")
     weights = out / f"{config.name}.safetensors"
-    metadata = {"model": config.model, "about": config.about, "steps": str(state["step"]), "side": str(config.data.get("crop", 0))}
+    metadata = {"model": config.model, "about": config.about, "steps": str(state["step"])}
+    if "crop" in config.data:
+        metadata["side"] = str(config.data["crop"])
     tensors = MODELS[config.model].tensors(model)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, weights, metadata)
     return weights

@@ -85,6 +85,43 @@ def planes_seeds(real: bool) -> list[bytes]:
     return golden("planes") + [presage.encode(piece(40, 24), model="planes", tile=16, **MAKING) for _ in range(real)]
 
 
+def jpeg_files() -> list[bytes]:
+    """JPEG files of several kinds."""
+    kinds: tuple[dict[str, Any], ...] = (
+        {"quality": 90},
+        {"quality": 80, "progressive": True},
+        {"subsampling": 0, "restart_marker_blocks": 2},
+    )
+    made = []
+    for mode, options in [("RGB", kind) for kind in kinds] + [("L", kinds[0]), ("CMYK", kinds[1])]:
+        buffer = io.BytesIO()
+        piece(40, 24, mode).save(buffer, "JPEG", **options)
+        made.append(buffer.getvalue())
+    return made
+
+
+def jpeg_seeds(real: bool) -> list[bytes]:
+    return [*golden("jpeg"), *(presage.encode(data, model="tiny-jpeg", tile=8, **MAKING) for data in jpeg_files())]
+
+
+def changed_stream(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
+    return mutate.changed_bytes(data, rng, rng.choice(others))
+
+
+def attempt_jpeg(data: bytes) -> str:
+    """The bytes of what begins as a JPEG file does come back."""
+    if not data.startswith(b"\xff\xd8"):
+        return "other"
+    try:
+        written = presage.encode(data, model="tiny-jpeg", **OPTIONS)
+    except presage.LimitExceeded:
+        return "LimitExceeded"
+    if presage.decode_file(written, **OPTIONS) != data or len(written) > len(data) + 100:
+        raise Wrong("another JPEG file")
+    _owned(lambda: presage.info(written, LIMITS))
+    return "kept" if container.read_header(written).tile == 0 else "decoded"
+
+
 def chain_seeds(real: bool) -> list[bytes]:
     seeds = [_by_model(piece(9, 5), "tiny-chain", 8), _by_model(piece(9, 8, "1"), "tiny-bits", 8)]
     return seeds + [_by_model(piece(8, 8, mode), model, 8) for model, mode in (("cifar10", "RGB"), ("mnist", "1")) if real]
@@ -150,6 +187,8 @@ def attempt_file(data: bytes) -> str:
     if zlib.crc32(data) % 4 == 0:  # of one file in four also what is asked for less often
         outcomes.append(_owned(lambda: presage.recover(data, **OPTIONS)))
         outcomes.append(_owned(lambda: presage.decode(data, crop=(1, 1, 2, 2), **OPTIONS)))
+        if header.coding == Coding.JPEG:
+            outcomes.append(_owned(lambda: presage.recover_file(data, **OPTIONS)))
         if header.coding == Coding.ORDERED:
             outcomes.append(_owned(lambda: presage.truncate(data, fraction=0.7)))
             outcomes.append(_owned(lambda: presage.decode(data, codes=2, **OPTIONS)))
@@ -166,6 +205,11 @@ def _owned(act: Callable[[], object]) -> str:
 
 
 def _decoded(data: bytes, header: container.Header) -> None:
+    if header.coding == Coding.JPEG:
+        if zlib.crc32(presage.decode_file(data, **OPTIONS)) != header.pixel_crc:
+            raise Wrong("other bytes than the checksum says")
+        _owned(lambda: presage.decode(data, **OPTIONS))
+        return
     image = presage.decode(data, **OPTIONS)
     if (image.mode, image.size) != (container.PIL_MODES[header.mode], (header.width, header.height)):
         raise Wrong("another mode or size than the header says")
@@ -250,6 +294,14 @@ def attempt_weights(data: bytes) -> str:
             if encode is api.encode and shown.tobytes() != picture.tobytes():
                 raise Wrong("other pixels")
             return "decoded"
+        try:
+            source = jpeg_files()[0]
+            if presage.decode_file(api.encode(source, model="mutant", **options), **options) != source:
+                raise Wrong("another JPEG file")
+        except presage.DamagedFile as error:
+            raise Wrong(f"what was written is not read: {error}") from error
+        except presage.PresageError:
+            pass
     return "WeightsError"
 
 
@@ -299,6 +351,10 @@ TARGETS: Mapping[str, Target] = {
     "latent": _files(latent_seeds),
     "ordered": _files(ordered_seeds),
     "stored": _files(stored_seeds),
+    "jpeg": _files(jpeg_seeds),
+    "stream": Target(
+        lambda real: jpeg_files(), lambda data, rng, others: mutate.changed_bytes(data, rng, rng.choice(others)), attempt_jpeg
+    ),
     "list": _files(set_seeds, Tag.LIST),
     "meta": _files(meta_seeds, Tag.META),
     "weights": Target(weights_seeds, changed_weights, attempt_weights),
