@@ -3,10 +3,12 @@
 The weights are made by `presage train tests/data/tiny.toml --out tests/data`.
 """
 
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import presage
@@ -42,6 +44,10 @@ def main(source: str) -> None:
     Image.fromarray(scan).save(HERE / "golden" / "planes.png")
     data = presage.encode(scan, model="tiny-planes", tile=24, model_path=[HERE / "data"])
     (HERE / "golden" / "planes.psg").write_bytes(data)
+    once = _once_a_jpeg(np.asarray(Image.open(source).convert("RGB"))[200:320, 300:460])
+    Image.fromarray(once).save(HERE / "golden" / "recognised.png")
+    data = presage.encode(once, model="tiny-jpeg", tile=8, model_path=[HERE / "data"])
+    (HERE / "golden" / "recognised.psg").write_bytes(data)
     settings = Settings(model_path=[HERE / "data"])
     small = rgb.crop((0, 0, 21, 13))
     small.save(HERE / "golden" / "chain.png")
@@ -71,6 +77,15 @@ def main(source: str) -> None:
         presage.decode(data, model_path=[HERE / "data"]).save(HERE / "golden" / f"{name}.png")
     named = [(f"part-{8 + i:02}.png", images.from_pillow(part)) for i, part in enumerate(parts)]
     (HERE / "golden" / "lossy-set.psg").write_bytes(sets.pack_pictures(named, "tiny-categories", 0, settings))
+
+
+def _once_a_jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture that was cut out of a JPEG, with a few pixels changed."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=80)
+    cut_out = np.array(Image.open(buffer))[3:, 11:]
+    cut_out[40, 50:59], cut_out[70:72, 30] = (1, 255, 3), 0
+    return cut_out
 
 
 if __name__ == "__main__":

@@ -1,16 +1,12 @@
 """Files of pictures that once were a JPEG: the same pixels back, damage told, and a decoder written from FORMAT.md alone."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from conftest import HERE, arrays
+from conftest import HERE
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.numpy import save_file
-from test_jpeg_model import batches, natural, plane
 
 import presage
 from presage.codec import api
@@ -23,21 +19,8 @@ from presage.codec.paths import coefficients, recognised
 from presage.codec.paths.reading import Reading
 from presage.codec.settings import Settings
 from presage.codec.weights import load_for
-from presage.models.jpeg.export import jpeg_tensors
-from presage.models.jpeg.network import Jpeg, JpegConfig
 
 Bytes = NDArray[np.uint8]
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of untrained weights `small-jpeg`."""
-    torch.manual_seed(0)
-    network, random = Jpeg(JpegConfig(told=8, width=24, blocks=1, head=20)), np.random.default_rng(0)
-    network.quantise(batches([plane(natural(random, 40, 40, 300)) for _ in range(3)]))
-    folder = tmp_path_factory.mktemp("weights")
-    save_file(arrays(jpeg_tensors(network.eval())), folder / "small-jpeg-1.safetensors", {"model": "jpeg"})
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -53,102 +36,109 @@ def once(image: Bytes, quality: int = 85, sampling: int = 2) -> Bytes:
     return np.array(Image.open(buffer))
 
 
-def encoded(image: Bytes | Image.Image, small: Path) -> bytes:
-    return presage.encode(image, model="small-jpeg", model_path=[small])
+def encoded(image: Bytes | Image.Image) -> bytes:
+    return presage.encode(image, model="tiny-jpeg")
 
 
-def decoded(file: bytes, small: Path) -> Bytes:
-    return np.array(presage.decode(file, model_path=[small]))
+def decoded(file: bytes) -> Bytes:
+    return np.array(presage.decode(file))
 
 
 @pytest.mark.parametrize("sampling", [0, 1, 2])
-def test_colour(photo: Bytes, small: Path, sampling: int) -> None:
+def test_colour(photo: Bytes, sampling: int) -> None:
     image = once(photo, 85, sampling)
-    file = encoded(image, small)
+    file = encoded(image)
     assert container.read_header(file).coding == Coding.RECOGNISED
-    assert np.array_equal(decoded(file, small), image)
+    assert np.array_equal(decoded(file), image)
     facts = info.info(file)
     assert (facts["coding"], facts["sampling"], facts["jpeg_quality"]) == ("recognised", ["4:4:4", "4:2:2", "4:2:0"][sampling], 85)
-    part = presage.decode(file, crop=(17, 30, 50, 41), model_path=[small])
+    part = presage.decode(file, crop=(17, 30, 50, 41))
     assert np.array_equal(np.array(part), image[30:71, 17:67])
 
 
-def test_gray_and_alpha(photo: Bytes, small: Path) -> None:
+def test_gray_and_alpha(photo: Bytes) -> None:
     gray = once(photo[..., 1], 80)
     alpha = photo[..., :1]
     colour = once(photo, 75)
     for image in (gray, np.stack([gray] * 3, -1), np.dstack([colour, alpha]), np.dstack([gray, alpha])):
-        file = encoded(Image.fromarray(image), small)
+        file = encoded(Image.fromarray(image))
         assert container.read_header(file).coding == Coding.RECOGNISED
-        assert np.array_equal(decoded(file, small), image)
+        assert np.array_equal(decoded(file), image)
 
 
-def test_edited(photo: Bytes, small: Path) -> None:
+def test_edited(photo: Bytes) -> None:
     image = once(photo)
     image[20:30, 30:42] = np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)
-    file = encoded(image, small)
+    file = encoded(image)
     assert info.info(file)["corrections"] > 200
-    assert np.array_equal(decoded(file, small), image)
+    assert np.array_equal(decoded(file), image)
 
 
-def test_cut_out(photo: Bytes, small: Path) -> None:
+def test_golden() -> None:
+    """A file that never changes: cut out of a JPEG, with corrections."""
+    file = (HERE / "golden" / "recognised.psg").read_bytes()
+    assert info.info(file)["corrections"] > 500
+    assert np.array_equal(decoded(file), np.array(Image.open(HERE / "golden" / "recognised.png")))
+
+
+def test_cut_out(photo: Bytes) -> None:
     """Pixels that were cut out of a JPEG's come from one that is a little larger."""
     image = np.ascontiguousarray(once(photo, 75)[5:, 11:])
-    file = encoded(image, small)
+    file = encoded(image)
     content = container.read_section(file, container.read_header(file), Tag.DECODER)
     assert content
     assert content[2] == 16 * 5 + 11
-    assert np.array_equal(decoded(file, small), image)
-    part = presage.decode(file, crop=(7, 3, 60, 41), model_path=[small])
+    assert np.array_equal(decoded(file), image)
+    part = presage.decode(file, crop=(7, 3, 60, 41))
     assert np.array_equal(np.array(part), image[3:44, 7:67])
 
 
-def test_others_are_refused(photo: Bytes, small: Path) -> None:
+def test_others_are_refused(photo: Bytes) -> None:
     with pytest.raises(ImageRefused, match="once were one"):
-        encoded(photo, small)
+        encoded(photo)
 
 
-def test_default_takes_it(photo: Bytes, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_takes_it(photo: Bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a model that is asked for, coefficients come before planes and pixels."""
-    monkeypatch.setattr(api, "DEFAULT_JPEG", "small-jpeg")
+    monkeypatch.setattr(api, "DEFAULT_JPEG", "tiny-jpeg")
     image = once(photo)
-    file = presage.encode(image, model_path=[small], verify=True)
+    file = presage.encode(image, verify=True)
     assert container.read_header(file).coding == Coding.RECOGNISED
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_same_bytes(photo: Bytes, small: Path, threads: int) -> None:
+def test_same_bytes(photo: Bytes, threads: int) -> None:
     image = once(photo, 92)
-    assert presage.encode(image, model="small-jpeg", model_path=[small], threads=threads) == encoded(image, small)
+    assert presage.encode(image, model="tiny-jpeg", threads=threads) == encoded(image)
 
 
-def test_damage_is_told(photo: Bytes, small: Path) -> None:
+def test_damage_is_told(photo: Bytes) -> None:
     """Every cut, and flips all over the file."""
     image = once(photo[:40, :48], 75)
-    file = encoded(once(photo, 60)[:, :], small)
+    file = encoded(once(photo, 60)[:, :])
     for end in range(0, len(file), 97):
         with pytest.raises(DamagedFile):
-            presage.decode(file[:end], model_path=[small])
+            presage.decode(file[:end])
     generator = np.random.default_rng(0)
     for place in generator.integers(0, len(file), 60):
         flipped = bytearray(file)
         flipped[place] ^= 1 << int(generator.integers(8))
         with pytest.raises((DamagedFile, presage.WeightsError)):
-            presage.decode(bytes(flipped), model_path=[small])
+            presage.decode(bytes(flipped))
     assert image.shape == (40, 48, 3)
 
 
-def test_recovering(photo: Bytes, small: Path) -> None:
+def test_recovering(photo: Bytes) -> None:
     """A tile that is lost is gray, and what depends on it; the rest of the picture is there."""
     image = once(photo, 75)
-    file = bytearray(presage.encode(image, model="small-jpeg", model_path=[small], tile=8))
+    file = bytearray(presage.encode(image, model="tiny-jpeg", tile=8))
     header = container.read_header(bytes(file))
     section = header.section(Tag.TILES)
     assert section
     file[section.offset + 20] ^= 255
     with pytest.raises(DamagedFile):
-        presage.decode(bytes(file), model_path=[small])
-    saved, lost = presage.recover(bytes(file), model_path=[small])
+        presage.decode(bytes(file))
+    saved, lost = presage.recover(bytes(file))
     assert lost
     whole = np.array(saved)
     kept = np.ones(image.shape[:2], bool)
@@ -183,18 +173,11 @@ def test_section(photo: Bytes) -> None:
 
 def plain_pixels(content: bytes, components: list[NDArray[np.int16]], height: int, width: int) -> list[list[tuple[int, int, int]]]:
     """The pixels that section 14 gives for coefficients, in plain Python; without the corrections."""
-    tables = (
-        (16, 11, 10, 16, 24, 40, 51, 61),
-        (12, 12, 14, 19, 26, 58, 60, 55),
-        (14, 13, 16, 24, 40, 57, 69, 56),
-        (14, 17, 22, 29, 51, 87, 80, 62),
-    )
-    tables += (
-        (18, 22, 37, 56, 68, 109, 103, 77),
-        (24, 35, 55, 64, 81, 104, 113, 92),
-        (49, 64, 78, 87, 103, 121, 120, 101),
-        (72, 92, 95, 98, 112, 100, 103, 99),
-    )
+    tables = [
+        [16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62], [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99],
+    ]  # fmt: skip
     chroma = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
     matrix = [
         [8192, 11363, 10703, 9633, 8192, 6437, 4433, 2260], [8192, 9633, 4433, -2259, -8192, -11362, -10704, -6436],
@@ -239,26 +222,27 @@ def plain_pixels(content: bytes, components: list[NDArray[np.int16]], height: in
             return (total + 8 - x % 2) >> 4
         return (total + 1 + (x if across == 2 else y) % 2) >> 2
 
-    result = []
+    result: list[list[tuple[int, int, int]]] = []
     for y in range(height):
         result.append([])
         for x in range(width):
             luma, first, second = (at(i, y, x) for i in range(3))
             a, b = first - 128, second - 128
             colour = luma + ((91881 * b + 32768) >> 16), luma + ((32768 - 22554 * a - 46802 * b) >> 16), luma + ((116130 * a + 32768) >> 16)
-            result[-1].append(tuple(min(max(value, 0), 255) for value in colour))
+            red, green, blue = (min(max(value, 0), 255) for value in colour)
+            result[-1].append((red, green, blue))
     return result
 
 
 @pytest.mark.parametrize("sampling", [0, 1, 2])
-def test_format(photo: Bytes, small: Path, sampling: int) -> None:
+def test_format(photo: Bytes, sampling: int) -> None:
     """Coefficients as the file's model says them, pixels as the page says."""
     image = once(photo[:61, :75], 85, sampling)
-    file = encoded(image, small)
+    file = encoded(image)
     header = container.read_header(file)
     content = container.read_section(file, header, Tag.DECODER)
     assert content
-    reading = Reading(file, header, False, Settings(model_path=[small]).started())
+    reading = Reading(file, header, False, Settings().started())
     blank = recognised.unpack(content, 61, 75)
     coefficients.decode(reading, blank.picture, load_for(header, reading.settings).model)  # type: ignore[arg-type]
     shown = plain_pixels(content, [c.coefficients for c in blank.picture.components], 61, 75)

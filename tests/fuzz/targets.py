@@ -108,6 +108,15 @@ def changed_stream(data: bytes, rng: random.Random, others: list[bytes]) -> byte
     return mutate.changed_bytes(data, rng, rng.choice(others))
 
 
+def recognised_seeds(real: bool) -> list[bytes]:
+    made = []
+    for sampling in (0, 2):
+        buffer = io.BytesIO()
+        piece(96, 80).save(buffer, "JPEG", quality=80, subsampling=sampling)
+        made.append(presage.encode(np.array(Image.open(buffer)), model="tiny-jpeg", tile=8, **MAKING))
+    return golden("recognised") + made
+
+
 def attempt_jpeg(data: bytes) -> str:
     """The bytes of what begins as a JPEG file does come back."""
     if not data.startswith(b"\xff\xd8"):
@@ -352,6 +361,7 @@ TARGETS: Mapping[str, Target] = {
     "ordered": _files(ordered_seeds),
     "stored": _files(stored_seeds),
     "jpeg": _files(jpeg_seeds),
+    "recognised": _files(recognised_seeds),
     "stream": Target(
         lambda real: jpeg_files(), lambda data, rng, others: mutate.changed_bytes(data, rng, rng.choice(others)), attempt_jpeg
     ),
