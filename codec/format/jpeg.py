@@ -53,7 +53,7 @@ def facts_of(data: bytes | mmap, header: Header) -> dict[str, Any]:
 def facts_of_pixels(data: bytes | mmap, header: Header) -> dict[str, Any]:
     """Sampling and quality of the JPEG file that pixels came from, and bytes of what is corrected. Raises DamagedFile."""
     content = read_section(data, header, Tag.DECODER)
-    if not content or len(content) < 3 + 2 * content[0]:
+    if not content or content[0] not in (1, 3) or len(content) < 3 + 2 * content[0]:
         raise DamagedFile("the section DECO is not what this format allows")
     factors, place = [], 3
     for _ in range(content[0]):
