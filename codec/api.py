@@ -175,7 +175,7 @@ def _of_planes(picture: Picture, model: str, tile: int, settings: Settings) -> b
 
     size = picture.image.width * picture.image.height
     estimate.encoding(size, picture.mode, Coding.PLANES).check(settings.limits, "encoding the picture")
-    found = origins.find(np.asarray(picture.image)[..., :3])
+    found = origins.find(np.asarray(picture.image)[..., :3], settings.workers)
     return planes.encode(picture, found, cast(Loaded[Planar], load(model, settings)), tile, settings) if found else None
 
 

@@ -12,6 +12,7 @@ from .isolation import of_the_process
 from .settings import Progress
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 def spread(work: Callable[[slice, Progress], Sequence[T]], count: int, batch: int, workers: int, progress: Progress) -> list[T]:
@@ -43,6 +44,14 @@ def spread(work: Callable[[slice, Progress], Sequence[T]], count: int, batch: in
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def each(work: Callable[[A], T], items: Sequence[A], workers: int) -> list[T]:
+    """The results of short `work` for every item, in order, as many at a time as there are workers."""
+    if workers == 1 or len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(workers, "presage") as pool:
+        return list(pool.map(work, items))
 
 
 def part_of(progress: Progress, start: int, count: int, total: int) -> Progress:

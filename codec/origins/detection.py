@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..parallel import each
 from .inversion import find_cells, first_estimate
 from .kernels import Bytes
 from .sampling import Rule, Sampling
@@ -23,14 +24,14 @@ SAMPLINGS = (
 )
 
 
-def detect(pixels: Bytes) -> tuple[Origin, Sampling] | None:
+def detect(pixels: Bytes, workers: int = 1) -> tuple[Origin, Sampling] | None:
     """Where the pixels of a picture (H, W, 3) probably come from, if they come from any of `ORIGINS`; gray ones need no origin."""
     spots = np.concatenate(_squares(pixels, SPOTS, SPOT))
     if (spots == spots[..., :1]).all():
         return None
     shares = [(_share(spots, origin), origin) for origin in ORIGINS]
     for share, origin in sorted(shares, key=lambda pair: -pair[0]):
-        if share >= LIKELY and (sampling := _sampling(pixels, origin)):
+        if share >= LIKELY and (sampling := _sampling(pixels, origin, workers)):
             return origin, sampling
     return None
 
@@ -52,7 +53,7 @@ def _share(spots: Bytes, origin: Origin) -> float:
     return float((known[inside] == 2).mean()) if inside.sum() >= ENOUGH else 0.0
 
 
-def _sampling(pixels: Bytes, origin: Origin) -> Sampling | None:
+def _sampling(pixels: Bytes, origin: Origin, workers: int) -> Sampling | None:
     """The sampling with the fewest cells that leaves out little."""
     windows = [window for window in _squares(pixels, WINDOWS, WINDOW) if min(window.shape[:2]) > 4]
     estimates = [first_estimate(window, origin) for window in windows]
@@ -66,7 +67,8 @@ def _sampling(pixels: Bytes, origin: Origin) -> Sampling | None:
             left, total = left + int((missing & sure).sum()), total + int(sure.sum())
         return left / total if total >= ENOUGH else 1.0
 
-    first = sorted(SAMPLINGS, key=lambda sampling: left_out(sampling, ()))[:TRIED]
-    closer = [(left_out(sampling, BRIEF), sampling) for sampling in first]
+    shares = each(lambda sampling: left_out(sampling, ()), SAMPLINGS, workers)
+    first = [SAMPLINGS[i] for i in np.argsort(shares, kind="stable")[:TRIED]]
+    closer = list(zip(each(lambda sampling: left_out(sampling, BRIEF), first, workers), first, strict=True))
     good = [(sampling.cells(64, 64), share, i) for i, (share, sampling) in enumerate(closer) if share <= LEFT]
     return closer[min(good, key=lambda g: (g[0][0] * g[0][1], g[1]))[2]][1] if good else None

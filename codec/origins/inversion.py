@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..parallel import each
 from . import kernels
 from .kernels import Bytes, Misses
 from .sampling import REACH, Plane, Rule, Sampling
@@ -15,6 +17,7 @@ ROUNDS, FEW_ROUNDS = 40, 12  # of fitting cells to interpolated chroma: where al
 POLISH = 8  # times that cells of the former are gone through at most
 SWEEPS = ((1, 6), (2, 6), (3, 4), (1, 3))  # how far cells are changed, and how often at most they are gone through
 
+BAND = 48  # rows
 Estimate = tuple[Plane, Plane, Bytes]
 
 
@@ -39,37 +42,61 @@ def to_chroma(origin: Origin) -> NDArray[np.float64]:
     return np.column_stack([inverse, 128 - inverse @ at])
 
 
-def first_estimate(pixels: Bytes, origin: Origin) -> Estimate:
+def first_estimate(pixels: Bytes, origin: Origin, workers: int = 1) -> Estimate:
     """Chroma at every pixel of (H, W, 3), see `kernels.estimate`."""
     size = pixels.shape[:2]
     found = np.empty(size, np.int16), np.empty(size, np.int16), np.empty(size, np.uint8)
-    kernels.estimate(pixels, to_chroma(origin), *origin.forward, *found)
+    inverse = to_chroma(origin)
+    each(lambda part: kernels.estimate(pixels[part], inverse, *origin.forward, *(plane[part] for plane in found)), _bands(size[0]), workers)
     return found
 
 
-def find_cells(pixels: Bytes, origin: Origin, sampling: Sampling, estimate: Estimate, sweeps: Sequence[tuple[int, int]]) -> Cells:
+def find_cells(
+    pixels: Bytes, origin: Origin, sampling: Sampling, estimate: Estimate, sweeps: Sequence[tuple[int, int]], workers: int = 1
+) -> Cells:
     """The chroma cells of pixels (H, W, 3), given a first estimate. sweeps: as `SWEEPS`."""
     size, rules = pixels.shape[:2], (sampling.rows, sampling.columns)
     (rows, columns), bias, up = sampling.axes(*size), sampling.bias, sampling.shift
     reach = [place - phase for rule, phase in zip(rules, sampling.phase, strict=True) for place in REACH[rule]]
     places = np.array([*reach, *(1 if rule == Rule.WHOLE else 2 for rule in rules)], np.int64)
-    shape = sampling.cells(*size)
-    first, second = np.empty(shape, np.int16), np.empty(shape, np.int16)
-    for plane, found in zip((first, second), estimate[:2], strict=True):
+
+    def fitted(found: Plane) -> Plane:
+        """The cells of one plane, given that at every pixel."""
+        plane = np.empty(sampling.cells(*size), np.int16)
         if rules == (Rule.WHOLE, Rule.WHOLE):
             plane[:] = found
-            continue
+            return plane
         kernels.fit_cells(found, estimate[2], plane, rows, columns, bias, up, ROUNDS if Rule.TRIANGLE in rules else FEW_ROUNDS)
         for _ in range(POLISH if Rule.TRIANGLE in rules and sweeps else 0):
             if not kernels.polish(found, estimate[2], plane, rows, columns, bias, up, places):
                 break
+        return plane
+
+    first, second = each(fitted, estimate[:2], workers)
     missing = np.empty(size, np.int16)
-    kernels.misses(pixels, first, second, rows, columns, bias, up, *origin.forward, missing)
+
+    def look(part: slice) -> None:
+        kernels.misses(pixels[part], first, second, rows[part], columns, bias, up, *origin.forward, missing[part])
+
+    each(look, _bands(size[0]), workers)
+    bands, settled = _bands(len(first)), np.zeros(first.shape, np.uint8)
     for radius, times in sweeps:
         steps = kernels.around(radius)
+
+        def change(part: slice, radius: int = radius, steps: NDArray[np.int64] = steps) -> Any:
+            found = pixels, first, second, missing
+            axes = rows, columns, bias
+            at = part.start, part.stop, radius
+            return kernels.improve(*at, settled, *found, *axes, up, *origin.forward, places, steps)
+
         for _ in range(times):
             if not missing.any():
                 break
-            if not kernels.improve(pixels, first, second, missing, rows, columns, bias, up, *origin.forward, places, steps):
+            if not sum(each(change, bands[::2], workers) + each(change, bands[1::2], workers)):  # neighbouring bands share pixels
                 break
     return Cells(first, second, missing)
+
+
+def _bands(rows: int) -> list[slice]:
+    """Rows in bands that are worked on at once; what they are doesn't depend on how many workers there are."""
+    return [slice(top, min(top + BAND, rows)) for top in range(0, rows, BAND)]

@@ -14,6 +14,7 @@ from ...models.kernels.jit import Array, kernel
 Bytes = NDArray[np.uint8]
 Misses = NDArray[np.int16]
 SLACK = 0.2  # how near to the middle of an interval is near enough
+NEAR = 2  # how many cells away a changed one may matter
 FAILED, FARTHEST = 8, 40  # what a pixel that is not reproduced counts at least, and how much more at most
 
 
@@ -27,13 +28,19 @@ _NEAREST = around(2)
 
 
 @kernel()
+def _over(value: Any, luma: int) -> Any:
+    """floor(value / luma), without a division at every pixel: the half keeps the product away from whole numbers."""
+    return int(np.floor((value + 0.5) * (1.0 / luma)))
+
+
+@kernel()
 def levels(value: Any, offset: int, luma: int, shift: int) -> tuple[int, int]:
     """The least and the largest Y (maybe outside 0..255) that give a channel its value; the second is the smaller one if none does."""
     low, high = 0, 255
     if value > 0:
-        low = -((offset - (value << shift)) // luma)
+        low = -_over(offset - (value << shift), luma)
     if value < 255:
-        high = (((value + 1) << shift) - 1 - offset) // luma
+        high = _over(((value + 1) << shift) - 1 - offset, luma)
     return low, high
 
 
@@ -223,23 +230,26 @@ def misses(
 
 
 @kernel(
-    "int64(uint8[:,:,::1], int16[:,::1], int16[:,::1], int16[:,::1], int64[:,::1], int64[:,::1], int64[:,::1], "
-    "int64, int64[:,::1], int64, int64, int64[::1], int64[:,::1])"
+    "int64(int64, int64, int64, uint8[:,::1], uint8[:,:,::1], int16[:,::1], int16[:,::1], int16[:,::1], "
+    "int64[:,::1], int64[:,::1], int64[:,::1], int64, int64[:,::1], int64, int64, int64[::1], int64[:,::1])"
 )
 def improve(
-    pixels: Array, first: Array, second: Array, missing: Array, rows: Array, columns: Array, bias: Array, up: int,
+    top: int, bottom: int, radius: int, settled: Array, pixels: Array, first: Array, second: Array, missing: Array,
+    rows: Array, columns: Array, bias: Array, up: int,
     offsets: Array, luma: int, shift: int, reach: Array, steps: Array,
 ) -> Any:  # fmt: skip
-    """Go once through the cells, and change by one of `steps` those with which pixels are missed less; how many were changed.
+    """Go once through rows of cells, and change by one of `steps` those with which pixels are missed less; how many were changed.
 
+    radius: of the steps. settled: (h, w), with steps of which radius a cell was tried in vain since anything near it changed.
     reach: first and last row, first and last column that a cell has a part in, relative to its first own one; rows and columns of a cell.
     """
     height, width = pixels.shape[:2]
-    h, w = first.shape
     changed = 0
-    for i in range(h):
+    for i in range(top, bottom):
         y0, y1 = max(i * reach[4] + reach[0], 0), min(i * reach[4] + reach[1], height - 1)
-        for j in range(w):
+        for j in range(first.shape[1]):
+            if settled[i, j] >= radius:
+                continue
             x0, x1 = max(j * reach[5] + reach[2], 0), min(j * reach[5] + reach[3], width - 1)
             before = 0
             for y in range(y0, y1 + 1):
@@ -264,8 +274,12 @@ def improve(
                     if best == 0:
                         break
             first[i, j], second[i, j] = best1, best2
+            settled[i, j] = radius
             if best < before:
                 changed += 1
+                for k in range(max(i - NEAR, 0), min(i + NEAR + 1, first.shape[0])):
+                    for m in range(max(j - NEAR, 0), min(j + NEAR + 1, first.shape[1])):
+                        settled[k, m] = 0
                 for y in range(y0, y1 + 1):
                     for x in range(x0, x1 + 1):
                         missing[y, x] = _miss(pixels, first, second, y, x, rows, columns, bias, up, offsets, luma, shift)

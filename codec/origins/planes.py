@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..errors import DamagedFile
+from ..parallel import each
 from . import detection, kernels
 from .inversion import SWEEPS, find_cells, first_estimate
 from .kernels import Bytes
@@ -33,17 +34,17 @@ class Planes:
         return self.origin.to_rgb(self.luma, *cells)
 
 
-def find(pixels: Bytes) -> Planes | None:
+def find(pixels: Bytes, workers: int = 1) -> Planes | None:
     """The planes that RGB pixels (H, W, 3) come from, or None."""
-    found = detection.detect(np.array(pixels))
-    return invert(pixels, *found) if found else None
+    found = detection.detect(np.array(pixels), workers)
+    return invert(pixels, *found, workers) if found else None
 
 
-def invert(pixels: Bytes, origin: Origin, sampling: Sampling) -> Planes:
+def invert(pixels: Bytes, origin: Origin, sampling: Sampling, workers: int = 1) -> Planes:
     """The planes that come nearest to pixels (H, W, 3), given where these come from."""
     pixels = np.array(pixels)
-    cells = find_cells(pixels, origin, sampling, first_estimate(pixels, origin), SWEEPS)
-    first, second = (chroma(plane, sampling, pixels.shape[:2]) for plane in (cells.first, cells.second))
+    cells = find_cells(pixels, origin, sampling, first_estimate(pixels, origin, workers), SWEEPS, workers)
+    first, second = each(lambda plane: chroma(plane, sampling, pixels.shape[:2]), (cells.first, cells.second), workers)
     luma = np.empty(pixels.shape[:2], np.uint8)
     kernels.choose_luma(pixels, first, second, *origin.forward, luma)
     return Planes(origin, sampling, luma, cells.first.astype(np.uint8), cells.second.astype(np.uint8))

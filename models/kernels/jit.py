@@ -45,7 +45,9 @@ def kernel(*signatures: str) -> Callable[[Function], Function]:
             return function
         numba: Any = import_module("numba")
         _listen()
-        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+        if not signatures:
+            options["no_cpython_wrapper"] = True  # saves time in compiling
         types = [list(signatures)] if signatures else []
         try:
             compiled: Function = numba.njit(*types, cache=True, **options)(function)
