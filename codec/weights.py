@@ -98,7 +98,7 @@ def _load(settings: Settings, find: Callable[..., catalogue.WeightsFile], *wante
     except catalogue.WeightsNotFound as error:
         raise WeightsError(str(error)) from None
     kind, side = weights.metadata.get("model", "photo"), weights.metadata.get("side", "32")
-    if not (side.isascii() and side.isdecimal() and int(kind != "jpeg") <= int(side[:9]) <= LARGEST_SIDE):
+    if not (side.isascii() and side.isdecimal() and 0 < int(side[:9]) <= LARGEST_SIDE):
         raise WeightsError(f"{weights.path}: the side of training pictures is {side[:20]!r}")
     model = _model(weights.path, weights.hash, kind, settings.arithmetic, settings.device)
     return Loaded(weights.name, weights.hash, int(side), model)
