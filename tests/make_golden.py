@@ -44,7 +44,7 @@ def main(source: str) -> None:
     Image.fromarray(scan).save(HERE / "golden" / "planes.png")
     data = presage.encode(scan, model="tiny-planes", tile=24, model_path=[HERE / "data"])
     (HERE / "golden" / "planes.psg").write_bytes(data)
-    once = _once_a_jpeg(np.asarray(Image.open(source).convert("RGB"))[200:300, 300:440])
+    once = _once_a_jpeg(np.asarray(Image.open(source).convert("RGB"))[200:320, 300:440])
     Image.fromarray(once).save(HERE / "golden" / "recognised.png")
     data = presage.encode(once, model="tiny-jpeg", tile=8, model_path=[HERE / "data"])
     (HERE / "golden" / "recognised.psg").write_bytes(data)
