@@ -5,6 +5,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ STANDARD = (
     "00030101010101010101010000000000",
     "00020102040403040705040400010277",
 )
+"""Codes of each length."""
 
 
 def number(data: bytes, place: int) -> tuple[int, int]:
@@ -238,7 +240,7 @@ def units_of(
     if len(chosen) == 1:
         name, dc, ac = chosen[0]
         i = number_of[name]
-        rows, columns = -(-(-(-height * frame[i][1] // tallest)) // 8), -(-(-(-width * frame[i][2] // widest)) // 8)
+        rows, columns = ceil(ceil(height * frame[i][1] / tallest) / 8), ceil(ceil(width * frame[i][2] / widest) / 8)
         return [[(0, coefficients[i][y, x].ravel()[ZIGZAG], dc, ac)] for y in range(rows) for x in range(columns)]
     units = []
     for y in range(-(-height // (8 * tallest))):
