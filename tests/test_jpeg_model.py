@@ -155,7 +155,8 @@ def test_integers_cost_what_the_network_says(network: Jpeg, model: ExactJpeg) ->
 def test_without_kernels_streams_are_the_same(model: ExactJpeg, network: Jpeg, tmp_path: Any) -> None:
     planes = picture(np.random.default_rng(5))
     expected = encode(model, planes, 5, at_once=True)
-    np.savez(tmp_path / "tensors.npz", **arrays(jpeg_tensors(network)))
+    tensors: dict[str, Any] = arrays(jpeg_tensors(network))
+    np.savez(tmp_path / "tensors.npz", **tensors)
     code = (
         "import sys, numpy as np, test_jpeg_model as t\n"
         f"model = t.ExactJpeg(dict(np.load({str(tmp_path / 'tensors.npz')!r})))\n"

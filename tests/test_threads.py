@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from presage.codec.settings import Progress
 
 SECONDS = float(os.environ.get("PRESAGE_STRESS_SECONDS", "4"))
 """How long the threads call; a minute is a good measure of a machine."""
-MODELS = [
+MODELS: list[tuple[str, Callable[..., bytes]]] = [
     ("tiny", presage.encode),
     ("tiny-chain", presage.encode),
     ("tiny-latent", presage.encode_lossy),
