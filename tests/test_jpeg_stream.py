@@ -220,7 +220,7 @@ def test_damaged_records_are_damaged_files(data: st.DataObject) -> None:
     damaged = bytearray(plain)
     damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
-        stream.write(stream.blank(bytes(damaged), len(source), picture.height), bytes(damaged), len(source))
+        stream.write(stream.blank(bytes(damaged), len(source), (picture.height, picture.width)), bytes(damaged), len(source))
         stream.write(picture, bytes(damaged), len(source))
     except DamagedFile:
         pass
