@@ -13,7 +13,7 @@ from ..limits import Limits
 from . import meta as metadata
 from .opening import FORMATS, opened, unlimited
 
-MODES = {name: mode for mode, name in PIL_MODES.items()}
+MODES = {name: mode for mode, name in PIL_MODES.items() if mode != Mode.CMYK}  # which JPEG files alone have
 OUTPUTS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".ppm": "PPM", ".pgm": "PPM"}
 LOSSY_FORMATS = ("JPEG", "MPO")
 
