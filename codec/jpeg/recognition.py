@@ -33,6 +33,7 @@ MOST_LOST = 0.2  # share of pixels with no channel at its end that may not come 
 FEW_WRONG = 0.01  # share of pixels that are corrected with which no other sampling is tried
 DOUBTFUL = 4  # cells of a block that may well be wrong
 BAND = 8  # rows of blocks
+VAGUE = 5  # frequency of interpolated chroma from which on cells are too uncertain to show steps
 CORNER = 512  # rows and columns that show where blocks begin
 FIRST = 4  # places that are tried where pixels are few
 LARGE, LARGE_GRAY = 1 << 18, 1 << 20  # pixels that are many, compared with what coding them takes
@@ -154,11 +155,14 @@ def _attempt(
     chroma = _chroma(image, sampling, estimate, workers)
     blocks = np.concatenate([_sure_blocks(bounds) for bounds in chroma])
     likely = steps.partner(luma_steps)
-    table = steps.find(steps.evidence(steps.transform(steps.telling(blocks, steps.MOST, steps.EVEN))), likely)
-    if table is None:
-        return None, 1.0
     factors = FACTORS[sampling.rows], FACTORS[sampling.columns]
     smooth = Rule.SAME not in (sampling.rows, sampling.columns)
+    scores = steps.evidence(steps.transform(steps.telling(blocks, steps.MOST, steps.EVEN)))
+    if smooth and factors != (1, 1):  # which says little of what changes from cell to cell
+        scores.reshape(8, 8, -1)[VAGUE:] = scores.reshape(8, 8, -1)[:, VAGUE:] = 0
+    table = steps.find(scores, likely)
+    if table is None:
+        return None, 1.0
     size = image.shape[0], image.shape[1]
     before = offset[0] // factors[0], offset[1] // factors[1]
 
@@ -189,9 +193,12 @@ def _attempt(
 
 def _steps(blocks: Plane) -> steps.Steps | None:
     """The steps that blocks (n, 8, 8) of luma show, if they show any: a few are looked at first."""
-    if steps.shown(steps.evidence(steps.transform(steps.telling(blocks, SAMPLE)), SMALL)) < SHOWN:
+    some = steps.telling(blocks, SAMPLE)
+    uneven = steps.UNEVEN if len(some) > SAMPLE // 4 else steps.EVEN
+    some = some if uneven == steps.UNEVEN else steps.telling(blocks, SAMPLE, uneven)
+    if steps.shown(steps.evidence(steps.transform(some), SMALL)) < SHOWN:
         return None
-    return steps.find(steps.evidence(steps.transform(steps.telling(blocks, steps.MOST))))
+    return steps.find(steps.evidence(steps.transform(steps.telling(blocks, steps.MOST, uneven))))
 
 
 def _chroma(image: Bytes, sampling: Sampling, estimate: Estimate, workers: int) -> list[Bounds]:

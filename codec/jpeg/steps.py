@@ -11,8 +11,9 @@ STRAY = 0.01  # share of transforms that may lie anywhere
 ZERO = 1.5  # transforms below this may be noise alone
 LARGEST = 255  # step that is looked for
 CLEAR = 6.0  # by how many nats a step must explain what there is better than no step at all
-GOOD, FAIR = 0.9, 0.5  # of what the best steps explain, the share that a scaled table must, and that a likely one must
+GOOD, FAIR = 0.75, 0.3  # of what the best steps explain, the share that a scaled table must, and that a likely one must
 UNEVEN, EVEN = 6, 3  # of luma and of chroma: between the least and the largest sample of a block that is looked at
+OTHERS = 16  # steps of a table that may be others than the standard's
 WEAK = 25.0  # evidence, in nats, that is not enough to doubt what is likely
 MOST = 400  # blocks that are looked at
 
@@ -106,11 +107,10 @@ def find(scores: Real, likely: Steps | None = None) -> Steps | None:
 
 
 def partner(luma: Steps) -> Steps | None:
-    """The steps of chroma that go with steps of luma, if these are the standard's."""
-    for quality in range(100, 0, -1):
-        if np.array_equal(luma, standard(LUMA, quality)):
-            return standard(CHROMA, quality)
-    return None
+    """The steps of chroma that go with steps of luma, if these are the standard's, nearly all."""
+    different = [int((luma != standard(LUMA, quality)).sum()) for quality in range(1, 101)]
+    quality = int(np.argmin(different)) + 1
+    return standard(CHROMA, quality) if different[quality - 1] <= OTHERS else None
 
 
 def numbered(number: int) -> Steps | None:
