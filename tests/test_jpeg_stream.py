@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from presage.codec.errors import DamagedFile, ImageRefused, LimitExceeded
+from presage.codec.format import squeezed
 from presage.codec.format.jpeg import Kept
 from presage.codec.jpeg import stream
 from presage.codec.jpeg.picture import Component, Picture
@@ -220,10 +221,23 @@ def test_damaged_records_are_damaged_files(data: st.DataObject) -> None:
     damaged = bytearray(plain)
     damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
-        stream.write(stream.blank(bytes(damaged), len(source), picture.height), bytes(damaged), len(source))
+        stream.write(stream.blank(bytes(damaged), len(source), (picture.height, picture.width)), bytes(damaged), len(source))
         stream.write(picture, bytes(damaged), len(source))
     except DamagedFile:
         pass
+
+
+@pytest.mark.parametrize(("plain", "method"), [(b"abc", 0), (b"abc" * 100, 1), (" ".join(map(str, range(40_000))).encode(), 2)])
+def test_squeezed_bytes(plain: bytes, method: int) -> None:
+    packed = squeezed.pack(plain)
+    assert packed[0] == method
+    assert squeezed.unpack(packed, len(plain)) == plain
+    for wrong in (packed + b"\0", packed[:-1], bytes([3]) + packed[1:]) if method else (bytes([3]) + packed[1:],):
+        with pytest.raises(DamagedFile):
+            squeezed.unpack(wrong, len(plain))
+    if method:
+        with pytest.raises(DamagedFile):
+            squeezed.unpack(packed, len(plain) - 1)
 
 
 def test_limits() -> None:

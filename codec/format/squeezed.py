@@ -1,6 +1,8 @@
 """What is kept beside the coefficients of a JPEG file, deflated; and what it says of the picture. Standard library only."""
 
+import lzma
 import zlib
+from typing import Any
 
 from ..errors import DamagedFile
 
@@ -28,7 +30,9 @@ STANDARD: tuple[tuple[int, bytes, bytes], ...] = (
 )
 """Slot, counts and symbols of the tables of T.81, K.3 to K.6, in the order in which most encoders write them: what is in force until others
 are defined, as in frames of motion JPEG, and what most files hold."""
-PLAIN, DEFLATED = 0, 1
+PLAIN, DEFLATED, LZMA = 0, 1, 2
+FILTERS = [{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 24, "lc": 3, "lp": 0, "pb": 0}]
+LONG = 4096  # bytes from which on LZMA is tried, which has no dictionary
 MARKERS_WITHOUT_SEGMENT = (0x01, *range(0xD0, 0xD9), 0xFF)
 
 
@@ -63,27 +67,30 @@ def read_varint(data: bytes, place: int) -> tuple[int, int]:
 
 
 def pack(plain: bytes) -> bytes:
-    """Bytes, deflated where that makes them fewer."""
+    """Bytes, deflated or by LZMA where that makes them fewer."""
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=segments())
     deflated = deflater.compress(plain) + deflater.flush()
-    if len(deflated) + 3 < len(plain):
-        return bytes([DEFLATED]) + varint(len(plain)) + deflated
-    return bytes([PLAIN]) + plain
+    methods = [bytes([PLAIN]) + plain, bytes([DEFLATED]) + varint(len(plain)) + deflated]
+    if len(plain) >= LONG:
+        methods.append(bytes([LZMA]) + varint(len(plain)) + lzma.compress(plain, lzma.FORMAT_RAW, filters=FILTERS))
+    return min(methods, key=len)
 
 
 def unpack(data: bytes, most: int) -> bytes:
     """The inverse. Raises DamagedFile, also for more than `most` bytes."""
     if data[:1] == bytes([PLAIN]):
         return data[1:]
-    if data[:1] != bytes([DEFLATED]):
+    if data[:1] not in (bytes([DEFLATED]), bytes([LZMA])):
         raise DamagedFile("the record of a JPEG file is of an unknown kind")
     size, place = read_varint(data, 1)
     if size > most:
         raise DamagedFile("the record of a JPEG file is too large for the file")
-    inflater = zlib.decompressobj(-15, zdict=segments())
+    inflater: Any = zlib.decompressobj(-15, zdict=segments())
+    if data[0] == LZMA:
+        inflater = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS)
     try:
-        plain = inflater.decompress(data[place:], size + 1)
-    except zlib.error as error:
+        plain: bytes = inflater.decompress(data[place:], size + 1)
+    except (zlib.error, lzma.LZMAError, EOFError) as error:
         raise DamagedFile(f"the record of a JPEG file is damaged: {error}") from None
     if len(plain) != size or inflater.unused_data or not inflater.eof:
         raise DamagedFile("the record of a JPEG file has another size than it says")

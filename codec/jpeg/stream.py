@@ -147,16 +147,16 @@ def _write_scan(record: ScanRecord, blocks: Blocks, scan: Scan, whole: int) -> N
     return None if size < 0 or state[writing.MISSED] else out[:size]
 
 
-def blank(record: bytes, most: int, height: int) -> Picture:
-    """The picture that a record tells of, with zeros for coefficients. height: of a frame that leaves it open. Raises DamagedFile."""
+def blank(record: bytes, most: int, size: tuple[int, int]) -> Picture:
+    """The picture that a record tells of, with zeros for coefficients. size: (height, width) that it must have. Raises DamagedFile."""
     skeleton = unpack(record, most).skeleton
 
     def on_frame(frame: Frame) -> None:
-        if frame.height * frame.width > MOST_PIXELS or frame.blocks > BLOCKS_PER_BYTE * most + 64:
-            raise NotModelled("a picture that is too large for its file")
+        if (frame.height, frame.width) != size or frame.blocks > BLOCKS_PER_BYTE * most + 64:
+            raise NotModelled("a frame of another size, or too large for its file")
 
     try:
-        frame = walk(skeleton, height, on_frame, lambda frame, scan, start: start)
+        frame = walk(skeleton, size[0], on_frame, lambda frame, scan, start: start)
     except NotModelled as error:
         raise DamagedFile(f"the record of a JPEG file is damaged: {error}") from None
     blocks = _allocate(frame)

@@ -10,6 +10,7 @@ from typing import cast
 from PIL import Image
 
 from ...models.model import Transformed
+from .. import estimate
 from ..errors import DamagedFile, ImageRefused, PresageError
 from ..format import container
 from ..format import jpeg as sections
@@ -39,7 +40,8 @@ def encode(data: bytes, loaded: Loaded[Transformed], tile: int, settings: Settin
             raise NotModelled("too many pixels")
     except NotModelled as reason:
         return keep(data, reason.kept)
-    tile = tile or loaded.model.tile
+    tile, pixels = tile or loaded.model.tile, picture.height * picture.width
+    estimate.encoding(pixels, MODES[len(picture.components)], Coding.JPEG).check(settings.limits, "encoding the JPEG file")
     parts = sections.pack_record(len(data), record) | coefficients.encode(picture, loaded.model, tile, settings)
     mode = MODES[len(picture.components)]
     header = Header(picture.width, picture.height, mode, Coding.JPEG, zlib.crc32(data), tile, loaded.name, loaded.hash)
@@ -84,9 +86,9 @@ def _from_coefficients(reading: Reading) -> tuple[bytes, list[Box]]:
     if header.section(Tag.SOURCE) or header.section(Tag.REASON):
         raise DamagedFile("the file has a JPEG file twice")
     size, record = sections.unpack_record(data, header)
-    reading.settings.limits.check("memory", 3 * size, "the JPEG file")
-    picture = stream.blank(record, size, header.height)
-    if (picture.width, picture.height) != (header.width, header.height) or MODES.get(len(picture.components)) != header.mode:
+    reading.settings.limits.check("memory", 8 * size, "the JPEG file")
+    picture = stream.blank(record, size, reading.size)
+    if MODES.get(len(picture.components)) != header.mode:
         raise DamagedFile("the record of a JPEG file is of another picture")
     model = cast(Transformed, load_for(header, reading.settings).model)
     holes = coefficients.decode(reading, picture, model)

@@ -362,9 +362,7 @@ TARGETS: Mapping[str, Target] = {
     "stored": _files(stored_seeds),
     "jpeg": _files(jpeg_seeds),
     "recognised": _files(recognised_seeds),
-    "stream": Target(
-        lambda real: jpeg_files(), lambda data, rng, others: mutate.changed_bytes(data, rng, rng.choice(others)), attempt_jpeg
-    ),
+    "stream": Target(lambda real: jpeg_files(), changed_stream, attempt_jpeg),
     "list": _files(set_seeds, Tag.LIST),
     "meta": _files(meta_seeds, Tag.META),
     "weights": Target(weights_seeds, changed_weights, attempt_weights),
