@@ -31,7 +31,6 @@ SAMPLE, SMALL, SHOWN = 56, 30, 25.0  # blocks that are looked at first, for step
 REPAIRS = 2  # times that chroma cells are changed where pixels do not come from them, and rounded to coefficients again
 MOST_LOST = 0.2  # share of pixels with no channel at its end that may not come from chroma whose coefficients are rounded
 FEW_WRONG = 0.01  # share of pixels that are corrected with which no other sampling is tried
-DOUBTFUL = 4  # cells of a block that may well be wrong
 BAND = 8  # rows of blocks
 VAGUE = 5  # frequency of interpolated chroma from which on cells are too uncertain to show steps
 CORNER = 512  # rows and columns that show where blocks begin
@@ -229,7 +228,7 @@ def _settled(
 ) -> Component:
     """The coefficients of samples (H, W) that come from steps (8, 8). offset: rows and columns that are not known at all.
 
-    sure: whether the bounds are; otherwise a block for which nothing meets all of them has what rounding gives, if that meets nearly all.
+    sure: whether the bounds are; otherwise a block for which nothing meets all of them has what rounding gives.
     """
     edges = [(0, -length % (8 * factor)) for length, factor in zip(bounds.low.shape, sampling, strict=True)]
     low = np.pad(bounds.low, edges)
@@ -245,10 +244,9 @@ def _settled(
         within = low[rows], high[rows], start[rows]
         kernels.settle(*within, divisors, steps.BASIS, kernels.LINE, effort, coefficients[part], wrong[part])
         if not sure and wrong[part].any():
-            rounded, missed = np.zeros_like(coefficients[part]), np.zeros_like(wrong[part])
-            kernels.settle(*within, divisors, steps.BASIS, kernels.LINE, 0, rounded, missed)
-            back = (wrong[part] > 0) & (missed <= DOUBTFUL)
-            coefficients[part][back] = rounded[back]
+            rounded = np.zeros_like(coefficients[part])
+            kernels.settle(*within, divisors, steps.BASIS, kernels.LINE, 0, rounded, np.zeros_like(wrong[part]))
+            coefficients[part][wrong[part] > 0] = rounded[wrong[part] > 0]
 
     each(settle, range(0, shape[0], BAND), workers)
     return Component(sampling, table, coefficients.reshape(*shape, 8, 8))
