@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.jpeg.units import ZIGZAG
+from ..format import jpeg
+
 Real = NDArray[np.float64]
 Steps = NDArray[np.uint16]
 
@@ -18,12 +21,9 @@ WEAK = 25.0  # evidence, in nats, that is not enough to doubt what is likely
 MOST = 400  # blocks that are looked at
 
 # ITU-T T.81, tables K.1 and K.2, which most encoders scale
-LUMA = np.array([
-    [16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55],
-    [14, 13, 16, 24, 40, 57, 69, 56], [14, 17, 22, 29, 51, 87, 80, 62],
-    [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
-    [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99],
-])  # fmt: skip
+LUMA: NDArray[np.int64] = np.empty(64, np.int64)
+LUMA[list(ZIGZAG)] = jpeg.LUMA
+LUMA = LUMA.reshape(8, 8)
 CHROMA = np.full((8, 8), 99)
 CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 

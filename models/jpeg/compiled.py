@@ -10,7 +10,7 @@ from ..integer import IntLinear
 from ..kernels import jit, products
 from ..kernels import jpeg as kernels
 from ..kernels.products import Packed
-from . import units
+from . import trunk, units
 from .features import BESIDE_MATRIX, OWN_MATRIX, Tables
 from .symbols import Coded
 from .units import EDGES, GROUPS, LAST_SEEN
@@ -80,12 +80,7 @@ class CompiledForm:
             s, t = field.sides, self.tables
             beside = s.mean, s.signed, s.slopes, s.other
             kernels.look_beside(at, around, field.outside, *beside, t.signed, t.mean, units.OWN, x)
-        y = self._activations("trunk", x)
-        for name in self.layers:
-            if name.startswith("blocks"):
-                y = self._activations(name, y)
-        self._hidden = y
-        self._z = self._activations("last_head", y)
+        self._hidden, self._z = trunk.through(self._activations, self.layers, x)
 
     def last_weights(self) -> Weights:
         every = np.arange(len(self._at))

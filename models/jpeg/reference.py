@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .. import back_ends
 from ..back_ends import BackEnd, Prepared
 from ..integer import IntLinear
-from . import features, units
+from . import features, trunk, units
 from .features import Tables
 from .symbols import Coded
 from .units import GROUPS
@@ -92,12 +92,7 @@ class ReferenceForm:
             s = field.sides
             here = features.Side(s.mean[at], s.signed[at], s.slopes[at], s.other[at])
             x = np.concatenate([x, features.side_inputs(here, self._dc_before(at, around), self.tables)], 1)
-        y = self._activations("trunk", x)
-        for name in self.layers:
-            if name.startswith("blocks"):
-                y = self._activations(name, y)
-        self._hidden = y
-        self._z = self._activations("last_head", y)
+        self._hidden, self._z = trunk.through(self._activations, self.layers, x)
 
     def _dc_before(self, at: Int64, around: Int64) -> Int32:
         """The mean DC (n, 2) of the neighbours W and N, or of one of them, or that of the block, in the first and the second component."""
