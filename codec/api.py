@@ -23,12 +23,13 @@ from . import estimate
 from .errors import DamagedFile, ImageRefused, PresageError
 from .format import container
 from .format.container import Box, Coding, Header, Tag
+from .format.jpeg import is_jpeg
 from .image import beside, files, pixels, stored
 from .image.files import Picture
 from .image.opening import cropped
 from .isolation import isolated
 from .limits import Limits
-from .paths import derived, jpeg, layers, sets, tiles
+from .paths import derived, layers, sets, tiles
 from .paths.encoding import Encoding
 from .paths.layers import LayeredEncoding
 from .paths.reading import Reading
@@ -58,17 +59,20 @@ def encode(image: Source, *, model: str = DEFAULT_MODEL, tile: int = 0, pixels: 
         data = _bytes_of(image)
         if takes_jpeg(data, model, settings):
             return encode_jpeg(data, model, tile, settings)
+        return encode_picture(_picture_in(image, data, settings.limits), model, tile, settings)
     return encode_picture(picture_of(image, settings.limits), model, tile, settings)
 
 
 def takes_jpeg(data: bytes, model: str, settings: Settings) -> bool:
     """Whether a file is a JPEG file whose bytes the model is to keep. Raises WeightsError."""
-    return jpeg.is_jpeg(data) and (model == DEFAULT_MODEL or load(model, settings).model.coding == "jpeg")
+    return is_jpeg(data) and (model == DEFAULT_MODEL or load(model, settings).model.coding == "jpeg")
 
 
 @isolated()
 def encode_jpeg(data: bytes, model: str, tile: int, settings: Settings) -> bytes:
     """The .psg file of a JPEG file. Verified, if settings say so. Raises WeightsError, and LimitExceeded."""
+    from .paths import jpeg  # whose loops are compiled when they are first needed
+
     settings = settings.started()
     tiles.check_tile(tile)
     loaded = cast(Loaded[Transformed], load(DEFAULT_JPEG if model == DEFAULT_MODEL else model, settings))
@@ -230,6 +234,8 @@ def recover_file(data: File, **options: Unpack[Options]) -> tuple[bytes, list[Bo
 
 
 def _jpeg_file(reading: Reading) -> tuple[bytes, list[Box]]:
+    from .paths import jpeg
+
     header = reading.header
     if header.coding != Coding.JPEG:
         raise ImageRefused("the file was not made of a JPEG file; `presage.decode` gives its pixels")
@@ -259,6 +265,8 @@ def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tup
         container.check_unknown(reading.data, header)
     lost: list[Box] = []
     if coding == Coding.JPEG:
+        from .paths import jpeg
+
         return jpeg.decode_pixels(reading, area)
     if coding == Coding.STORED:
         image = cropped(_stored_image(reading), area)
@@ -379,14 +387,17 @@ def _bytes_of(image: Path | str | bytes | bytearray | memoryview) -> bytes:
         raise ImageRefused(f"{image}: {getattr(error, 'strerror', None) or error}") from None
 
 
+def _picture_in(image: Path | str | bytes | bytearray | memoryview, data: bytes, limits: Limits | None) -> Picture:
+    """The picture in the bytes of an image file, which is named if there is a path. Raises ImageRefused."""
+    return files.read(data, str(image), limits) if isinstance(image, str | Path) else files.read(data, limits=limits)
+
+
 def picture_of(image: Source, limits: Limits | None = None) -> Picture:
     """An image as `encode` takes it, checked. Raises ImageRefused."""
     if isinstance(image, Image.Image):
         return files.from_pillow(image, limits=limits)
-    if isinstance(image, bytes | bytearray | memoryview):
-        return files.read(bytes(image), limits=limits)
-    if isinstance(image, str | Path):
-        return files.read(_bytes_of(image), str(image), limits)
+    if isinstance(image, str | Path | bytes | bytearray | memoryview):
+        return _picture_in(image, _bytes_of(image), limits)
     if not isinstance(image, np.ndarray):
         raise ImageRefused(f"an image is a Pillow image, an array, a path or the bytes of a file, not {type(image).__name__}")
     array = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image

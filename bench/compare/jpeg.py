@@ -11,7 +11,7 @@ from typing import Any
 
 import presage
 
-from ...codec.jpeg.stream import is_jpeg
+from ...codec.format.jpeg import is_jpeg
 from .codecs import Codec, choose
 from .common import Log, machine, timed
 

@@ -36,6 +36,12 @@ LUMA = (
 """T.81, K.1, along the zigzag."""
 FRAMES = {0xC0: "baseline", 0xC1: "sequential", 0xC2: "progressive"}
 MOST = 1 << 30  # bytes of a record that is looked at
+START = b"\xff\xd8"
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether bytes begin as JPEG files do."""
+    return data.startswith(START)
 
 
 def facts_of(data: bytes | mmap, header: Header) -> dict[str, Any]:

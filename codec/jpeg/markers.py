@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.jpeg import units
-from ..format.jpeg import Kept
+from ..format.jpeg import START, Kept
 from ..format.squeezed import STANDARD
 from . import huffman
 from .refusal import NotModelled
 
-START, END = b"\xff\xd8", 0xD9
+END = 0xD9
 MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 """What may end the data of a scan."""
 MOST_SCANS = 1000

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ..format.jpeg import START
 from ..format.squeezed import segments
-from .markers import ALONE, END, MARKER, SOS, START, ZIGZAG
+from .markers import ALONE, END, MARKER, SOS, ZIGZAG
 from .picture import Component, Picture
 from .record import FileRecord, ScanRecord, pack, unpack
 from .stream import write

@@ -7,7 +7,7 @@ from ..errors import DamagedFile
 from ..format.jpeg import Kept
 from ..limits import Limits
 from . import reading, writing
-from .markers import MARKER, START, Frame, Part, Scan, walk
+from .markers import MARKER, Frame, Part, Scan, walk
 from .picture import Component, Picture
 from .reading import NOTHING, ONES, read_scan
 from .record import FileRecord, ScanRecord, pack, unpack
@@ -22,10 +22,6 @@ _NUMBER_OF_LINES = b"\xff\xdc\x00\x04"
 
 Blocks = NDArray[np.int16]
 """(blocks, 64): the coefficients of all components, one after another."""
-
-
-def is_jpeg(data: bytes) -> bool:
-    return data.startswith(START)
 
 
 def _allocate(frame: Frame) -> Blocks:

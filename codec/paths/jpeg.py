@@ -142,8 +142,3 @@ def verify(data: bytes | mmap, source: bytes, settings: Settings) -> None:
         raise PresageError(f"what was encoded does not decode: {error}") from None
     if not same:
         raise PresageError("what was encoded does not decode to the JPEG file")
-
-
-def is_jpeg(data: bytes) -> bool:
-    """Whether bytes begin as JPEG files do."""
-    return stream.is_jpeg(data)
