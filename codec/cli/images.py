@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -148,13 +149,28 @@ def decode(
 
 
 def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, stats: bool, part: dict[str, Any], item: Item) -> Facts:
+    with files.mapped(item.path) as data:  # once, since a pipe is read only once
+        if item.path != files.STDIO and _is_jpeg(data, recovering) and (made := _decode_file(work, outputs, recovering, part, item, data)):
+            return made
+        return _decode_picture(work, outputs, recovering, schedule, stats, part, item, data)
+
+
+def _decode_picture(
+    work: Work,
+    outputs: Outputs,
+    recovering: bool,
+    schedule: Schedule,
+    stats: bool,
+    part: dict[str, Any],
+    item: Item,
+    data: bytes | mmap,
+) -> Facts:
+    """Give back pixels."""
     from .. import api, estimate
     from ..format.container import read_header
     from ..image import files as images
 
     path = item.path
-    if _is_jpeg(path, recovering) and (made := _decode_file(work, outputs, recovering, part, item)):
-        return made
     target = outputs.prepared(item)
     suffix = ".png" if target == files.STDIO else target.suffix
     images.check_suffix(suffix)
@@ -162,23 +178,19 @@ def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, 
     facts: Facts = {"output": str(target)}
     statistics: list[Any] = []
     options: Options = work.options(path.name) | {"schedule": schedule, "statistics": statistics}
-    with files.mapped(path) as data:
-        header = read_header(data, partial=recovering)
-        with suppress(DamagedFile):  # which is found out below
-            work.warn(path, estimate.decoding(data, header, header.width * header.height))
-        if recovering:
-            image, lost = api.recover(data, **part, **options)
-            facts["lost"] = lost
-            for x, y, width, height in lost:
-                work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
-        else:
-            image = api.decode(data, **part, **options)
-        facts |= cut_note(work, path, data)
-        source = None if recovering or part["crop"] else api.source_file(data)
-        if source is not None and suffix != ".png":
-            raise PresageError("the image has 16 bits a channel; only a .png keeps them")
-        content = source if source is not None else images.to_file(image, suffix)
-    files.write(target, content, outputs.force)
+    header = read_header(data, partial=recovering)
+    with suppress(DamagedFile):  # which is found out below
+        work.warn(path, estimate.decoding(data, header, header.width * header.height))
+    if recovering:
+        image, lost = api.recover(data, **part, **options)
+        _tell_lost(work, path, facts, lost)
+    else:
+        image = api.decode(data, **part, **options)
+    facts |= cut_note(work, path, data)
+    source = None if recovering or part["crop"] else api.source_file(data)
+    if source is not None and suffix != ".png":
+        raise PresageError("the image has 16 bits a channel; only a .png keeps them")
+    files.write(target, source if source is not None else images.to_file(image, suffix), outputs.force)
     seconds = round(time.monotonic() - started, 3)
     facts |= {"width": image.width, "height": image.height, "mode": image.mode, "seconds": seconds}
     facts["text"] = f"{path} -> {target}  {image.width}x{image.height} {image.mode}  {seconds:.1f} s"
@@ -187,18 +199,23 @@ def _decode(work: Work, outputs: Outputs, recovering: bool, schedule: Schedule, 
     return facts
 
 
-def _is_jpeg(path: Path, recovering: bool) -> bool:
-    """Whether a file, which is no pipe, holds a JPEG file."""
+def _tell_lost(work: Work, path: Path, facts: Facts, lost: list[tuple[int, int, int, int]]) -> None:
+    """What could not be recovered of a picture."""
+    facts["lost"] = lost
+    for x, y, width, height in lost:
+        work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
+
+
+def _is_jpeg(data: bytes | mmap, recovering: bool) -> bool:
+    """Whether a file holds a JPEG file."""
     from ..format.container import Coding, read_header
 
-    if path == files.STDIO:
-        return False
-    with files.mapped(path) as data, suppress(DamagedFile):  # which is found out later
+    with suppress(DamagedFile):  # which is found out later
         return read_header(data, partial=recovering).coding == Coding.JPEG
     return False
 
 
-def _decode_file(work: Work, outputs: Outputs, recovering: bool, part: dict[str, Any], item: Item) -> Facts | None:
+def _decode_file(work: Work, outputs: Outputs, recovering: bool, part: dict[str, Any], item: Item, data: bytes | mmap) -> Facts | None:
     """Give back a JPEG file, unless pixels are asked for."""
     from .. import api
 
@@ -208,14 +225,11 @@ def _decode_file(work: Work, outputs: Outputs, recovering: bool, part: dict[str,
     path, outputs = item.path, replace(outputs, suffix=".jpg")
     target, started = outputs.prepared(item), time.monotonic()
     facts: Facts = {"output": str(target)}
-    with files.mapped(path) as data:
-        if recovering:
-            content, lost = api.recover_file(data, **work.options(path.name))
-            facts["lost"] = lost
-            for x, y, width, height in lost:
-                work.say(f"presage: {path}: lost {width}x{height} pixels at {x},{y}")
-        else:
-            content = api.decode_file(data, **work.options(path.name))
+    if recovering:
+        content, lost = api.recover_file(data, **work.options(path.name))
+        _tell_lost(work, path, facts, lost)
+    else:
+        content = api.decode_file(data, **work.options(path.name))
     files.write(target, content, outputs.force)
     facts |= {"jpeg_bytes": len(content), "seconds": round(time.monotonic() - started, 3)}
     facts["text"] = f"{path} -> {target}  {len(content):,} bytes  {facts['seconds']:.1f} s"
