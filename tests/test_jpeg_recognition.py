@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from presage.codec.jpeg import pixels, recognition, steps, stream
-from presage.codec.jpeg.recognition import recognise, restore
+from presage.codec.jpeg import pixels, search, steps, stream
+from presage.codec.jpeg.bounds import Bounds
+from presage.codec.jpeg.recognition import recognise
+from presage.codec.jpeg.search import restore
 
 SAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 
@@ -67,10 +69,10 @@ def test_high_quality(photo: np.ndarray) -> None:
     assert np.array_equal(restore(found), image)
     low = image.astype(np.int16)
     table = found.picture.components[0].steps
-    bounds = recognition.Bounds(low, low, image)
+    bounds = Bounds(low, low, image)
     shares = []
-    for effort in (0, recognition.EFFORT):
-        component = recognition._settled(bounds, table, (1, 1), (0, 0), 1, effort)
+    for effort in (0, search.EFFORT):
+        component = search.settled(bounds, table, (1, 1), (0, 0), 1, effort)
         shares.append(np.mean(pixels.plane(component)[: image.shape[0], : image.shape[1]] == image))
     assert shares[1] > shares[0]
     assert shares[1] > 0.99

@@ -14,7 +14,8 @@ from presage.codec.errors import DamagedFile, ImageRefused
 from presage.codec.format import container, info
 from presage.codec.format.container import Coding, Tag
 from presage.codec.jpeg import steps
-from presage.codec.jpeg.recognition import Recognised, recognise
+from presage.codec.jpeg.bounds import Recognised
+from presage.codec.jpeg.recognition import recognise
 from presage.codec.paths import coefficients, recognised
 from presage.codec.paths.reading import Reading
 from presage.codec.settings import Settings

@@ -58,7 +58,13 @@ class Work:
             return
         from ...models.kernels import jit
 
-        jit.on_compiling(partial(self.say, COMPILING))
+        jit.on_compiling(self._compile)
+
+    def _compile(self) -> None:
+        from .compiling import help_compiling
+
+        self.say(COMPILING)
+        help_compiling()
 
     def say(self, text: str) -> None:
         """A line for people, on stderr."""

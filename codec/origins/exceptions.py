@@ -68,21 +68,19 @@ def _residual(state: State, data: Bytes, probabilities: Probabilities, start: in
     return -found if negative else found
 
 
-@kernel("int64(uint8[:,:,::1], uint8[:,:,::1], uint8[::1], boolean)")
-def _walk(pixels: Bytes, shown: Bytes, data: Bytes, reading: bool) -> int:
+@kernel("int64(uint8[:,:,::1], uint8[:,:,::1], uint8[::1], boolean, int64[::1], int64[:,::1], int64[:,::1])")
+def _walk(pixels: Bytes, shown: Bytes, data: Bytes, reading: bool, state: State, probabilities: Probabilities, other: Any) -> int:
     """Write how pixels (H, W, 3) differ from what is shown, or read it and make them of it. The bytes that it takes; -1 for a pixel
-    outside 0..255."""
+    outside 0..255.
+
+    other: room for which pixels of this row and the one before are exceptions, zeros (2, W + 2).
+    """
     height, width = pixels.shape[:2]
-    state = np.array([0, 0xFFFFFFFF, 0, 0], np.int64)
     if reading:
         for place in range(4):
             state[2] = state[2] << 8 | (data[place] if place < len(data) else 0)
         state[3] = 4
-    probabilities = np.zeros((CONTEXTS, 2), np.int64)
-    probabilities[:, 0] = 32768
-    probabilities[0], probabilities[16] = (RARE, 8), (16 * RARE, 4)
-    other = np.zeros((2, width + 2), np.int64)  # which pixels of this row and the one before are exceptions
-    last = 0
+    last: Any = np.int64(0)
     for y in range(height):
         here, above = other[y & 1], other[1 - (y & 1)]
         here[0] = 0
@@ -92,7 +90,7 @@ def _walk(pixels: Bytes, shown: Bytes, data: Bytes, reading: bool) -> int:
                 if shown[y, x, channel] == 0 or shown[y, x, channel] == 255:
                     end = 16
             context = here[x] + 2 * above[x + 1] + 4 * above[x] + 8 * above[x + 2] + end
-            differs = 0
+            differs: Any = np.int64(0)
             if not reading:
                 for channel in range(3):
                     if pixels[y, x, channel] != shown[y, x, channel]:
@@ -101,9 +99,10 @@ def _walk(pixels: Bytes, shown: Bytes, data: Bytes, reading: bool) -> int:
             here[x + 1] = differs
             if not differs:
                 if reading:
-                    pixels[y, x] = shown[y, x]
+                    for channel in range(3):
+                        pixels[y, x, channel] = shown[y, x, channel]
                 continue
-            same = 0
+            same: Any = np.int64(0)
             if here[x] and not reading:
                 same = 1
                 for channel in range(3):
@@ -113,7 +112,8 @@ def _walk(pixels: Bytes, shown: Bytes, data: Bytes, reading: bool) -> int:
                 last = _code(state, data, probabilities, PLACES + last, same, reading)
                 if last:
                     if reading:
-                        pixels[y, x] = pixels[y, x - 1]
+                        for channel in range(3):
+                            pixels[y, x, channel] = pixels[y, x - 1, channel]
                     continue
             before: Any = 0
             for channel in range(3):
@@ -134,12 +134,20 @@ def _walk(pixels: Bytes, shown: Bytes, data: Bytes, reading: bool) -> int:
     return int(state[3])
 
 
+def _begun(width: int) -> tuple[State, Probabilities, Any]:
+    """What a walk through rows of that width begins with."""
+    probabilities = np.zeros((CONTEXTS, 2), np.int64)
+    probabilities[:, 0] = 32768
+    probabilities[0], probabilities[16] = (RARE, 8), (16 * RARE, 4)
+    return np.array([0, 0xFFFFFFFF, 0, 0], np.int64), probabilities, np.zeros((2, width + 2), np.int64)
+
+
 def encode(pixels: Bytes, shown: Bytes) -> bytes:
     """What turns the pixels that are shown into those that there are, uint8 (H, W, 3) each; empty if they are the same."""
     if np.array_equal(pixels, shown):
         return b""
     data = np.empty(8 * pixels.size + 64, np.uint8)
-    return data[: _walk(np.array(pixels), np.ascontiguousarray(shown), data, False)].tobytes()
+    return data[: _walk(np.array(pixels), np.ascontiguousarray(shown), data, False, *_begun(pixels.shape[1]))].tobytes()
 
 
 def decode(data: bytes, shown: Bytes) -> Bytes:
@@ -147,6 +155,6 @@ def decode(data: bytes, shown: Bytes) -> Bytes:
     if not data:
         return shown
     pixels = np.empty_like(shown)
-    if _walk(pixels, shown, np.array(np.frombuffer(data, np.uint8)), True) != len(data):
+    if _walk(pixels, shown, np.array(np.frombuffer(data, np.uint8)), True, *_begun(pixels.shape[1])) != len(data):
         raise DamagedFile("the exceptions of an origin are damaged")
     return pixels

@@ -108,3 +108,15 @@ def _cut(blocks: Blocks, box: Box) -> Blocks:
 
 def _meet(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def covered(picture: Picture, holes: Lost) -> list[Box]:
+    """The (x, y, width, height) of what tiles cover of the picture."""
+    tallest, widest = (max(c.sampling[i] for c in picture.components) for i in (0, 1))
+    boxes = set()
+    for i, (left, top, right, bottom) in holes:
+        v, h = picture.components[i].sampling
+        x, y = 8 * left * widest // h, 8 * top * tallest // v
+        if x < picture.width and y < picture.height:
+            boxes.add((x, y, min(8 * right * widest // h, picture.width) - x, min(8 * bottom * tallest // v, picture.height) - y))
+    return sorted(boxes, key=lambda box: (box[1], box[0]))

@@ -18,7 +18,6 @@ from ..format.container import Box, Coding, Header, Mode, Tag
 from ..format.jpeg import Kept
 from ..image.opening import cropped, opened, unlimited
 from ..jpeg import stream
-from ..jpeg.picture import Picture
 from ..jpeg.refusal import NotModelled
 from ..jpeg.repair import repaired
 from ..settings import Settings
@@ -93,23 +92,11 @@ def _from_coefficients(reading: Reading) -> tuple[bytes, list[Box]]:
     model = cast(Transformed, load_for(header, reading.settings).model)
     holes = coefficients.decode(reading, picture, model)
     if holes:
-        return repaired(picture, record, size), covered(picture, holes)
+        return repaired(picture, record, size), coefficients.covered(picture, holes)
     made = stream.write(picture, record, size)
     if len(made) != size and not reading.recovering:
         raise DamagedFile("the decoded JPEG file has another size than the one that was encoded")
     return made, []
-
-
-def covered(picture: Picture, holes: coefficients.Lost) -> list[Box]:
-    """The (x, y, width, height) of what tiles cover of the picture."""
-    tallest, widest = (max(c.sampling[i] for c in picture.components) for i in (0, 1))
-    boxes = set()
-    for i, (left, top, right, bottom) in holes:
-        v, h = picture.components[i].sampling
-        x, y = 8 * left * widest // h, 8 * top * tallest // v
-        if x < picture.width and y < picture.height:
-            boxes.add((x, y, min(8 * right * widest // h, picture.width) - x, min(8 * bottom * tallest // v, picture.height) - y))
-    return sorted(boxes, key=lambda box: (box[1], box[0]))
 
 
 def decode_pixels(reading: Reading, area: Box) -> tuple[Image.Image, list[Box]]:

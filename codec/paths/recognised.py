@@ -15,12 +15,12 @@ from ..format.container import ALPHA_MODES, Box, Coding, Header, Mode, Tag
 from ..image import beside
 from ..image.files import Picture as Source
 from ..jpeg import steps
+from ..jpeg.bounds import Recognised
 from ..jpeg.picture import Component, Picture
-from ..jpeg.recognition import Recognised, recognise, restore
+from ..jpeg.recognition import recognise
 from ..settings import Settings
 from ..weights import Loaded
 from . import coefficients
-from .jpeg import covered
 from .reading import Reading
 
 Bytes = NDArray[np.uint8]
@@ -51,6 +51,8 @@ def decode(reading: Reading, model: Transformed, area: Box) -> tuple[Bytes, list
 
     Where something is lost, nothing is corrected.
     """
+    from ..jpeg.search import restore  # whose loops only pictures with coefficients need
+
     header = reading.header
     content = container.read_section(reading.data, header, Tag.DECODER)
     if content is None:
@@ -62,7 +64,7 @@ def decode(reading: Reading, model: Transformed, area: Box) -> tuple[Bytes, list
         levels = levels[..., None] if header.mode in GRAY else np.stack([levels] * 3, -1)
     elif header.mode in GRAY:
         raise DamagedFile("a gray picture comes from colours")
-    return np.ascontiguousarray(levels[area[1] : area[3], area[0] : area[2]]), _moved(covered(found.picture, holes), found)
+    return np.ascontiguousarray(levels[area[1] : area[3], area[0] : area[2]]), _moved(coefficients.covered(found.picture, holes), found)
 
 
 def _moved(boxes: list[Box], found: Recognised) -> list[Box]:
