@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -45,13 +44,7 @@ def features() -> dict[str, Any]:
     """Of the processor, as the compiled loops and torch see them; and what the environment says about them."""
     found: dict[str, Any] = {"torch": torch.backends.cpu.get_cpu_capability()}
     if jit.INSTALLED:
-        config: Any = import_module("numba.core.config")
-        llvm: Any = import_module("llvmlite.binding")
-        if config.CPU_FEATURES is None:
-            have = {name for name, there in llvm.get_host_cpu_features().items() if there}
-        else:
-            have = {name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")}
-        name = config.CPU_NAME or llvm.get_host_cpu_name()
+        name, have = jit.target()
         found["numba"] = {"processor": name, "features": [feature for feature in TOLD if feature in have]}
     return found | {"set": {name: os.environ[name] for name in SWITCHES if name in os.environ}}
 
@@ -91,7 +84,7 @@ def _kernel_seconds(shapes: Iterable[Shape]) -> float:
     layers = []
     for inputs, outputs in sorted({shape[:2] for shape in shapes}):
         packed = products.Packed.of(IntLinear(np.ones((outputs, inputs), np.int8), *np.zeros((2, outputs), np.int32)))
-        x = np.ones((TIMED_ROWS, products.padded(inputs, 2)), np.int16)
+        x = np.ones((TIMED_ROWS, products.padded(inputs, products.INPUTS)), np.int16)
         layers.append((packed, x, np.empty((TIMED_ROWS, packed.width), np.int32)))
     times = []
     for _ in range(1 + ROUNDS):

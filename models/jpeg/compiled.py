@@ -66,7 +66,7 @@ class CompiledForm:
 
     def _before(self, field: "Field", at: Int64, around: Int64) -> tuple[Int16, Int16, Int32]:
         n, t = len(at), self.tables
-        x = np.zeros((n, products.padded(self.inputs, 2)), np.int16)
+        x = np.zeros((n, products.padded(self.inputs, products.INPUTS)), np.int16)
         before, edges = np.empty((n, 64), np.int16), np.empty((n, 16), np.int32)
         which = np.zeros(n, np.int64)
         seen = field.values, field.means, field.steps, field.initial
@@ -91,7 +91,7 @@ class CompiledForm:
 
     def group(self, group: int, rows: Int64, last: Int64) -> Coded:
         (a, b), field, t = GROUPS[group], self._field, self.tables
-        x = np.zeros((len(rows), products.padded(self.width + LAST_SEEN + EDGES + 2 * (64 - b), 2)), np.int16)
+        x = np.zeros((len(rows), products.padded(self.width + LAST_SEEN + EDGES + 2 * (64 - b), products.INPUTS)), np.int16)
         near = np.empty((len(rows), b - a), np.int32)
         which = np.zeros(len(self._at), np.int64)
         place = a, b, self._end, units.DIAGONALS[group]

@@ -37,6 +37,19 @@ def wanted(arithmetic: str | None) -> bool:
     return available() and (asked(arithmetic) or ARITHMETIC) == ARITHMETIC
 
 
+def target() -> tuple[str, set[str]]:
+    """The processor that kernels are compiled for, and its features, or none where they are not."""
+    if not INSTALLED:
+        return "", set()
+    config: Any = import_module("numba.core.config")
+    llvm: Any = import_module("llvmlite.binding")
+    if config.CPU_FEATURES is None:
+        features = {name for name, there in llvm.get_host_cpu_features().items() if there}
+    else:
+        features = {name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")}
+    return config.CPU_NAME or llvm.get_host_cpu_name(), features
+
+
 def kernel(*signatures: str) -> Callable[[Function], Function]:
     """Compile a function for these signatures when its module is imported; without signatures when a kernel of its file calls it."""
 

@@ -154,7 +154,7 @@ def put(channel: int, combined: Array, symbols: Array, green: Array, values: Arr
 
 @kernel("void(int16[:,::1], int16[:,::1], int8[::1], int16[:,::1])")
 def cell_input(inputs: Array, away: Array, signed: Array, out: Array) -> None:
-    """What the hidden vectors of pixels are made of: (n, INPUTS + 3), in whole pairs."""
+    """What the hidden vectors of pixels are made of: (n, INPUTS + 3), in whole fours."""
     for i in range(len(out)):
         for j in range(out.shape[1]):
             out[i, j] = inputs[i, j]

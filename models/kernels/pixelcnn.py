@@ -14,7 +14,7 @@ from ..units import STREAM_LIMIT
 from .jit import Array, call, kernel
 
 FIRST_UP, FIRST_LEFT, UP, LEFT = 0, 1, 2, 3  # the kinds of taps; kind k is taps[bounds[k] : bounds[k + 1]]
-WEIGHT, PAIRS, TILES, BIAS, OUTPUTS = 0, 1, 2, 3, 4  # of a layer: where its weights begin, how many there are, and its biases and shifts
+WEIGHT, STEPS, TILES, BIAS, OUTPUTS = 0, 1, 2, 3, 4  # of a layer: where its weights begin, how many there are, and its biases and shifts
 GATE_LIMIT, GATE_LEVELS = 128, 8
 
 
@@ -125,7 +125,7 @@ def layers(
                 x.ctypes.data,
                 x.strides[0],
                 len(rows),
-                table[m, PAIRS],
+                table[m, STEPS],
                 weights.ctypes.data + 2 * place,
                 table[m, TILES],
                 biases.ctypes.data + 4 * bias,
@@ -257,7 +257,7 @@ def outputs(
             x.ctypes.data + first * x.strides[0],
             x.strides[0],
             rows,
-            head[PAIRS],
+            head[STEPS],
             weights.ctypes.data + 2 * head[WEIGHT],
             head[TILES],
             biases.ctypes.data + 4 * head[BIAS],
@@ -273,7 +273,7 @@ def outputs(
             features.ctypes.data,
             features.strides[0],
             rows,
-            last[PAIRS],
+            last[STEPS],
             weights.ctypes.data + 2 * last[WEIGHT],
             last[TILES],
             biases.ctypes.data + 4 * last[BIAS],

@@ -12,7 +12,8 @@ from ..frequencies import spare_bits
 from ..integer import IntLinear, Tensors
 from ..kernels import attention, jit, products
 from ..kernels import transformer as kernels
-from ..kernels.products import COLUMNS, ROWS, Packed, padded
+from ..kernels.products import Packed, padded
+from ..kernels.tiles import COLUMNS, ROWS
 from ..quantisation import INPUT_BITS
 from ..teams import Team
 from .prior import QUARTERS, TransformerConfig

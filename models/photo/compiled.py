@@ -99,7 +99,7 @@ class Step(Buffers):
     scratch = frozenset({"block", "edges"})
 
     def __init__(self, net: CompiledNetwork, count: int) -> None:
-        self.inputs = np.zeros((count, products.padded(INPUTS + 6 * net.hidden + net.told, 2)), np.int16)
+        self.inputs = np.zeros((count, products.padded(INPUTS + 6 * net.hidden + net.told, products.INPUTS)), np.int16)
         self.predictions = np.empty((count, PREDICTIONS * CHANNELS), np.int16)
         self.combined, self.values, self.away = np.empty((3, count, CHANNELS), np.int16)
         self.layers, self.hidden = ([np.empty((count, layer.width), np.int16) for layer in some] for some in (net.layers, net.cell))
@@ -107,7 +107,7 @@ class Step(Buffers):
         self.heads, self.features = np.empty((count, 0), np.int32), np.empty((count, 0), np.int16)  # where there are several heads
         self.centres, self.green = np.empty(count, np.int32), np.empty(count, np.int16)
         self.weights = np.empty((count, 16), np.float32)
-        self.cells = np.empty((count, products.padded(INPUTS + CHANNELS, 2)), np.int16)
+        self.cells = np.empty((count, products.padded(INPUTS + CHANNELS, products.INPUTS)), np.int16)
         widest = max(layer.width for layer in (*net.layers, *net.cell))
         self.block = np.empty((products.BLOCK, widest), np.int32)
         self.edges = np.empty(mixtures.EDGES, np.int32)
@@ -146,7 +146,7 @@ class PhotoFront(RingFront):
         super().__init__(network, sizes)
         self.network, count = network, self.tiles * self.height
         self._every.heads = np.empty((count, network.heads.width), np.int32)
-        self._every.features = np.empty((count, products.padded(network.head, 2)), np.int16)
+        self._every.features = np.empty((count, products.padded(network.head, products.INPUTS)), np.int16)
 
     def look(self) -> None:
         super().look()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import context, units
 from ..integer import IntLinear, Tensors
-from ..kernels import jit, products, relative
+from ..kernels import jit, products, relative, tiles
 from ..kernels import pixelcnn as kernels
 from ..kernels.products import Packed
 from ..model import Size, Symbols
@@ -29,9 +29,10 @@ class _Layers:
         self.weights = np.concatenate([p.weight.ravel() for p in packed])
         self.biases, self.shifts = (np.concatenate([getattr(p, part) for p in packed]) for part in ("bias", "shift"))
         weights_at, self.biases_at = (np.cumsum([0, *sizes])[:-1] for sizes in ([p.weight.size for p in packed], [p.width for p in packed]))
-        pairs, width = (np.array(sizes) for sizes in ([p.weight.shape[1] for p in packed], [p.width for p in packed]))
-        self.table = np.stack([weights_at, pairs, width // products.COLUMNS, self.biases_at, width], 1)
-        self.inputs, self.outputs = 2 * int(self.table[:, kernels.PAIRS].max()), max(p.width for p in packed)
+        steps, width = (np.array(sizes) for sizes in ([p.weight.shape[1] for p in packed], [p.width for p in packed]))
+        self.table = np.stack([weights_at, steps, width // tiles.COLUMNS, self.biases_at, width], 1)
+        self.inputs = max(products.padded(layer.weight.shape[1], products.INPUTS) for layer in layers)
+        self.outputs = max(p.width for p in packed)
 
 
 class CompiledPixelCNN:
@@ -97,7 +98,7 @@ class CompiledEvaluator(Grid):
         self._stale, self._heads = np.ones((maps, rows), np.uint8), np.ones(rows, np.uint8)
         self._x = np.empty((SCRATCH, network.stacks.inputs), np.int16)
         self._sums = np.empty((SCRATCH, max(network.stacks.outputs, network.heads.outputs)), np.int32)
-        self._features = np.empty((SCRATCH, products.padded(c.head, products.COLUMNS)), np.int16)
+        self._features = np.empty((SCRATCH, products.padded(c.head, tiles.COLUMNS)), np.int16)
         if network.relative:
             numbers = units.PREDICTIONS * units.CHANNELS
             self._planes = np.full((rows, 3), units.OUTSIDE, np.int16)
