@@ -38,20 +38,20 @@ DECODING = {
     Coding.LATENT: Cost(40, 3e8, 2.5e5),
     Coding.LATENT_SET: Cost(40, 0, 2e5),
     Coding.ORDERED: Cost(400, 0, 2e5),
-    Coding.PLANES: Cost(20, 6e8, 3e5),
+    Coding.PLANES: Cost(14, 1e8, 3e5),
     Coding.JPEG: Cost(40, 0, 1e6),
     Coding.RECOGNISED: Cost(50, 0, 8e5),
 }
 ENCODING = {
     Coding.STORED: Cost(20, 0, 1e6),
-    Coding.COLOUR: Cost(20, 2e9, 2.7e5),
+    Coding.COLOUR: Cost(20, 8e8, 2.7e5),
     Coding.GRAY: Cost(20, 7e8, 6e5),
     Coding.CHAIN: Cost(60, 3e8, 5e4),
     Coding.SET: Cost(60, 3e8, 5e4),
     Coding.LATENT: Cost(80, 3e8, 4e5),
     Coding.LATENT_SET: Cost(80, 0, 2e5),
     Coding.ORDERED: Cost(300, 0, 1e5),
-    Coding.PLANES: Cost(60, 1e9, 2e5),
+    Coding.PLANES: Cost(40, 3e8, 2e5),
     Coding.JPEG: Cost(60, 0, 1e6),
     Coding.RECOGNISED: Cost(80, 0, 2e5),
 }

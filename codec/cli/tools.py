@@ -162,6 +162,18 @@ def bench_jpeg(**options: Any) -> None:
     _print("compare", "jpeg", **options)
 
 
+@bench.command("origins")
+@click.argument("run_file", type=EXISTING, metavar="RUN.toml")
+@click.option("--way", "ways", multiple=True, help="What the pictures went through; may be repeated; by default everything.")
+@click.option("--every", type=POSITIVE, default=1, show_default=True, help="Only each n-th picture.")
+@click.option("--threads", type=POSITIVE, default=2, show_default=True)
+@click.option("--limit", type=POSITIVE, help="Only the first pictures.")
+@JSON
+def bench_origins(**options: Any) -> None:
+    """Bytes of the pictures that a training run holds out: as they are, and out of JPEG files and video frames."""
+    _print("compare", "origins", **options)
+
+
 @bench.command("calls")
 @click.option("-m", "--model", required=True, help="Model or release, see `presage models`.")
 @click.option("--data", type=EXISTING, help="Pictures to decode: a folder, or a mosaic of square ones.")
