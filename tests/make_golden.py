@@ -19,6 +19,12 @@ from presage.codec.settings import Settings
 HERE = Path(__file__).resolve().parent
 
 
+def _stretched(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """With more contrast in R and B, so that these miss levels."""
+    steep = np.clip(np.rint((pixels - 90.0) * [1.4, 1.0, 1.7] + 100), 0, 255)
+    return steep.astype(np.uint8)
+
+
 def main(source: str) -> None:
     pixels = np.asarray(Image.open(source).convert("RGB"))[200:261, 300:383]
     rgb = Image.fromarray(pixels)
@@ -36,6 +42,10 @@ def main(source: str) -> None:
         data = presage.encode(image, model="tiny", tile=32, model_path=[HERE / "data"])
         (HERE / "golden" / f"{name}.psg").write_bytes(data)
         print(name, len(data), presage.info(data)["coding"])
+    levels = _stretched(np.asarray(Image.open(source).convert("RGB"))[200:330, 300:430])
+    Image.fromarray(levels).save(HERE / "golden" / "levels.png")
+    data = presage.encode(levels, model="tiny", tile=64, model_path=[HERE / "data"])
+    (HERE / "golden" / "levels.psg").write_bytes(data)
     rgb.save(HERE / "golden" / "jpeg.jpg", quality=90, progressive=True, restart_marker_blocks=4, comment=b"golden")
     data = presage.encode(HERE / "golden" / "jpeg.jpg", model="tiny-jpeg", tile=8, model_path=[HERE / "data"])
     (HERE / "golden" / "jpeg.psg").write_bytes(data)

@@ -64,6 +64,8 @@ def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = No
         facts["tile"] = header.tile  # with loss in latents
         if origin := container.read_section(data, header, Tag.ORIGIN):
             facts["origin"] = origin_of(origin)
+        if kept := container.read_section(data, header, Tag.LEVELS):
+            facts["levels"] = [int.from_bytes(kept[i : i + 32], "little").bit_count() for i in range(0, len(kept), 32)]
     elif header.section(Tag.SOURCE):
         facts["note"] = "16 bits a channel, kept as the source PNG file"
     else:

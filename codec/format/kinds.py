@@ -68,6 +68,7 @@ class Tag:
     STORED = b"STOR"  # a conventional image file of the pixels
     SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads, or a JPEG file as it is
     TILE_INDEX = b"TIDX"  # TILE_ENTRY for every tile
+    LEVELS = b"LEVL"  # which levels each channel has, if not all; tiles then hold places among these
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
     GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
     GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
@@ -90,8 +91,8 @@ class Tag:
 
 _CODED = {
     Coding.STORED: (Tag.STORED, Tag.SOURCE),
-    Coding.COLOUR: (Tag.TILE_INDEX, Tag.TILES),
-    Coding.GRAY: (Tag.TILE_INDEX, Tag.TILES),
+    Coding.COLOUR: (Tag.LEVELS, Tag.TILE_INDEX, Tag.TILES),
+    Coding.GRAY: (Tag.LEVELS, Tag.TILE_INDEX, Tag.TILES),
     Coding.CHAIN: (Tag.GROUP_INDEX, Tag.GROUPS),
     Coding.SET: (Tag.LIST, Tag.GROUP_INDEX, Tag.GROUPS),
     Coding.LATENT: (Tag.LATENTS, Tag.TILE_INDEX, Tag.TILES, Tag.GROUP_INDEX, Tag.GROUPS),

@@ -13,15 +13,17 @@ from ..errors import DamagedFile, ImageRefused
 from ..estimate import EVALUATED, TOGETHER
 from ..format import container
 from ..format.container import Box, Coding, Tag
+from ..image import levels
 from ..image.files import Picture
 from ..parallel import part_of
-from ..settings import Settings
+from ..settings import Settings, quiet
 from ..weights import Loaded
 from . import transforms, wavefront
 from .encoding import Encoding
 from .reading import Reading
 
 CHUNK_TILES = 192  # tiles that are held at once
+TRIED = 192  # side of the part that shows whether missing levels matter
 MARGIN = 8  # places around a tile that is evaluated predictively, at most
 Found = Iterator[tuple[int, Symbols | None]]
 """Tiles by their numbers; None for those that are damaged."""
@@ -58,10 +60,27 @@ class TiledEncoding(Encoding):
     def file(self, quality: int) -> bytes:
         if quality not in self._files:
             symbols = self.model.quantise(self.features, quality)[0]
+            if self.model.coding == "tiles" and not self.model.lossy:
+                symbols, kept = self._without_missing_levels(symbols)
+            else:
+                kept = {}
             coding, sections = (self._streams if self.model.coding == "tiles" else self._groups)(cut(symbols, self.tile), quality)
             crc = zlib.crc32(symbols.tobytes() if self.model.lossy else self.picture.image.tobytes())
-            self._files[quality] = self.write(coding, crc, self.tile, sections)
+            self._files[quality] = self.write(coding, crc, self.tile, kept | sections)
         return self._files[quality]
+
+    def _without_missing_levels(self, symbols: Symbols) -> tuple[Symbols, dict[bytes, bytes]]:
+        """Pixels as places among the levels that there are, where that makes a part in the middle smaller; and the section of these."""
+        kept = levels.find(symbols)
+        if kept is None:
+            return symbols, {}
+        places = levels.places(symbols, kept)
+        top, left = ((side - min(side, TRIED)) // 2 for side in symbols.shape[:2])
+        model, settings = cast(Walkable, self.model), self.settings
+        parts = [np.ascontiguousarray(some[top : top + TRIED, left : left + TRIED]) for some in (symbols, places)]
+        before, after = wavefront.encode_tiles(model, parts, model.spans(parts), 0, settings.workers, quiet)
+        gray = model.spans([symbols])[-1] == Span.SAME
+        return (places, {Tag.LEVELS: levels.pack(kept[:1] if gray else kept)}) if len(after) < len(before) else (symbols, {})
 
     def _streams(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
         model, settings = cast(Walkable, self.model), self.settings
@@ -106,7 +125,7 @@ def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]
         inside = tile[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
         symbols[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
     if not model.lossy:
-        return symbols, lost
+        return _with_levels(reading, symbols, model.blank, (left, top), lost), lost
     if not lost and zlib.crc32(symbols.tobytes()) != header.pixel_crc:
         if not reading.recovering:
             raise DamagedFile("the decoded latents are not those that were encoded")
@@ -114,6 +133,20 @@ def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]
     quality = quality_of(reading, model)
     pixels = transforms.synthesise(model, model.dequantise(symbols[None], quality), (height, width), reading.size, reading.settings)[0]
     return pixels[area[1] : area[3], area[0] : area[2]], lost
+
+
+def _with_levels(reading: Reading, symbols: Symbols, blank: int, corner: tuple[int, int], lost: Sequence[Box]) -> Pixels:
+    """Pixels of symbols that may be places among the levels that there are. corner: x and y of the first one."""
+    content = container.read_section(reading.data, reading.header, Tag.LEVELS)
+    if content is None:
+        return symbols
+    channels = 1 if reading.header.coding == Coding.GRAY else symbols.shape[-1]
+    kept = levels.unpack(content, channels)
+    pixels = levels.restore(symbols, kept.repeat(symbols.shape[-1] // channels, 0))
+    for x, y, width, height in lost:
+        part = slice(max(y - corner[1], 0), max(y + height - corner[1], 0)), slice(max(x - corner[0], 0), max(x + width - corner[0], 0))
+        pixels[part] = blank
+    return pixels
 
 
 def check_index(reading: Reading, count: int) -> None:
