@@ -99,3 +99,12 @@ def check_canonical(data: bytes) -> None:
         size, length = struct.unpack_from("<I", data, 4)[0], struct.unpack_from("<I", data, 16)[0]
         if size + 8 != len(data) or 20 + length + length % 2 != len(data):
             raise ValueError("a WebP file with more than its pixels")
+
+
+def format_of(head: bytes) -> str:
+    """The format of a file of which the first 16 bytes or more are given, as far as these say; empty if it is none that is read."""
+    for name in FORMATS:
+        accept = Image.OPEN[name][1]
+        if accept is None or accept(head[:16]) is True:
+            return name
+    return ""
