@@ -77,7 +77,7 @@ def kinds(image: Image.Image, chance: random.Random) -> dict[str, Any]:
         "pgm": saved(gray), "tif": saved(image), "lzw.tif": saved(image, compression="tiff_lzw"), "webp": saved(image, quality=70),
         "lossless.webp": saved(image, lossless=True), "gif": saved(image.convert("P")),
         "once.png": saved(Image.open(io.BytesIO(jpeg))), "broken.jpg": lambda path: path.write_bytes(jpeg[: len(jpeg) // 2]),
-        "broken.png": lambda path: path.write_bytes(png[: len(png) // 2] + b"?" * 20), "more.png": lambda path: path.write_bytes(png + b"more"),
+        "broken.png": lambda path: path.write_bytes(png[: len(png) // 2] + b"?" * 20), "more.png": lambda path: path.write_bytes(png + b"--"),
         "no.jpg": lambda path: path.write_bytes(b"\xff\xd8\xff" + chance.randbytes(300)), "txt": lambda path: path.write_text("no picture"),
         "empty.png": lambda path: path.write_bytes(b""), "wrong.png": lambda path: path.write_bytes(jpeg),
     }  # fmt: skip
