@@ -45,7 +45,9 @@ def pieces(folder: Path | None, chance: random.Random) -> Iterator[Image.Image]:
             continue
         width, height = (min(chance.randint(17, 120), side) for side in image.size)
         x, y = chance.randint(0, image.width - width), chance.randint(0, image.height - height)
-        yield image.crop((x, y, x + width, y + height))
+        piece = image.crop((x, y, x + width, y + height))
+        piece.info = {}
+        yield piece
         if len(opened) > 12:
             opened.pop(next(iter(opened)))
 
@@ -77,7 +79,7 @@ def kinds(image: Image.Image, chance: random.Random) -> dict[str, Any]:
         "pgm": saved(gray), "tif": saved(image), "lzw.tif": saved(image, compression="tiff_lzw"), "webp": saved(image, quality=70),
         "lossless.webp": saved(image, lossless=True), "gif": saved(image.convert("P")),
         "once.png": saved(Image.open(io.BytesIO(jpeg))), "broken.jpg": lambda path: path.write_bytes(jpeg[: len(jpeg) // 2]),
-        "broken.png": lambda path: path.write_bytes(png[: len(png) // 2] + b"?" * 20), "more.png": lambda path: path.write_bytes(png + b"--"),
+        "broken.png": lambda path: path.write_bytes(png[: len(png) // 2] + b"?"), "more.png": lambda path: path.write_bytes(png + b"more"),
         "no.jpg": lambda path: path.write_bytes(b"\xff\xd8\xff" + chance.randbytes(300)), "txt": lambda path: path.write_text("no picture"),
         "empty.png": lambda path: path.write_bytes(b""), "wrong.png": lambda path: path.write_bytes(jpeg),
     }  # fmt: skip

@@ -59,11 +59,11 @@ def archive(
         tally = _tally(found, todo)
         listener(tally, {"event": "start"} | tally.facts())
         _clean(manifest)
-        names = _names(manifest)
+        names = _names(manifest, todo)
         for entry in todo.lines:
             manifest.append(entry)
         job = replace(job_of(tree, folder, folder / PARTIAL, settings), exact=exact, model=model)
-        run = runner(jobs, ray, settings.device)
+        run = runner(jobs, ray, settings.device, len(todo.files))
         for result in run(archive_one, job, todo.tasks(names)):
             if result is None:
                 listener(tally, None)
@@ -84,7 +84,7 @@ def _record(manifest: Manifest, names: Names, tally: Tally, listener: Listener, 
     path, entry = task.entry.path, done.entry
     if entry is None:
         names.settle(task.place, "")
-        tally.fail(path, done.message, done.code)
+        tally.fail(path, done.message, done.code, task.entry.bytes)
         listener(tally, {"event": "failed", "path": path, "error": done.message, "exit_code": done.code})
         return
     if done.same:
@@ -134,11 +134,12 @@ def begun(folder: Path) -> Iterator[Manifest]:
         shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 
 
-def runner(jobs: int, ray: str | None, device: str) -> Runner:
-    """Who works, so many at a time. Raises PresageError if there is no Ray."""
+def runner(jobs: int, ray: str | None, device: str, files: int) -> Runner:
+    """Who works, so many at a time: processes, which share nothing that they would wait for. Raises PresageError if there is no Ray."""
     if ray is not None:
         return cluster.machines(ray, jobs)
-    return runners.processes(jobs or (processors() if device == "cpu" else 1))
+    count = min(jobs or (processors() if device == "cpu" else 1), files)
+    return runners.processes(count) if count > 1 else runners.threads(1)
 
 
 def _tally(found: Tree, todo: Plan) -> Tally:
@@ -148,11 +149,14 @@ def _tally(found: Tree, todo: Plan) -> Tally:
     return tally
 
 
-def _names(manifest: Manifest) -> Names:
+def _names(manifest: Manifest, todo: Plan) -> Names:
+    """The places that are in use."""
     names = Names()
     for entry in manifest.entries.values():
         if entry.stored:
             names.take(entry.stored)
+    for stored in todo.lost:
+        names.free(stored)
     return names
 
 

@@ -100,15 +100,18 @@ _TYPES: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (i
 _FIELDS = {field.name: _TYPES[str(field.type)] for field in fields(Entry)}
 
 
+def _fits(value: Any, types: tuple[type, ...]) -> bool:
+    """Whether a value is one of a field: a text, or a number of 64 bits."""
+    if isinstance(value, str):
+        return str in types
+    return type(value) in types and -(2**63) <= value < 2**63
+
+
 def entry(line: bytes) -> Entry:
     """A line of a manifest. Raises DamagedFile for what leads outside the tree or the archive, or is no entry."""
     known = {name: value for name, value in parsed(line).items() if name in _FIELDS}
     for name, value in known.items():
-        if (
-            not isinstance(value, _FIELDS[name])
-            or isinstance(value, bool)
-            or (not isinstance(value, str) and not -(2**63) <= value < 2**63)
-        ):
+        if not _fits(value, _FIELDS[name]):
             raise DamagedFile(f"the manifest has a field {name} that is none")
     if known.get("kind") not in KINDS or "path" not in known:
         raise DamagedFile("the manifest has a line without path or kind")
@@ -220,10 +223,12 @@ class Manifest:
     def close(self) -> None:
         """Have everything written to the disk, and let others write."""
         if self._file >= 0:
-            with suppress(OSError):
-                self.sync()
-            os.close(self._file)
-            self._file = -1
+            try:
+                with suppress(OSError):
+                    self.sync()
+            finally:
+                os.close(self._file)
+                self._file = -1
 
     def __enter__(self) -> Manifest:
         return self

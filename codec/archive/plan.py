@@ -58,12 +58,16 @@ def _entry(item: os.DirEntry[str], path: str) -> Entry | None:
 
 @dataclass
 class Plan:
-    """What is to be done. lines: folders, links and what is gone, which need no work. files: entries of files that are new or may be
-    changed, with the hash if they may be the same. unchanged: how many files are in the archive. missing: of these that are not in
-    the tree any more."""
+    """What is to be done.
+
+    lines: folders, links and what is gone, which need no work. files: entries of files that are new or may be changed, with the hash if
+    they may be the same. lost: what the archive has no more, whose places are free. unchanged: how many files are in the archive.
+    missing: of these that are not in the tree any more.
+    """
 
     lines: list[Entry] = field(default_factory=list)
     files: list[tuple[Entry, str]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     unchanged: int = 0
     missing: list[str] = field(default_factory=list)
 
@@ -79,11 +83,15 @@ def plan(tree: Tree, manifest: Manifest, exact: bool, forget: bool) -> Plan:
     for path in sorted(tree.entries):
         found, kept = tree.entries[path], manifest.entries.get(path)
         if found.kind == "file":
-            state = _state(found, kept, manifest.folder, exact)
-            if state is None:
-                made.unchanged += 1
+            there = kept is not None and kept.kind == "file" and _is_kept(manifest.folder, kept)
+            if kept is None or not there or found.bytes != kept.bytes or (exact and kept.promise != "bytes"):
+                made.files.append((found, ""))
+                if kept is not None and kept.stored and not there:
+                    made.lost.append(kept.stored)
+            elif (found.mtime_ns, found.mode) != (kept.mtime_ns, kept.mode):
+                made.files.append((found, kept.sha256))
             else:
-                made.files.append((found, state))
+                made.unchanged += 1
         elif found != kept:
             made.lines.append(found)
         if found.kind != "folder":
@@ -102,14 +110,10 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _state(found: Entry, kept: Entry | None, archive: Path, exact: bool) -> str | None:
-    """None if a file is in the archive as it is; else the hash if it may be there, or nothing."""
-    if kept is None or kept.kind != "file" or (exact and kept.promise != "bytes"):
-        return ""
+def _is_kept(archive: Path, kept: Entry) -> bool:
+    """Whether what an archive has of a file is there, as far as its size says."""
     try:
         about = os.lstat(archive / FILES / kept.stored)
     except OSError:
-        return ""
-    if not stat.S_ISREG(about.st_mode) or about.st_size != kept.stored_bytes or found.bytes != kept.bytes:
-        return ""
-    return None if (found.mtime_ns, found.mode) == (kept.mtime_ns, kept.mode) else kept.sha256
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_size == kept.stored_bytes

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..errors import DamagedFile, PresageError
 from ..settings import Options, Settings
 from .archiving import KILLED, ignore, runner
 from .manifest import Entry, Manifest
+from .names import key
 from .tally import Listener, Tally
 from .work import Task, check_inside, job_of, restore_one
 
@@ -44,16 +45,20 @@ def restore(
     partial = tree / UNFINISHED
     while any(path == partial.name or path.startswith(f"{partial.name}/") for path in manifest.entries):
         partial = partial.with_name(partial.name + "~")
-    tally = Tally()
+    tally = Tally(archiving=False)
     for damage in manifest.damaged:
         tally.fail(str(manifest.path), damage, DamagedFile.exit_code)
     files = [entry for entry in manifest.entries.values() if entry.kind == "file"]
     tally.files, tally.bytes = len(files), sum(entry.bytes for entry in files)
     listener(tally, {"event": "start"} | tally.facts())
+    alike: dict[str, str] = {}
     if not checking:
         _make_folders(tree, partial, manifest, tally)
+        alike = _alike(partial, manifest)
+    for path, other in alike.items():
+        tally.fail(path, f"{tree} does not tell it from {other}; restore to another file system", 1, manifest.entries[path].bytes)
     job = replace(job_of(tree, Path(archive), partial, settings), force=force, checking=checking)
-    for result in runner(jobs, ray, settings.device)(restore_one, job, _tasks(manifest)):
+    for result in runner(jobs, ray, settings.device, len(files))(restore_one, job, _tasks(manifest, alike)):
         if result is None:
             listener(tally, None)
             continue
@@ -61,24 +66,40 @@ def restore(
         path = task.entry.path
         if done is None or done.entry is None:
             message, code = (KILLED, 1) if done is None else (done.message, done.code)
-            tally.fail(path, message, code)
+            tally.fail(path, message, code, task.entry.bytes)
             listener(tally, {"event": "failed", "path": path, "error": message, "exit_code": code})
         else:
             tally.add(task.entry, done.same)
             listener(tally, {"event": "file", "path": path, "same": done.same, "bytes": task.entry.bytes})
     if not checking:
         shutil.rmtree(partial, ignore_errors=True)
-        _make_links(tree, manifest, tally)
+        _make_links(tree, manifest, tally, alike)
         _finish_folders(tree, manifest, tally)
     tally.seconds = time.monotonic() - tally.started
     listener(tally, {"event": "end"} | tally.facts())
     return tally
 
 
-def _tasks(manifest: Manifest) -> Iterator[Task]:
+def _tasks(manifest: Manifest, alike: Mapping[str, str]) -> Iterator[Task]:
     for entry in manifest.whole():
-        if entry.kind == "file":
+        if entry.kind == "file" and entry.path not in alike:
             yield Task(entry)
+
+
+def _alike(partial: Path, manifest: Manifest) -> dict[str, str]:
+    """Files and links that the file system would take for another one, which they name: where case or normalisation say nothing."""
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for path, entry in manifest.entries.items():
+        if entry.kind != "folder" and first.setdefault(key(path), path) != path:
+            found[path] = first[key(path)]
+    if not found:
+        return {}
+    probe = partial / "\u00e4"
+    probe.touch()
+    folds = any((partial / other).exists() for other in ("\u00c4", "a\u0308"))
+    probe.unlink()
+    return found if folds else {}
 
 
 def _make_folders(tree: Path, partial: Path, manifest: Manifest, tally: Tally) -> None:
@@ -107,10 +128,10 @@ def _make_folders(tree: Path, partial: Path, manifest: Manifest, tally: Tally) -
             tally.fail(path, _reason(error), 1)
 
 
-def _make_links(tree: Path, manifest: Manifest, tally: Tally) -> None:
+def _make_links(tree: Path, manifest: Manifest, tally: Tally, alike: Mapping[str, str]) -> None:
     """Make links, when nothing is left that could be written through them."""
     for entry in manifest.entries.values():
-        if entry.kind != "link":
+        if entry.kind != "link" or entry.path in alike:
             continue
         path = tree / entry.path
         try:

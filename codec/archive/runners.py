@@ -6,6 +6,7 @@ A runner takes tasks as they come, a few more than it has workers, and gives bac
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -79,19 +80,28 @@ def processes(count: int) -> Runner:
             finally:
                 suspects.extend(going.values())
                 _end(pool)
+            alone = _pool(1)
             while suspects:
                 task = suspects.popleft()
-                with _pool(1) as alone:
-                    try:
-                        yield task, alone.submit(attempt, act, job, task).result()
-                    except BrokenProcessPool:
-                        yield task, None
+                try:
+                    yield task, alone.submit(attempt, act, job, task).result()
+                except BrokenProcessPool:
+                    alone.shutdown()
+                    alone = _pool(1)
+                    yield task, None
+            alone.shutdown()
 
     return run
 
 
 def _pool(count: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    """A worker ends with its parent, and only with it: Ctrl-C reaches the parent too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

@@ -19,11 +19,13 @@ Listener: TypeAlias = Callable[["Tally", Event | None], None]
 class Tally:
     """files, bytes: that are to be worked on. The others count what is done. failures: (path, message, exit code)."""
 
+    archiving: bool = True  # or else restoring
     files: int = 0
     bytes: int = 0
     unchanged: int = 0
     done: int = 0
     bytes_done: int = 0  # of the sources
+    worked: int = 0  # the same, with those that failed
     fresh_bytes: int = 0  # of the sources of what was not there already
     stored: int = 0  # bytes that these take in the archive
     manifest_bytes: int = 0
@@ -43,6 +45,7 @@ class Tally:
         """A file that is done. same: there was nothing to do."""
         self.done += 1
         self.bytes_done += entry.bytes
+        self.worked += entry.bytes
         if same:
             self.unchanged += 1
             return
@@ -57,8 +60,9 @@ class Tally:
         else:
             self.copied[entry.why] += 1
 
-    def fail(self, path: str, message: str, code: int) -> None:
-        """A file that is not done."""
+    def fail(self, path: str, message: str, code: int, size: int = 0) -> None:
+        """Something that is not done, of so many bytes."""
+        self.worked += size
         self.failures.append((path, message, code))
 
     @property
@@ -74,7 +78,7 @@ class Tally:
     @property
     def share(self) -> float:
         """Of the work that is done, 0 to 1, by bytes."""
-        return min(1.0, (self.bytes_done + self.done) / (self.bytes + self.files)) if self.files else 1.0
+        return min(1.0, (self.worked + self.done) / (self.bytes + self.files)) if self.files else 1.0
 
     @property
     def left(self) -> float:

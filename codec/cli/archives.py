@@ -57,7 +57,7 @@ def archive(folder: Path, output: Path, work: Work, dry_run: bool, forget: bool,
         from ..archive import archiving
 
         tally = archiving.archive(folder, output, jobs=jobs, ray=ray, forget=forget, listener=shown, **options, **_options(work))
-        _sum_up(work, tally, archiving=True)
+        _sum_up(work, tally)
         return tally.exit_code
 
     _run(work, act)
@@ -79,7 +79,7 @@ def restore(archive: Path, output: Path | None, work: Work, check: bool, force: 
         from ..archive import restoring
 
         tally = restoring.restore(archive, output, force=force, jobs=jobs, ray=ray, listener=Shown(work), **_options(work))
-        _sum_up(work, tally, archiving=False)
+        _sum_up(work, tally)
         return tally.exit_code
 
     _run(work, act)
@@ -149,7 +149,7 @@ class Shown:
 def progress_line(tally: Tally) -> str:
     """Share, files, bytes saved, speed, time that is left."""
     parts = [f"{tally.share:4.0%}", f"{tally.done + len(tally.failures):,}/{tally.files:,} files"]
-    if tally.stored:
+    if tally.stored and tally.archiving:
         saved = tally.fresh_bytes - tally.stored
         parts.append(f"{size(saved)} saved ({saved / max(1, tally.fresh_bytes):.1%})")
     if tally.pixels:
@@ -176,11 +176,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
-def _sum_up(work: Work, tally: Tally, archiving: bool) -> None:
+def _sum_up(work: Work, tally: Tally) -> None:
     """What came of it: what was coded and copied and why, what failed."""
     say = work.say
     fresh = tally.coded + sum(tally.copied.values())
-    if archiving:
+    if tally.archiving:
         say(f"{fresh:,} files archived, {tally.unchanged:,} were there already, {len(tally.failures):,} failed; {duration(tally.elapsed)}")
         if fresh:
             before = tally.fresh_bytes
