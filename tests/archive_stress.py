@@ -19,11 +19,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from presage.codec.archive import archiving, runners
+from presage.codec.archive.work import Done, Job, Task, archive_one
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "samples" / "kodim23.png"
@@ -206,6 +210,50 @@ def archive_on_ray(source: Path, target: Path, kills: int, options: list[str], c
     return killed
 
 
+# ------------------------------------------------------------------------------------------------------------- workers
+
+
+def measured(job: Job, task: Task) -> Done:
+    """Archive a file; as the note what it took: seconds, of these on a processor and waiting for one, and the process."""
+
+    def spent() -> tuple[float, float]:
+        on, waiting, _ = Path("/proc/thread-self/schedstat").read_text().split()
+        return int(on) / 1e9, int(waiting) / 1e9
+
+    before, started = spent(), time.perf_counter()
+    done = archive_one(job, task)
+    after = spent()
+    numbers = [time.perf_counter() - started, after[0] - before[0], after[1] - before[1], os.getpid()]
+    return replace(done, note=json.dumps(numbers))
+
+
+def scaling(source: Path, target: Path) -> None:
+    """What a file takes with one and two workers, threads and processes (Linux).
+
+    Seconds on the processor, and waiting for something else than a processor: for the interpreter's lock, for the disk. They are the same
+    on a machine that is busy with other work. The first files of each process, which load models, do not count.
+    """
+    setattr(archiving, "archive_one", measured)  # noqa: B010
+    alone = 0.0
+    for name, count in (("processes", 1), ("processes", 2), ("threads", 1), ("threads", 2)):
+        shutil.rmtree(target, ignore_errors=True)
+        chosen = getattr(runners, name)(count)
+        archiving.runner = lambda *_, chosen=chosen: chosen
+        notes = [json.loads(note) for _, note in archiving.archive(source, target).notes]
+        seen: Counter[int] = Counter()
+        counted = []
+        for note in notes:
+            seen[note[3]] += 1
+            if seen[note[3]] > 4 * (count if name == "threads" else 1):
+                counted.append(note)
+        wall, processor, queue = (sum(note[i] for note in counted) / len(counted) for i in range(3))
+        alone = wall - queue if count == 1 else alone
+        print(
+            f"{count} {name}: a file takes {processor:.3f} s of a processor, and waits {wall - processor - queue:.3f} s for other than one;"
+        )
+        print(f"  {count * alone / (wall - queue):.2f} times the files of one, where each has a processor")
+
+
 def main() -> None:
     """The whole of it, with figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -215,8 +263,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--ray", action="store_true", help="On a Ray cluster of this machine, whose workers are killed twice.")
+    parser.add_argument("--scaling", type=Path, help="Only measure one and two workers on the files of this folder.")
     options = parser.parse_args()
     chance = random.Random(options.seed)
+    if options.scaling:
+        scaling(options.scaling, options.work)
+        return
     shutil.rmtree(options.work, ignore_errors=True)
     source, target, restored = (options.work / name for name in ("source", "archive", "restored"))
     make(source, options.count, options.pictures, options.seed)
