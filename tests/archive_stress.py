@@ -116,14 +116,14 @@ def make(folder: Path, count: int, pictures: Path | None, seed: int = 0) -> None
 # ------------------------------------------------------------------------------------------------------------ comparing
 
 
-def compare(source: Path, restored: Path, manifest: Path) -> Counter[str]:
+def compare(source: Path, restored: Path, archive: Path) -> Counter[str]:
     """Raises AssertionError unless two trees are the same, byte for byte where the manifest promises that, and in pixels else."""
-    lines = [json.loads(line) for line in manifest.read_text().splitlines()[1:]]
-    promised = {line["path"]: line.get("promise", "") for line in lines}
+    said = lines(archive)
+    promised = {line["path"]: line.get("promise", "") for line in said}
     found = {str(p.relative_to(source)) for p in source.rglob("*")}
     assert found == {str(p.relative_to(restored)) for p in restored.rglob("*")}
     assert found == set(promised)
-    assert len(lines) == len(promised), "something is in the manifest twice"
+    assert len(said) == len(promised), "something is in the manifest twice"
     same: Counter[str] = Counter()
     for name in found:
         old, new = source / name, restored / name
@@ -140,6 +140,16 @@ def compare(source: Path, restored: Path, manifest: Path) -> Counter[str]:
                 assert first.info.keys() == second.info.keys(), name
         same[promised[name] or "no file"] += 1
     return same
+
+
+def lines(archive: Path) -> list[dict[str, Any]]:
+    """The lines of a manifest but the first."""
+    return [json.loads(line) for line in (archive / "manifest.jsonl").read_text().splitlines()[1:]]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of all files below a folder, by their paths in it."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.is_symlink()}
 
 
 # -------------------------------------------------------------------------------------------------------------- killing
@@ -238,7 +248,7 @@ def scaling(source: Path, target: Path) -> None:
     for name, count in (("processes", 1), ("processes", 2), ("threads", 1), ("threads", 2)):
         shutil.rmtree(target, ignore_errors=True)
         chosen = getattr(runners, name)(count)
-        archiving.runner = lambda *_, chosen=chosen: chosen
+        archiving.runner = lambda *_, chosen=chosen: (chosen, 1)
         notes = [json.loads(note) for _, note in archiving.archive(source, target).notes]
         seen: Counter[int] = Counter()
         counted = []
@@ -282,9 +292,8 @@ def main() -> None:
     print("again:", json.loads(again.stdout.splitlines()[-1]))
     for arguments in (["--check"], ["-o", restored]):
         subprocess.run(command("restore", target, *arguments), check=True)
-    print("the same:", dict(compare(source, restored, target / "manifest.jsonl")))
-    lines = [json.loads(line) for line in (target / "manifest.jsonl").read_text().splitlines()[1:]]
-    files = [line for line in lines if line["kind"] == "file"]
+    print("the same:", dict(compare(source, restored, target)))
+    files = [line for line in lines(target) if line["kind"] == "file"]
     spent, codec = (sum(line.get(name, 0) for line in files if line["result"] == "coded") for name in ("seconds", "codec_seconds"))
     before, after = (sum(line.get(name, 0) for line in files) for name in ("bytes", "stored_bytes"))
     print(f"{before:,} -> {after:,} bytes; {1 - codec / spent:.1%} of the time on coded files is outside the codec")

@@ -47,7 +47,7 @@ def archive(
     files come back with the same pixels and everything beside these, but compressed anew. forget: what is no longer in the folder
     leaves the archive. jobs: files at a time; 0: one for each processor. ray: the address of a Ray cluster to do it, whose machines
     all see both folders under these names; "": one that is started here. listener: is called with a `Tally` and an event, or None.
-    options: see `Settings`; threads are those for each file, of which there is one by default.
+    options: see `Settings`; threads are those for each file, by default its share of the processors.
 
     What fails is in the tally's `failures`. Raises PresageError if nothing can be done.
     """
@@ -62,8 +62,8 @@ def archive(
         names = _names(manifest, todo)
         for entry in todo.lines:
             manifest.append(entry)
-        job = replace(job_of(tree, folder, folder / PARTIAL, settings), exact=exact, model=model)
-        run = runner(jobs, ray, settings.device, len(todo.files))
+        run, threads = runner(jobs, ray, settings, len(todo.files))
+        job = replace(job_of(tree, folder, folder / PARTIAL, settings), exact=exact, model=model, threads=threads)
         for result in run(archive_one, job, todo.tasks(names)):
             if result is None:
                 listener(tally, None)
@@ -134,12 +134,15 @@ def begun(folder: Path) -> Iterator[Manifest]:
         shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 
 
-def runner(jobs: int, ray: str | None, device: str, files: int) -> Runner:
-    """Who works, so many at a time: processes, which share nothing that they would wait for. Raises PresageError if there is no Ray."""
+def runner(jobs: int, ray: str | None, settings: Settings, files: int) -> tuple[Runner, int]:
+    """Who works, so many at a time, and with how many threads each: processes, which share nothing that they would wait for.
+
+    Raises PresageError if there is no Ray.
+    """
     if ray is not None:
-        return cluster.machines(ray, jobs)
-    count = min(jobs or (processors() if device == "cpu" else 1), files)
-    return runners.processes(count) if count > 1 else runners.threads(1)
+        return cluster.machines(ray, jobs), settings.threads or 1
+    count = max(1, min(jobs or (processors() if settings.device == "cpu" else 1), files))
+    return runners.processes(count) if count > 1 else runners.threads(1), settings.threads or max(1, processors() // count)
 
 
 def _tally(found: Tree, todo: Plan) -> Tally:

@@ -57,8 +57,9 @@ def restore(
         alike = _alike(partial, manifest)
     for path, other in alike.items():
         tally.fail(path, f"{tree} does not tell it from {other}; restore to another file system", 1, manifest.entries[path].bytes)
-    job = replace(job_of(tree, Path(archive), partial, settings), force=force, checking=checking)
-    for result in runner(jobs, ray, settings.device, len(files))(restore_one, job, _tasks(manifest, alike)):
+    run, threads = runner(jobs, ray, settings, len(files))
+    job = replace(job_of(tree, Path(archive), partial, settings), force=force, checking=checking, threads=threads)
+    for result in run(restore_one, job, _tasks(manifest, alike)):
         if result is None:
             listener(tally, None)
             continue

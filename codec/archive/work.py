@@ -66,13 +66,12 @@ class Job:
 
 
 def job_of(tree: Path, archive: Path, partial: Path, settings: Settings) -> Job:
-    """A job, with paths that mean the same to all who work on it; one thread a file, if the settings do not say otherwise."""
+    """A job, with paths that mean the same to all who work on it."""
     folders = tuple(Path(path).resolve() for path in settings.model_path)
     return Job(
         str(tree.resolve()),
         str(archive.resolve()),
         str(partial.resolve()),
-        threads=settings.threads or 1,
         arithmetic=settings.arithmetic,
         device=settings.device,
         model_path=folders,
