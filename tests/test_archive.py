@@ -167,6 +167,9 @@ def test_what_is_gone_stays_until_it_is_to_be_forgotten(small_tree: Path, tmp_pa
     assert Manifest(target).read().entries.keys() == {"a.png", "b.bmp", "below", "below/c.png", "text"}
     tally = presage.archive(small_tree, target, forget=True, **FAST)
     assert (tally.missing, tally.files) == ([], 0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PresageError, match="empty"):  # a disk that is not there
+        presage.archive(tmp_path / "empty", target, forget=True, **FAST)
     assert not (target / FILES / "a.png.psg").exists()
     shutil.rmtree(small_tree / "below")
     (small_tree / "below").write_text("a file now")

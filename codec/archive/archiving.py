@@ -15,7 +15,7 @@ from ..errors import PresageError
 from ..settings import Options, Settings, processors
 from . import cluster, runners
 from .manifest import FILES, NAME, PARTIAL, Manifest
-from .names import Names
+from .names import ENDING, Names
 from .plan import Plan, Tree, plan, walk
 from .runners import Runner
 from .tally import Listener, Tally
@@ -97,6 +97,9 @@ def _record(manifest: Manifest, names: Names, tally: Tally, listener: Listener, 
         raise PresageError(f"{manifest.path}: {error.strerror}") from None
     if not done.same:
         names.settle(task.place, entry.stored)
+        for left in {task.place, task.place + ENDING} - {entry.stored}:  # by a run that was killed
+            with suppress(OSError):
+                os.unlink(manifest.folder / FILES / left)
     if before is not None and before.stored and before.stored != entry.stored:
         _remove(manifest, before.stored)
         names.free(before.stored)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import PresageError
 from .manifest import FILES, Entry, Manifest
 from .names import Names
 from .work import Task
@@ -78,7 +79,10 @@ class Plan:
 
 
 def plan(tree: Tree, manifest: Manifest, exact: bool, forget: bool) -> Plan:
-    """Compare a tree with an archive. exact: what comes back as pixels is to be done again. forget: what is gone is to go."""
+    """Compare a tree with an archive. exact: what comes back as pixels is to be done again. forget: what is gone is to go.
+
+    Raises PresageError rather than forget everything.
+    """
     made, above = Plan(), set[str]()
     for path in sorted(tree.entries):
         found, kept = tree.entries[path], manifest.entries.get(path)
@@ -97,10 +101,15 @@ def plan(tree: Tree, manifest: Manifest, exact: bool, forget: bool) -> Plan:
         if found.kind != "folder":
             above.add(path)
     for path in manifest.entries.keys() - tree.entries.keys():
-        if forget or any(parent in above for parent in _parents(path)):
+        if any(parent in above for parent in _parents(path)):
             made.lines.append(Entry(path, "gone"))
-        elif not any(parent in tree.refused for parent in (path, *_parents(path), ".")):
+        elif not any(parent in tree.refused for parent in (path, *_parents(path), ".")):  # where nobody could look
             made.missing.append(path)
+    if forget and made.missing:
+        if not tree.entries:
+            raise PresageError("the folder is empty, and everything would be forgotten; is its disk there?")
+        made.lines += [Entry(path, "gone") for path in made.missing]
+        made.missing = []
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from os.path import splitext
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, BinaryIO, Unpack
 
 from .. import estimate
 from ..format.container import Coding, Mode
@@ -21,8 +22,10 @@ from . import keeping
 from .archiving import check_folders
 from .manifest import NAME, Entry, Manifest
 from .plan import plan, walk
+from .work import MOST
 
 COUNT, SECONDS = 40, 60.0  # of the sample, at most
+PART = 1 << 24  # bytes that are read of a file that would be copied
 UNKNOWN = 0.3  # of a file's bytes, of whose kind only one was tried
 LARGEST = 8  # files whose pictures are looked at for the memory they need
 
@@ -97,7 +100,7 @@ def expected(
         round(2 * math.sqrt(sum(variance for _, variance, _ in sums))),
         sum(took for _, _, took in sums) / jobs,
         jobs,
-        _memory(tree, entries, jobs),
+        _memory(tree, entries, jobs, settings),
         sum(map(len, tried.values())),
     )
 
@@ -113,15 +116,26 @@ def _in_turn(kinds: dict[str, list[Entry]], count: int) -> Iterator[tuple[str, E
 
 
 def _try(tree: Path, entry: Entry, exact: bool, model: str, settings: Settings) -> _Tried:
-    started = time.perf_counter()
+    """Code a file in memory; of what would be copied only a part is read."""
+    started, stored, read = time.perf_counter(), entry.bytes, entry.bytes
     try:
-        source = (tree / entry.path).read_bytes()
-        stored = len(source)
-        if format_of(source[:16]):
-            stored = len(keeping.coded(source, entry.path, exact, model, settings).data)
+        with (tree / entry.path).open("rb") as file:
+            if _is_picture(file, entry, settings):
+                stored = len(keeping.coded(file.read(), entry.path, exact, model, settings).data)
+            else:
+                part = file.read(PART)
+                hashlib.sha256(part)
+                read = len(part)
     except (keeping.BetterCopied, OSError):
         stored = entry.bytes
-    return _Tried(entry.bytes, stored, time.perf_counter() - started)
+    return _Tried(entry.bytes, stored, (time.perf_counter() - started) * entry.bytes / max(1, read))
+
+
+def _is_picture(file: BinaryIO, entry: Entry, settings: Settings) -> bool:
+    """Whether a file would be read whole, to be coded."""
+    kind = format_of(file.read(16))
+    file.seek(0)
+    return bool(kind) and entry.bytes <= min(MOST, settings.limits.memory)
 
 
 def _sums(entries: Sequence[Entry], tried: Sequence[_Tried]) -> tuple[float, float, float]:
@@ -137,13 +151,15 @@ def _sums(entries: Sequence[Entry], tried: Sequence[_Tried]) -> tuple[float, flo
     return ratio * total, left * spread * len(entries) ** 2 / count, sum(t.seconds for t in tried) * total / size
 
 
-def _memory(tree: Path, entries: Sequence[Entry], jobs: int) -> int:
+def _memory(tree: Path, entries: Sequence[Entry], jobs: int, settings: Settings) -> int:
     """Bytes for as many of the largest files at a time as there are jobs."""
     needed = []
     for entry in sorted(entries, key=lambda entry: entry.bytes, reverse=True)[: max(LARGEST, jobs)]:
         needed.append(estimate.BASE)
         try:
-            with opened((tree / entry.path).read_bytes()) as image:
+            with (tree / entry.path).open("rb") as file:
+                data = file.read() if _is_picture(file, entry, settings) else b""
+            with opened(data) as image:
                 needed[-1] = estimate.encoding(image.width * image.height, Mode.RGB, Coding.COLOUR).memory + 2 * entry.bytes
         except Exception:  # no picture, or a damaged one: it is copied
             continue

@@ -153,7 +153,8 @@ def _kept(job: Job, task: Task, entry: Entry, file: BinaryIO) -> Done:
     elif entry.bytes > min(MOST, job.limits.memory):
         why = why or "too large a file"
     if not why:
-        source = head + file.read()
+        file.seek(0)
+        source = file.read()
         try:
             made = keeping.coded(source, entry.path, job.exact, job.model, job.settings())
         except keeping.BetterCopied as reason:
