@@ -133,8 +133,10 @@ def begun(folder: Path) -> Iterator[Manifest]:
         shutil.rmtree(folder / PARTIAL, ignore_errors=True)
         for name in (FILES, PARTIAL):
             (folder / name).mkdir(exist_ok=True)
-        yield manifest
-        shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+        try:
+            yield manifest
+        finally:
+            shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 
 
 def runner(jobs: int, ray: str | None, settings: Settings, files: int) -> tuple[Runner, int]:

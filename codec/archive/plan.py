@@ -1,4 +1,4 @@
-"""What a tree has, and what of it an archive lacks. Standard library only."""
+"""What a tree has, and what of it an archive lacks."""
 
 from __future__ import annotations
 

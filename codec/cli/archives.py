@@ -186,6 +186,7 @@ def _sum_up(work: Work, tally: Tally) -> None:
             before = tally.fresh_bytes
             say(f"  {before:,} -> {tally.stored:,} bytes ({tally.stored / max(1, before):.1%}), the manifest {tally.manifest_bytes:,}")
             say(f"  {tally.coded:,} coded, of which {tally.as_pixels:,} come back as the same pixels and all else in PNG or WebP files")
+        if tally.copied:
             say(f"  {sum(tally.copied.values()):,} copied, byte for byte:")
         for why, count in tally.copied.most_common(LISTED):
             say(f"    {count:,}: {why}")
