@@ -212,6 +212,35 @@ def test_nothing_is_written_or_read_through_links(tmp_path: Path) -> None:
     assert list(outside.iterdir()) == [outside / "secret"]
 
 
+def test_an_archive_is_not_written_or_emptied_through_links(small_tree: Path, tmp_path: Path) -> None:
+    """Of an archive from elsewhere that is brought up to date."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_bytes(b"x")
+    archive = hostile(tmp_path / "archive", copied("old", "link/precious"), Entry("old", "gone"))
+    (archive / FILES / "link").symlink_to(outside)
+    (archive / FILES / "below").symlink_to(outside)
+    tally = presage.archive(small_tree, archive, **FAST)
+    assert [path for path, _, _ in tally.failures] == ["below/c.png"]
+    assert [path.name for path in outside.iterdir()] == ["precious"]
+
+
+def test_places_of_lost_files_are_used_again(small_tree: Path, tmp_path: Path) -> None:
+    """By whoever comes first; what is in use is never removed as an older version."""
+    archive = tmp_path / "archive"
+    shutil.copy(small_tree / "a.png", small_tree / "A.png")
+    presage.archive(small_tree, archive, **FAST)
+    for path in (archive / FILES).glob("[aA]*"):
+        path.unlink()
+    (small_tree / "A.PNG").write_bytes((small_tree / "a.png").read_bytes())
+    for _ in range(2):
+        presage.archive(small_tree, archive, **FAST)
+        assert presage.restore(archive, None, jobs=1).exit_code == 0
+        last = {line["path"]: line["stored"] for line in lines(archive) if "stored" in line}
+        assert contents(archive / FILES).keys() == set(last.values())
+        assert len(last) == 6
+
+
 def test_existing_files_are_not_replaced(small_tree: Path, tmp_path: Path) -> None:
     presage.archive(small_tree, tmp_path / "archive", **FAST)
     back = tmp_path / "back"

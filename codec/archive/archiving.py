@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from ..errors import PresageError
+from ..errors import DamagedFile, PresageError
 from ..settings import Options, Settings, processors
 from . import cluster, runners
 from .manifest import FILES, NAME, PARTIAL, Manifest
@@ -19,7 +19,7 @@ from .names import ENDING, Names
 from .plan import Plan, Tree, plan, walk
 from .runners import Runner
 from .tally import Listener, Tally
-from .work import Done, Task, archive_one, attempt, job_of
+from .work import Done, Task, archive_one, attempt, check_inside, job_of
 
 KILLED = "what worked on it was killed; was there enough memory?"
 
@@ -59,7 +59,7 @@ def archive(
         tally = _tally(found, todo)
         listener(tally, {"event": "start"} | tally.facts())
         _clean(manifest)
-        names = _names(manifest, todo)
+        names, manifest.reused = _names(manifest, todo), set(todo.lost)
         for entry in todo.lines:
             manifest.append(entry)
         run, threads = runner(jobs, ray, settings, len(todo.files))
@@ -91,17 +91,14 @@ def _record(manifest: Manifest, names: Names, tally: Tally, listener: Listener, 
         known = manifest.full(path)
         entry = replace(known, mode=entry.mode, mtime_ns=entry.mtime_ns)
     before = manifest.entries.get(path)
-    try:
-        manifest.append(entry)
-    except OSError as error:
-        raise PresageError(f"{manifest.path}: {error.strerror}") from None
+    manifest.append(entry)
+    names.settle(task.place, "" if done.same else entry.stored)
     if not done.same:
-        names.settle(task.place, entry.stored)
         for left in {task.place, task.place + ENDING} - {entry.stored}:  # by a run that was killed
             with suppress(OSError):
                 os.unlink(manifest.folder / FILES / left)
-    if before is not None and before.stored and before.stored != entry.stored:
-        _remove(manifest, before.stored)
+    if before is not None and before.stored in manifest.superseded:
+        _clean(manifest)
         names.free(before.stored)
     tally.add(entry, done.same)
     if done.note:
@@ -169,7 +166,9 @@ def _names(manifest: Manifest, todo: Plan) -> Names:
 
 
 def _clean(manifest: Manifest) -> None:
-    """Remove what only older lines name."""
+    """Remove what only older lines name, once the newer ones are on the disk."""
+    if manifest.superseded:
+        manifest.sync()
     for stored in manifest.superseded:
         _remove(manifest, stored)
     manifest.superseded.clear()
@@ -177,7 +176,8 @@ def _clean(manifest: Manifest) -> None:
 
 def _remove(manifest: Manifest, stored: str) -> None:
     """Remove a file of the archive, and its folders if they are empty."""
-    with suppress(OSError):
+    with suppress(OSError, DamagedFile):
+        check_inside(manifest.folder / FILES, stored)
         os.unlink(manifest.folder / FILES / stored)
         os.removedirs((manifest.folder / FILES / stored).parent)
     (manifest.folder / FILES).mkdir(exist_ok=True)

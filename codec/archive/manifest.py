@@ -132,6 +132,7 @@ class Manifest:
         self.folder, self.path = folder, folder / NAME
         self.entries: dict[str, Entry] = {}
         self.superseded: set[str] = set()  # where older versions were kept
+        self.reused: set[str] = set()  # places whose files were lost, where others may be kept now
         self.damaged: list[str] = []  # what is wrong with which lines
         self._places: dict[str, int] = {}
         self._file = -1
@@ -157,11 +158,14 @@ class Manifest:
                     self.size += len(line)
         except OSError as error:
             raise PresageError(f"{self.path}: {error.strerror}") from None
+        if self.superseded:  # places that are in use again are not
+            in_use = {names.key(kept.stored) for kept in self.entries.values()}
+            self.superseded = {stored for stored in self.superseded if names.key(stored) not in in_use}
         return self
 
     def _note(self, found: Entry, at: int) -> None:
         before = self.entries.pop(found.path, None)
-        if before is not None and before.stored and before.stored != found.stored:
+        if before is not None and before.stored and before.stored != found.stored and before.stored not in self.reused:
             self.superseded.add(before.stored)
         self.superseded.discard(found.stored)
         self._places.pop(found.path, None)
@@ -199,9 +203,12 @@ class Manifest:
         return self
 
     def append(self, found: Entry) -> None:
-        """Add a line. Raises OSError."""
+        """Add a line. Raises PresageError if it cannot be written."""
         at = self.size
-        self._write(line_of(found))
+        try:
+            self._write(line_of(found))
+        except OSError as error:
+            raise PresageError(f"{self.path}: {error.strerror}") from None
         self._note(found, at)
         if time.monotonic() - self._synced > SYNC_AFTER:
             self.sync()
@@ -217,16 +224,18 @@ class Manifest:
         self.size += len(line)
 
     def sync(self) -> None:
-        """Have everything written to the disk."""
-        os.fsync(self._file)
+        """Have everything written to the disk. Raises PresageError."""
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise PresageError(f"{self.path}: {error.strerror}") from None
         self._synced = time.monotonic()
 
     def close(self) -> None:
         """Have everything written to the disk, and let others write."""
         if self._file >= 0:
             try:
-                with suppress(OSError):
-                    self.sync()
+                self.sync()
             finally:
                 os.close(self._file)
                 self._file = -1

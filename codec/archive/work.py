@@ -233,6 +233,16 @@ def check_inside(folder: Path, path: str) -> None:
 # --------------------------------------------------------------------------------------------------------------- writing
 
 
+def _make_folders(folder: Path, path: Path) -> None:
+    """Make the folders on the way from a folder to a path. Raises OSError, and DamagedFile if something else is there."""
+    for part in path.parts[:-1]:
+        folder = folder / part
+        with suppress(FileExistsError):
+            folder.mkdir()
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            raise DamagedFile(f"{folder} is no folder")
+
+
 def _write(job: Job, path: Path, pieces: Iterator[bytes], replacing: bool, entry: Entry | None = None) -> tuple[int, str]:
     """Write a file under its name when it is whole and on the disk; returns its size and SHA-256.
 
@@ -241,7 +251,7 @@ def _write(job: Job, path: Path, pieces: Iterator[bytes], replacing: bool, entry
     partial = Path(job.partial, secrets.token_hex(12))
     size, digest = 0, hashlib.sha256()
     if entry is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(Path(job.archive, FILES), path.relative_to(Path(job.archive, FILES)))
     with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as file:
         try:
             for piece in pieces:
