@@ -241,6 +241,17 @@ def test_places_of_lost_files_are_used_again(small_tree: Path, tmp_path: Path) -
         assert len(last) == 6
 
 
+def test_a_file_system_that_does_not_tell_names_apart(small_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two names is reported, even with force, and not written over the first."""
+    (small_tree / "A.png").write_bytes((small_tree / "b.bmp").read_bytes())
+    presage.archive(small_tree, tmp_path / "archive", **FAST)
+    real = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path, **options: path.name == "\u00c4" or real(path, **options))
+    tally = presage.restore(tmp_path / "archive", tmp_path / "back", jobs=1, force=True)
+    assert [path for path, _, _ in tally.failures] in (["a.png"], ["A.png"])
+    assert tally.done == 4
+
+
 def test_existing_files_are_not_replaced(small_tree: Path, tmp_path: Path) -> None:
     presage.archive(small_tree, tmp_path / "archive", **FAST)
     back = tmp_path / "back"
