@@ -1,5 +1,6 @@
 """Spreading work over processor cores: threads of one process, since kernels and products release the interpreter's lock."""
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -72,3 +73,13 @@ def working() -> Iterator[None]:
         return
     with of_the_process(torch), torch.inference_mode():
         yield
+
+
+def end_with_parent() -> None:
+    """Have this process not outlive a parent that was killed."""
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

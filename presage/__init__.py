@@ -14,6 +14,8 @@ from presage.codec.weights import register_model
 
 if TYPE_CHECKING:
     from presage.codec.api import decode, decode_file, encode, encode_lossy, pack, recover, recover_file, unpack
+    from presage.codec.archive.archiving import archive
+    from presage.codec.archive.restoring import restore
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Schedule",
     "Settings",
     "WeightsError",
+    "archive",
     "decode",
     "decode_file",
     "encode",
@@ -36,13 +39,17 @@ __all__ = [
     "recover_file",
     "register_model",
     "register_pillow",
+    "restore",
     "truncate",
     "unpack",
 ]
+
+
+_ROOMS = {"archive": "archive.archiving", "restore": "archive.restoring"}
 
 
 def __getattr__(name: str) -> Any:
     """What needs torch is imported when it is first used, so that the rest of the library starts at once."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("presage.codec.api"), name)
+    return getattr(import_module("presage.codec." + _ROOMS.get(name, "api")), name)

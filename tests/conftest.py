@@ -42,6 +42,17 @@ def photo() -> NDArray[np.uint8]:
     return np.asarray(Image.open(HERE / "golden" / "rgb.png"))
 
 
+@pytest.fixture
+def small_tree(tmp_path: Path) -> Path:
+    """A folder with three pictures and a text, and room beside it."""
+    folder = tmp_path / "small"
+    (folder / "below").mkdir(parents=True)
+    for number, name in enumerate(("a.png", "b.bmp", "below/c.png")):
+        Image.fromarray(noise(40, 48, number)).save(folder / name)
+    (folder / "text").write_text("no picture")
+    return folder
+
+
 def unpack(
     data: bytes, wanted: Sequence[str] | None, recovering: bool, settings: Settings
 ) -> tuple[list[tuple[str, Image.Image]], list[str]]:

@@ -2,7 +2,9 @@
 
 import os
 import signal
+from pathlib import Path
 
+from presage.codec.archive.work import Done, Job, Task
 from presage.codec.cli.files import Item
 
 
@@ -11,3 +13,11 @@ def fatal(item: Item) -> dict[str, str]:
     if item.path.name == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     return {"name": item.path.name}
+
+
+def fatal_task(job: Job, task: Task) -> Done:
+    """The path of a task, but for one called `kill`, and for `once` when it is first met."""
+    if task.entry.path == "kill" or (task.entry.path == "once" and not os.path.exists(job.partial)):
+        Path(job.partial).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Done(task.entry, message=task.entry.path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PresageError
+from ..output import name, sync
 
 STDIO = Path("-")
 
@@ -157,36 +158,11 @@ def _write_whole(path: Path, data: bytes, force: bool) -> None:
             if force:
                 os.replace(partial, path)
             else:
-                _name(partial, path)
+                name(partial, path)
         finally:
             with suppress(OSError):
                 os.unlink(partial)
-    _sync(path.parent)
-
-
-def _name(partial: Path, path: Path) -> None:
-    """Give a file a name that nobody has. Raises FileExistsError if somebody took it meanwhile."""
-    try:
-        os.link(partial, path)
-    except FileExistsError:
-        raise
-    except OSError:  # no links here, as on FAT: take the name with an empty file, which nobody else then can
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        try:
-            os.replace(partial, path)
-        except OSError:
-            os.unlink(path)
-            raise
-
-
-def _sync(folder: Path) -> None:
-    """Have the names of a folder written to the disk, where folders can be opened for it."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    sync(path.parent)
 
 
 def items(paths: Iterable[Path], recursive: bool, suffix: str | tuple[str, ...], kind: str) -> list[Item]:

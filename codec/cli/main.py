@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import images, ordered, sample, sets, tools
+from . import archives, images, ordered, sample, sets, tools
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,6 +18,8 @@ for command in (
     images.decode,
     images.info,
     images.verify,
+    archives.archive,
+    archives.restore,
     ordered.truncate,
     sets.pack,
     sets.unpack,

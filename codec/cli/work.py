@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ import click
 from ..errors import NotAnImage, PresageError
 from ..estimate import WORTH_SAYING, Estimate
 from ..limits import Limits
+from ..parallel import end_with_parent
 from ..settings import Options, processors
 from .files import Item
 
@@ -168,7 +168,7 @@ def _in_processes(items: Sequence[Item], one: Callable[[Item], Facts], jobs: int
     from concurrent.futures.process import BrokenProcessPool
 
     def pool(count: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+        return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
 
     done = 0
     while done < len(items):
@@ -186,17 +186,6 @@ def _in_processes(items: Sequence[Item], one: Callable[[Item], Facts], jobs: int
                 except BrokenProcessPool:
                     yield Outcome(1, {}, "the process that worked on it was killed; was there enough memory?")
             done += 1
-
-
-def _end_with_parent() -> None:
-    """Do not outlive a parent that was killed."""
-    import multiprocessing
-    import threading
-    from multiprocessing.connection import wait
-
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 def _attempt(one: Callable[[Item], Facts], item: Item) -> Outcome:

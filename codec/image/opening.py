@@ -34,8 +34,8 @@ def opened(data: bytes, formats: Sequence[str] = FORMATS, most: int = MAX_PIXELS
     limits are checked instead. most: pixels of WebP files, of which Pillow makes the canvas at once.
     """
     for name in formats:
-        factory, accept = Image.OPEN[name]
-        if accept is None or accept(data[:16]) is True:
+        factory = Image.OPEN[name][0]
+        if _accepts(name, data[:16]):
             try:
                 size = _webp_size(data) if name == "WEBP" else (0, 0)
                 if size[0] * size[1] > most:
@@ -99,3 +99,17 @@ def check_canonical(data: bytes) -> None:
         size, length = struct.unpack_from("<I", data, 4)[0], struct.unpack_from("<I", data, 16)[0]
         if size + 8 != len(data) or 20 + length + length % 2 != len(data):
             raise ValueError("a WebP file with more than its pixels")
+
+
+def format_of(head: bytes) -> str:
+    """The format of a file of which the first 16 bytes or more are given, as far as these say; empty if it is none that is read."""
+    return next((name for name in FORMATS if _accepts(name, head[:16])), "")
+
+
+def _accepts(name: str, head: bytes) -> bool:
+    """Whether a file that begins so may be of a format."""
+    accept = Image.OPEN[name][1]
+    try:
+        return accept is None or accept(head) is True
+    except (IndexError, struct.error):  # it is too short
+        return False
