@@ -28,7 +28,7 @@ from ..parallel import part_of, spread
 from ..settings import Progress, Settings
 from ..weights import Loaded
 from .reading import Reading
-from .tiles import CHUNK_TILES
+from .tiles import CHUNK_TILES, side
 
 T = TypeVar("T")
 Level = TypeVar("Level", bound=np.generic)
@@ -100,7 +100,8 @@ def cut(plane: NDArray[Level], box: Box) -> NDArray[Level]:
 
 def encode(picture: Picture, found: Planes, loaded: Loaded[Planar], tile: int, settings: Settings) -> bytes:
     """The file of a picture in RGB, given what its pixels come from."""
-    tile, size = tile or loaded.model.tile, found.luma.shape
+    size = found.luma.shape[0], found.luma.shape[1]
+    tile = side(tile, loaded.model, size)
     layout = Layout.of(size[1], size[0], found.sampling, tile)
     chroma = Chroma(found.sampling, (size[0], size[1]), found.first.astype(np.int16), found.second.astype(np.int16))
     parts = (

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...models.model import Pixels, Predictable, Size, Span, Symbols, Tiled, Walkable
+from ...models.model import Pixels, Planar, Predictable, Size, Span, Symbols, Tiled, Walkable
 from ..errors import DamagedFile, ImageRefused
 from ..estimate import EVALUATED, TOGETHER
 from ..format import container
@@ -35,6 +35,16 @@ def check_tile(tile: int) -> None:
         raise ImageRefused(f"the side of a tile is {container.TILE_SIDES.start} to {container.TILE_SIDES.stop - 1}, not {tile!r}")
 
 
+def side(tile: int, model: Tiled | Planar, size: Size) -> int:
+    """The side of the tiles of a picture (height, width): `tile`, or if it is 0 what suits the model. A small picture is one tile.
+
+    What begins at the edge of a tile knows nothing of what is beyond; and so small a picture needs no more threads.
+    """
+    if tile or model.coding not in ("tiles", "planes") or model.lossy or max(size) > 2 * model.tile:
+        return tile or model.tile
+    return max(*size, container.TILE_SIDES.start)
+
+
 def cut(symbols: Symbols, side: int) -> list[Symbols]:
     """The tiles of a map (h, w, channels), row by row."""
     boxes = container.tile_boxes(symbols.shape[1], symbols.shape[0], side)
@@ -49,7 +59,7 @@ class TiledEncoding(Encoding):
     def __init__(self, picture: Picture, loaded: Loaded[Tiled], tile: int, settings: Settings) -> None:
         super().__init__(picture, loaded, settings)
         self.model = loaded.model
-        self.tile = tile or loaded.model.tile
+        self.tile = side(tile, loaded.model, self.size)
         self.qualities = loaded.model.qualities
         self.default = round((self.qualities - 1) / 2)
         self._files: dict[int, bytes] = {}
