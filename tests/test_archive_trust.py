@@ -139,7 +139,7 @@ def test_killed_workers_of_a_cluster(small_tree: Path, tmp_path: Path, monkeypat
     ray = pytest.importorskip("ray", reason="Ray is not installed")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(archive_stress.ROOT), str(archive_stress.ROOT / "tests")]))
     monkeypatch.setattr(cluster, "RETRIES", 1)
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=80 << 20,
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=80 << 20,
              runtime_env={"env_vars": {name: os.environ[name] for name in ("PYTHONPATH", "PRESAGE_MODELS")}})  # fmt: skip
     try:
         (tmp_path / NAME).touch()

@@ -48,7 +48,9 @@ def _connect(ray: Any, address: str, jobs: int) -> bool:
     """Join a cluster, or start one; whether it was this that did it. Raises PresageError."""
     if ray.is_initialized():
         return False
-    options: dict[str, Any] = {"address": address} if address else {"num_cpus": jobs or None, "include_dashboard": False}
+    options: dict[str, Any] = {"address": address or "local"}  # which starts one, whatever else runs here
+    if not address:
+        options |= {"num_cpus": jobs or None, "include_dashboard": False}
     # what tasks need of this process: where the program and more weights are
     known = {name: os.environ[name] for name in ("PYTHONPATH", "PRESAGE_MODELS", "PRESAGE_KERNELS") if name in os.environ}
     try:
