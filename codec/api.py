@@ -24,7 +24,8 @@ from .errors import DamagedFile, ImageRefused, PresageError
 from .format import container
 from .format.container import Box, Coding, Header, Tag
 from .format.jpeg import is_jpeg
-from .image import beside, files, pixels, stored
+from .format.preview import SHARE
+from .image import beside, files, pixels, previews, stored
 from .image.files import Picture
 from .image.opening import cropped
 from .isolation import isolated
@@ -47,20 +48,23 @@ MANY = 0.1  # share of a file of planes that is spent on pixels that do not come
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
-def encode(image: Source, *, model: str = DEFAULT_MODEL, tile: int = 0, pixels: bool = False, **options: Unpack[Options]) -> bytes:
+def encode(
+    image: Source, *, model: str = DEFAULT_MODEL, tile: int = 0, pixels: bool = False, preview: bool = False, **options: Unpack[Options]
+) -> bytes:
     """Compress an image without loss; returns the .psg file.
 
     image: a Pillow image, an array (uint8 (H, W), (H, W, 1..4) or uint16 (H, W)), a path, or the bytes of an image file.
     tile: the side of the independent tiles; 0: what suits the model. Of a JPEG file, its path or bytes, the bytes are kept, which
-    `decode_file` gives back; pixels: only its pixels. options: see `Settings`. Raises ImageRefused and WeightsError.
+    `decode_file` gives back; pixels: only its pixels. preview: with a small picture, see `preview`. options: see `Settings`. Raises
+    ImageRefused and WeightsError.
     """
     settings = Settings(**options)
     if not pixels and isinstance(image, str | Path | bytes | bytearray | memoryview):
         data = _bytes_of(image)
         if takes_jpeg(data, model, settings):
-            return encode_jpeg(data, model, tile, settings)
-        return encode_picture(_picture_in(image, data, settings.limits), model, tile, settings)
-    return encode_picture(picture_of(image, settings.limits), model, tile, settings)
+            return encode_jpeg(data, model, tile, settings, preview)
+        return encode_picture(_picture_in(image, data, settings.limits), model, tile, settings, preview=preview)
+    return encode_picture(picture_of(image, settings.limits), model, tile, settings, preview=preview)
 
 
 def takes_jpeg(data: bytes, model: str, settings: Settings) -> bool:
@@ -69,7 +73,7 @@ def takes_jpeg(data: bytes, model: str, settings: Settings) -> bool:
 
 
 @isolated()
-def encode_jpeg(data: bytes, model: str, tile: int, settings: Settings) -> bytes:
+def encode_jpeg(data: bytes, model: str, tile: int, settings: Settings, preview: bool = False) -> bytes:
     """The .psg file of a JPEG file. Verified, if settings say so. Raises WeightsError, and LimitExceeded."""
     from .paths import jpeg  # whose loops are compiled when they are first needed
 
@@ -79,7 +83,7 @@ def encode_jpeg(data: bytes, model: str, tile: int, settings: Settings) -> bytes
     made = jpeg.encode(data, loaded, tile, settings)
     if settings.verify:
         jpeg.verify(made, data, settings)
-    return made
+    return previews.of_jpeg(made, data) if preview else made
 
 
 def encode_lossy(
@@ -91,27 +95,30 @@ def encode_lossy(
     psnr: float | None = None,
     model: str = DEFAULT_LOSSY,
     tile: int = 0,
+    preview: bool = False,
     **options: Unpack[Options],
 ) -> bytes:
     """Compress an image with loss; returns the .psg file. `decode` reads it.
 
     image: as `encode` takes it; gray or colour with 8 bits, alpha is kept without loss. One of: quality, 0..100 (50 if nothing
     is given, and of ordered codes all); bpp or size, the largest number of bits a pixel or bytes of the whole file; psnr, the
-    least number of decibels. tile: the side of the independent tiles in latents. options: see `Settings`. Raises ImageRefused
-    and WeightsError.
+    least number of decibels. tile: the side of the independent tiles in latents. preview: with a small picture in front, see `preview`.
+    options: see `Settings`. Raises ImageRefused and WeightsError.
     """
     settings, target = Settings(**options), Target(quality, bpp, size, psnr)
-    return encode_picture(picture_of(image, settings.limits), model, tile, settings, target)
+    return encode_picture(picture_of(image, settings.limits), model, tile, settings, target, preview)
 
 
 @isolated()
-def encode_picture(picture: Picture, model: str, tile: int, settings: Settings, target: Target | None = None) -> bytes:
+def encode_picture(
+    picture: Picture, model: str, tile: int, settings: Settings, target: Target | None = None, preview: bool = False
+) -> bytes:
     """The .psg file of a checked picture: with a target what comes nearest to it, otherwise without loss. Verified, if settings say so."""
     settings = settings.started()
-    data = _file_of(picture, model, tile, settings, target)
+    data = _file_of(picture, model, tile, settings, target.leaving(SHARE) if target and preview else target)
     if settings.verify:
         _verify(data, picture, target is None, settings)
-    return data
+    return previews.of_picture(data, picture) if preview else data
 
 
 def _verify(data: bytes, picture: Picture, lossless: bool, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from presage.codec.weights import register_model
 
 if TYPE_CHECKING:
     from presage.codec.api import decode, decode_file, encode, encode_lossy, pack, recover, recover_file, unpack
+    from presage.codec.previews import preview
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "encode_lossy",
     "info",
     "pack",
+    "preview",
     "recover",
     "recover_file",
     "register_model",
@@ -42,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is first used, so that the rest of the library starts at once."""
+    """What needs torch or Pillow is imported when it is first used, so that the rest of the library starts at once."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("presage.codec.api"), name)
+    return getattr(import_module("presage.codec.previews" if name == "preview" else "presage.codec.api"), name)

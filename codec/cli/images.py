@@ -37,6 +37,7 @@ JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 @click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--pixels", is_flag=True, help="Of JPEG files only the pixels; by default decoding gives back the very file.")
+@click.option("--preview", is_flag=True, help="Put a small picture in front, at most 1.5 % of the bytes, for `presage preview`.")
 @click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
 @VERIFY
 def encode(
@@ -48,6 +49,7 @@ def encode(
     tile: int | None,
     quantise: bool,
     pixels: bool,
+    preview: bool,
     verify: bool,
     **target: Any,
 ) -> None:
@@ -57,11 +59,11 @@ def encode(
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
     work = replace(work, verify=verify)
     one = _encode if lossy or pixels or quantise else _encode_file
-    each(items, partial(one, work, outputs, model, tile or 0, quantise, wanted if lossy else None), work)
+    each(items, partial(one, work, outputs, model, tile or 0, quantise, preview, wanted if lossy else None), work)
 
 
 def _encode_file(
-    work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, wanted: dict[str, Any] | None, item: Item
+    work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, preview: bool, wanted: dict[str, Any] | None, item: Item
 ) -> Facts:
     """A JPEG file whose bytes are kept; any other picture as `_encode` does it."""
     from .. import api
@@ -70,18 +72,21 @@ def _encode_file(
     path, source = item.path, files.read(item.path)
     settings = Settings(**work.options(path.name))
     if not api.takes_jpeg(source, name or api.DEFAULT_MODEL, settings):
-        return _encode(work, outputs, name, tile, quantise, wanted, item, source)
+        return _encode(work, outputs, name, tile, quantise, preview, wanted, item, source)
     destination = outputs.prepared(item)
     started = time.monotonic()
-    data = api.encode_jpeg(source, name or api.DEFAULT_MODEL, tile, settings)
+    data = api.encode_jpeg(source, name or api.DEFAULT_MODEL, tile, settings, preview)
     files.write(destination, data, outputs.force)
-    return _written(path, destination, data, len(source), started, f"{len(data) / len(source):.1%}")
+    return _written(work, path, destination, data, len(source), started, f"{len(data) / len(source):.1%}", preview)
 
 
-def _written(path: Path, destination: Path, data: bytes, source: int, started: float, rate: str) -> Facts:
-    """Facts of a file that was written."""
+def _written(work: Work, path: Path, destination: Path, data: bytes, source: int, started: float, rate: str, preview: bool) -> Facts:
+    """Facts of a file that was written; people are told if a preview that they asked for is not there."""
+    from ..format.container import Tag, read_header
     from ..format.info import info
 
+    if preview and not read_header(data).section(Tag.PREVIEW):
+        work.say(f"presage: {path}: no preview: 1.5 % of {len(data):,} bytes are too few for one")
     facts: Facts = info(data) | {"output": str(destination), "source_bytes": source, "seconds": round(time.monotonic() - started, 3)}
     facts["text"] = f"{path} -> {destination}  {source:,} -> {len(data):,} bytes  {rate}  {facts['seconds']:.1f} s"
     return facts
@@ -93,6 +98,7 @@ def _encode(
     name: str | None,
     tile: int,
     quantise: bool,
+    preview: bool,
     wanted: dict[str, Any] | None,
     item: Item,
     source: bytes | None = None,
@@ -118,12 +124,12 @@ def _encode(
     model = name or (api.DEFAULT_MODEL if wanted is None else api.DEFAULT_LOSSY)
     if quantise:
         picture = quantised(picture, weights.load(model, settings).model)
-    data = api.encode_picture(picture, model, tile, settings, None if wanted is None else Target(**wanted))
+    data = api.encode_picture(picture, model, tile, settings, None if wanted is None else Target(**wanted), preview)
     files.write(destination, data, outputs.force)
     size = picture.image.width * picture.image.height
     samples = 1 if wanted is not None else len(picture.image.getbands())
     rate = f"{8 * len(data) / (size * samples):.3f} bits/{'pixel' if wanted is not None else 'sample'}"
-    return _written(path, destination, data, len(source), started, rate)
+    return _written(work, path, destination, data, len(source), started, rate, preview)
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import images, ordered, sample, sets, tools
+from . import images, ordered, preview, sample, sets, tools
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,6 +18,7 @@ for command in (
     images.decode,
     images.info,
     images.verify,
+    preview.preview,
     ordered.truncate,
     sets.pack,
     sets.unpack,

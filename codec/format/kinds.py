@@ -83,9 +83,11 @@ class Tag:
     ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
     ICC = b"ICCP"
     EXIF = b"EXIF"
+    XMP = b"XMPP"
     META = b"META"  # JSON: transparency, dpi
+    PREVIEW = b"PREV"  # a small picture with loss, and how to turn it; in front of all others
     CHECKED_BY_PARTS = (TILES, GROUPS, CODES)
-    BESIDE = (ALPHA, ICC, EXIF, META)
+    BESIDE = (ALPHA, ICC, EXIF, XMP, META)
 
 
 _CODED = {
@@ -101,13 +103,15 @@ _CODED = {
     Coding.JPEG: (Tag.RECORD, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES, Tag.SOURCE, Tag.REASON),
     Coding.RECOGNISED: (Tag.DECODER, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES),
 }
-_ALL = {tag for tags in _CODED.values() for tag in tags} | set(Tag.BESIDE)
+_ALL = {tag for tags in _CODED.values() for tag in tags} | {*Tag.BESIDE, Tag.PREVIEW}
 
 
 def belongs(tag: bytes, coding: Coding, mode: Mode) -> bool | None:
     """Whether files of a coding and mode have a section of that name; None for names that are unknown here."""
     if tag not in _ALL:
         return None
+    if tag == Tag.PREVIEW:
+        return coding not in SETS
     if tag == Tag.ALPHA:
         return mode in ALPHA_MODES and coding != Coding.STORED and coding not in SETS
     return tag in _CODED[coding] or (tag in Tag.BESIDE and coding not in (*SETS, Coding.JPEG))
