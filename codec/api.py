@@ -132,7 +132,7 @@ def _verify(data: bytes, picture: Picture, lossless: bool, settings: Settings) -
         raise PresageError(f"what was encoded does not decode: {error}") from None
     same = (image.mode, image.size) == (picture.image.mode, picture.image.size)
     if lossless:
-        same = same and image.tobytes() == picture.image.tobytes() and source_file(data) == picture.verbatim
+        same = same and image.tobytes() == picture.image.tobytes() and stored.same_deep(source_file(data), picture.verbatim)
         same = same and (image.mode != "P" or image.convert("RGB").tobytes() == picture.image.convert("RGB").tobytes())
     elif same and picture.mode in container.ALPHA_MODES:
         same = image.getchannel("A").tobytes() == picture.image.getchannel("A").tobytes()
@@ -146,13 +146,13 @@ def _file_of(picture: Picture, model: str, tile: int, settings: Settings, target
         return target.file(_encoding(picture, load(model, settings, lossy=True), tile, settings))
     pixels.check(picture, Coding.STORED, lossy=False)
     if picture.verbatim is not None:
-        return _stored(picture, {Tag.SOURCE: picture.verbatim})
+        return _stored(picture)
     coded: list[bytes] = []
     if picture.mode in container.CODED_MODES[Coding.CHAIN]:  # what models without loss may take
         coded = _coded(picture, model, tile, settings)
     raw = picture.image.width * picture.image.height * len(picture.image.getbands())
     if not coded or pixels.may_be_drawn(picture.image) or len(coded[0]) > raw:
-        coded.append(_stored(picture, {Tag.STORED: stored.encode(picture.image)} | picture.extras))
+        coded.append(_stored(picture))
     return min(coded, key=len)
 
 
@@ -195,10 +195,10 @@ def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Sett
     return LayeredEncoding(picture, cast(Loaded[Layered], loaded), settings)
 
 
-def _stored(picture: Picture, sections: Mapping[bytes, bytes]) -> bytes:
+def _stored(picture: Picture) -> bytes:
     """A file with a conventional coder's."""
-    image = picture.image
-    return container.write(Header(image.width, image.height, picture.mode, Coding.STORED, zlib.crc32(image.tobytes())), sections)
+    header = Header(*picture.image.size, picture.mode, Coding.STORED, zlib.crc32(picture.image.tobytes()))
+    return container.write(header, stored.sections(picture))
 
 
 # ---------------------------------------------------------------------------------------------------------- decoding
@@ -276,7 +276,7 @@ def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tup
 
         return jpeg.decode_pixels(reading, area)
     if coding == Coding.STORED:
-        image = cropped(_stored_image(reading), area)
+        image = cropped(stored.read(reading.data, header), area)
     else:
         image, lost = _coded_image(reading, load_for(header, reading.settings).model, area, codes)
     return beside.restore(image, reading.data, header, reading.recovering), lost
@@ -304,19 +304,6 @@ def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -
             raise DamagedFile("the decoded pixels are not those that were encoded")
         lost = [reading.whole]
     return image, lost
-
-
-def _stored_image(reading: Reading) -> Image.Image:
-    """The image of a conventional coder. Raises DamagedFile."""
-    data, header = reading.data, reading.header
-    kept, source = container.read_section(data, header, Tag.STORED), container.read_section(data, header, Tag.SOURCE)
-    if (kept is None) == (source is None):
-        raise DamagedFile("the file has no pixels, or has them twice")
-    content, mode = kept if source is None else source, container.PIL_MODES[header.mode]
-    image = stored.decode(content or b"", mode, (header.width, header.height), source is not None)
-    if zlib.crc32(image.tobytes()) != header.pixel_crc:
-        raise DamagedFile("the decoded pixels are not those that were encoded")
-    return image
 
 
 def _area(crop: Box | None, reading: Reading) -> Box:
@@ -348,13 +335,12 @@ def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: Settings) ->
 
 
 def source_file(data: bytes | mmap) -> bytes | None:
-    """The PNG that a file keeps whole because it has more bits than Pillow reads; None for all other files.
+    """The PNG in colour with more bits than Pillow reads that a file was made of, its chunks and samples as they were; None for all others.
 
     Only `decode` checks that it is the picture of the file. Raises DamagedFile.
     """
-    if container.read_header(data).coding == Coding.JPEG:
-        return None
-    return container.read_section(data, container.read_header(data), Tag.SOURCE)
+    header = container.read_header(data)
+    return stored.deep_file(data, header) if header.coding == Coding.STORED else None
 
 
 # -------------------------------------------------------------------------------------------------------------- sets

@@ -79,7 +79,7 @@ def _as_a_picture(data: bytes | mmap, header: Header, size: int) -> Found | None
     if found := sections.read(data, header):
         return pictures.show(found), "preview", found.orientation
     kept, source = container.read_section(data, header, Tag.STORED), container.read_section(data, header, Tag.SOURCE)
-    if header.coding == Coding.STORED:
+    if header.coding == Coding.STORED and (kept or source):
         return _stored(data, header, kept or source or b"", source is not None)
     if header.coding == Coding.JPEG and source is not None:
         return _of_jpeg(source, size, "stored")

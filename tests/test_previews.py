@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ def stored(size: tuple[int, int] = (640, 480), **options: object) -> bytes:
     Image.fromarray(noise(size[1], size[0])).save(buffer, "PNG", compress_level=1, **options)
     picture, bare = files.read(buffer.getvalue()), io.BytesIO()
     Image.fromarray(noise(size[1], size[0])).save(bare, "PNG", compress_level=1)
-    return pictures.of_picture(api._stored(picture, {Tag.STORED: bare.getvalue()} | picture.extras), picture)
+    header = Header(*size, picture.mode, Coding.STORED, zlib.crc32(picture.image.tobytes()))
+    return pictures.of_picture(container.write(header, {Tag.STORED: bare.getvalue()} | picture.extras), picture)
 
 
 def near(a: Image.Image, b: Image.Image) -> float:

@@ -176,9 +176,11 @@ def _decode_picture(
     from ..format.container import read_header
     from ..image import files as images
 
-    path = item.path
+    path, default = item.path, _suffix_of(data, recovering)
+    if outputs.path is None:
+        outputs = replace(outputs, suffix=default)
     target = outputs.prepared(item)
-    suffix = ".png" if target == files.STDIO else target.suffix
+    suffix = default if target == files.STDIO else target.suffix
     images.check_suffix(suffix)
     started = time.monotonic()
     facts: Facts = {"output": str(target)}
@@ -203,6 +205,13 @@ def _decode_picture(
     if stats and statistics:
         add_calls(facts, statistics)
     return facts
+
+
+def _suffix_of(data: bytes | mmap, recovering: bool) -> str:
+    """Of the images that pixels are written to where nobody says it: PNG holds no CMYK."""
+    from ..format.container import Mode, read_header
+
+    return ".tif" if read_header(data, partial=recovering).mode == Mode.CMYK else ".png"
 
 
 def _tell_lost(work: Work, path: Path, facts: Facts, lost: list[tuple[int, int, int, int]]) -> None:

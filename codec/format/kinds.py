@@ -31,7 +31,7 @@ PIL_MODES = {
 class Coding(IntEnum):
     """How the pixels are coded."""
 
-    STORED = 0  # a conventional lossless image file
+    STORED = 0  # a conventional lossless coder
     COLOUR = 1  # a model's wavefront in tiles, one ANS stream a tile
     GRAY = 2  # the same, of G alone: R = B = G
     CHAIN = 3  # a model's symbols in groups of tiles, one chain stream a group
@@ -45,7 +45,7 @@ class Coding(IntEnum):
 
 
 CODED_MODES = {
-    Coding.STORED: tuple(mode for mode in Mode if mode != Mode.CMYK),
+    Coding.STORED: tuple(Mode),
     Coding.COLOUR: (Mode.RGB, Mode.RGBA),
     Coding.GRAY: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.CHAIN: (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
@@ -67,6 +67,8 @@ class Tag:
 
     STORED = b"STOR"  # a conventional image file of the pixels
     SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads, or a JPEG file as it is
+    SAMPLES = b"SAMP"  # the samples by our own conventional coder, where PNG holds none such or codes them badly
+    CHUNKS = b"PNGC"  # of a PNG in colour with 16 bits a channel: the file without its pixels, which are in SAMPLES
     TILE_INDEX = b"TIDX"  # TILE_ENTRY for every tile
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
     GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
@@ -91,7 +93,7 @@ class Tag:
 
 
 _CODED = {
-    Coding.STORED: (Tag.STORED, Tag.SOURCE),
+    Coding.STORED: (Tag.STORED, Tag.SOURCE, Tag.SAMPLES, Tag.CHUNKS),
     Coding.COLOUR: (Tag.TILE_INDEX, Tag.TILES),
     Coding.GRAY: (Tag.TILE_INDEX, Tag.TILES),
     Coding.CHAIN: (Tag.GROUP_INDEX, Tag.GROUPS),

@@ -15,7 +15,7 @@ from ..limits import Limits
 from . import meta as metadata
 from .opening import FORMATS, opened, unlimited
 
-MODES = {name: mode for mode, name in PIL_MODES.items() if mode != Mode.CMYK}  # which JPEG files alone have
+MODES = {name: mode for mode, name in PIL_MODES.items()}
 OUTPUTS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".ppm": "PPM", ".pgm": "PPM"}
 XMP_KEYWORD = "XML:com.adobe.xmp"  # of PNG's texts
 LOSSY_FORMATS = ("JPEG", "MPO")
@@ -149,6 +149,8 @@ def check_suffix(suffix: str) -> str:
 def to_file(image: Image.Image, suffix: str) -> bytes:
     """A conventional lossless file of the image. Raises ImageRefused for formats that would lose something."""
     kind = check_suffix(suffix)
+    if image.mode == "CMYK" and kind != "TIFF":
+        raise ImageRefused(f"{suffix} cannot hold CMYK; write a .tif")
     options: dict[str, Any] = {k: image.info[k] for k in ("icc_profile", "exif", "dpi", "transparency") if k in image.info}
     if kind == "WEBP":
         if image.mode not in ("RGB", "RGBA"):
