@@ -208,11 +208,11 @@ def bench_report(results: tuple[Path, ...], output: Path, pictures: tuple[Path, 
     """A page of what other commands measured: curves, tables, pictures. RESULTS: their JSON files, or manifests of archives."""
     if not results and not pictures:
         raise click.UsageError("results, or --picture, say what the page is about")
-    page = import_module("presage.bench.reports.page")
+    report, page = (import_module(f"presage.bench.reports.{name}") for name in ("report", "page"))
     log = partial(click.echo, err=True)
 
     def made() -> str:
-        sections = [page.read_section(path, number) for number, path in enumerate(results)]
+        sections = [report.read_section(path, number) for number, path in enumerate(results)]
         if pictures:
             shown = import_module("presage.bench.reports.pictures")
             sections += [shown.section(path, number, bpp, threads, log) for number, path in enumerate(pictures)]
