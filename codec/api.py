@@ -337,10 +337,10 @@ def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: Settings) ->
 def source_file(data: bytes | mmap) -> bytes | None:
     """The PNG in colour with more bits than Pillow reads that a file was made of, its chunks and samples as they were; None for all others.
 
-    Only `decode` checks that it is the picture of the file. Raises DamagedFile.
+    Raises DamagedFile.
     """
     header = container.read_header(data)
-    return stored.deep_file(data, header) if header.coding == Coding.STORED else None
+    return stored.source_of(data, header) if header.coding == Coding.STORED else None
 
 
 # -------------------------------------------------------------------------------------------------------------- sets

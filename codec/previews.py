@@ -145,19 +145,21 @@ def _exif_of(skeleton: bytes) -> bytes:
 
 def _thumbnail(exif: bytes, whole: tuple[int, int], size: int) -> Image.Image | None:
     """The thumbnail in an EXIF block, without black bars, if there is one that is large enough and of the picture's shape."""
+    from .image.opening import opened
+
     fields, image = Image.Exif(), None
     with suppress(Exception):  # Pillow raises anything
         fields.load(exif)
         place, length = (fields.get_ifd(ExifTags.IFD.IFD1).get(tag, 0) for tag in (0x0201, 0x0202))
-        with Image.open(io.BytesIO(exif[6 + place : 6 + place + length]), formats=("JPEG",)) as opened:
-            opened.load()
-            image = opened.convert("RGB")
+        with opened(exif[6 + place : 6 + place + length], ("JPEG",)) as small:
+            if max(small.size) <= 4 * LONGEST:
+                image = small.convert("RGB")
     if image is None or min(size, max(whole)) > ENLARGED * max(image.size):
         return None
     share = whole[0] / whole[1]
     width, height = min(image.width, round(image.height * share)), min(image.height, round(image.width / share))
     left, top = (image.width - width) // 2, (image.height - height) // 2
-    if min(width, height) < 1 or max(image.size) > 4 * LONGEST:
+    if min(width, height) < 1:
         return None
     bars = [(0, 0, image.width, top), (0, top + height, image.width, image.height)] if top > 1 else []
     bars += [(0, 0, left, image.height), (left + width, 0, image.width, image.height)] if left > 1 else []

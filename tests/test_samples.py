@@ -211,6 +211,29 @@ def test_cmyk_by_the_command_is_a_tiff(tmp_path_factory: pytest.TempPathFactory)
     assert presage.preview((folder / "a.psg").read_bytes()).mode == "RGB"
 
 
+def test_sixteen_bits_by_the_command(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from click.testing import CliRunner
+
+    from presage.codec.cli.main import main
+
+    folder = tmp_path_factory.mktemp("deep")
+    source = (GOLDEN / "deep.psg").read_bytes()
+    (folder / "a.psg").write_bytes(source)
+    assert CliRunner().invoke(main, ["decode", str(folder / "a.psg"), "-q"]).exit_code == 0
+    assert stored.same_deep((folder / "a.png").read_bytes(), (GOLDEN / "deep.png").read_bytes())
+    for arguments, message in ((["-o", str(folder / "a.webp")], "only a .png"), (["--codes", "1", "-f"], "no ordered codes")):
+        done = CliRunner().invoke(main, ["decode", str(folder / "a.psg"), *arguments])
+        assert done.exit_code == 1
+        assert message in done.output
+    wrong = bytearray(source)
+    wrong[24] ^= 1  # the CRC of the pixels
+    place = container.read_header(source).sections[0].offset - 4
+    wrong[place : place + 4] = struct.pack("<I", zlib.crc32(wrong[:place]))
+    (folder / "b.psg").write_bytes(wrong)
+    assert CliRunner().invoke(main, ["decode", str(folder / "b.psg"), "-q"]).exit_code == 3
+    assert not (folder / "b.png").exists()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_hostile_samples(data: st.DataObject) -> None:

@@ -173,7 +173,7 @@ def _decode_picture(
 ) -> Facts:
     """Give back pixels."""
     from .. import api, estimate
-    from ..format.container import read_header
+    from ..format.container import PIL_MODES, read_header
     from ..image import files as images
 
     path, default = item.path, _suffix_of(data, recovering)
@@ -189,22 +189,40 @@ def _decode_picture(
     header = read_header(data, partial=recovering)
     with suppress(DamagedFile):  # which is found out below
         work.warn(path, estimate.decoding(data, header, header.width * header.height))
-    if recovering:
-        image, lost = api.recover(data, **part, **options)
-        _tell_lost(work, path, facts, lost)
+    source = None if recovering or part["crop"] or part["codes"] is not None else _source(data, suffix, work)
+    if source is not None:
+        made, width, height, mode = source, header.width, header.height, PIL_MODES[header.mode]
     else:
-        image = api.decode(data, **part, **options)
-    facts |= cut_note(work, path, data)
-    source = None if recovering or part["crop"] else api.source_file(data)
-    if source is not None and suffix != ".png":
-        raise PresageError("the image has 16 bits a channel; only a .png keeps them")
-    files.write(target, source if source is not None else images.to_file(image, suffix), outputs.force)
+        if recovering:
+            image, lost = api.recover(data, **part, **options)
+            _tell_lost(work, path, facts, lost)
+        else:
+            image = api.decode(data, **part, **options)
+        facts |= cut_note(work, path, data)
+        made, width, height, mode = images.to_file(image, suffix), *image.size, image.mode
+    files.write(target, made, outputs.force)
     seconds = round(time.monotonic() - started, 3)
-    facts |= {"width": image.width, "height": image.height, "mode": image.mode, "seconds": seconds}
-    facts["text"] = f"{path} -> {target}  {image.width}x{image.height} {image.mode}  {seconds:.1f} s"
+    facts |= {"width": width, "height": height, "mode": mode, "seconds": seconds}
+    facts["text"] = f"{path} -> {target}  {width}x{height} {mode}  {seconds:.1f} s"
     if stats and statistics:
         add_calls(facts, statistics)
     return facts
+
+
+def _source(data: bytes | mmap, suffix: str, work: Work) -> bytes | None:
+    """The PNG with 16 bits a channel in colour that a file was made of. Raises PresageError if another format is asked for."""
+    from .. import api, estimate
+    from ..format.container import Coding, check_unknown, read_header
+
+    header = read_header(data)
+    if header.coding != Coding.STORED:
+        return None
+    estimate.decoding(data, header, header.width * header.height).check(work.limits, "decoding the picture")
+    check_unknown(data, header)
+    source = api.source_file(data)
+    if source is not None and suffix != ".png":
+        raise PresageError("the image has 16 bits a channel; only a .png keeps them")
+    return source
 
 
 def _suffix_of(data: bytes | mmap, recovering: bool) -> str:

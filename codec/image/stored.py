@@ -69,14 +69,30 @@ def read(data: bytes | mmap, header: Header) -> Image.Image:
     tag, content = found[0]
     mode, size = container.PIL_MODES[header.mode], (header.width, header.height)
     if header.section(Tag.CHUNKS):
-        image = decode(deep_file(data, header, 1) or b"", mode, size, True)
+        image = decode(_deep_file(data, header, 1) or b"", mode, size, True)
     elif tag == Tag.SAMPLES:
         image = _image_of(content, header)
     else:
         image = decode(content, mode, size, tag == Tag.SOURCE)
+    return _checked(image, header)
+
+
+def _checked(image: Image.Image, header: Header) -> Image.Image:
+    """The same image. Raises DamagedFile if it is not the header's."""
     if zlib.crc32(image.tobytes()) != header.pixel_crc:
         raise DamagedFile("the decoded pixels are not those that were encoded")
     return image
+
+
+def source_of(data: bytes | mmap, header: Header) -> bytes | None:
+    """The PNG with 16 bits a channel in colour that a file was made of: its samples and chunks as they were; None for all other files.
+
+    Raises DamagedFile, also if it is not the picture of the file.
+    """
+    made = _deep_file(data, header, 6)
+    if made is not None:
+        _checked(decode(made, container.PIL_MODES[header.mode], (header.width, header.height), True), header)
+    return made
 
 
 def _image_of(content: bytes, header: Header) -> Image.Image:
@@ -93,11 +109,8 @@ def _image_of(content: bytes, header: Header) -> Image.Image:
     return Image.frombytes("CMYK", (header.width, header.height), array.astype(np.uint8).tobytes())
 
 
-def deep_file(data: bytes | mmap, header: Header, level: int = 9) -> bytes | None:
-    """The PNG with 16 bits a channel in colour that a file was made of: its samples and chunks as they were; None for all other files.
-
-    level: how well its pixels are packed, as zlib counts it. Raises DamagedFile.
-    """
+def _deep_file(data: bytes | mmap, header: Header, level: int) -> bytes | None:
+    """That file, not compared with the header. level: how well its pixels are packed, as zlib counts it. Raises DamagedFile."""
     chunks, content = container.read_section(data, header, Tag.CHUNKS), container.read_section(data, header, Tag.SAMPLES)
     if chunks is None:
         return container.read_section(data, header, Tag.SOURCE)
