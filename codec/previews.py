@@ -18,6 +18,7 @@ from .format import preview as sections
 from .format.container import Coding, Header, Tag
 from .format.preview import LONGEST
 from .image import previews as pictures
+from .limits import Limits
 from .settings import Options
 
 COARSE = 0.25  # share of the codes of every patch that a preview of ordered codes is made of
@@ -52,7 +53,7 @@ def shown(
     header = container.read_header(data, partial=True)
     if header.coding in container.SETS:
         raise ImageRefused("the file is a set of many images; use `presage unpack`")
-    image, way, orientation = _as_a_picture(data, header, size) or _decoded(data, header, size, before, options)
+    image, way, orientation = _as_a_picture(data, header, size, options) or _decoded(data, header, size, before, options)
     image = pictures.turned(image, orientation)
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     image.info = {}
@@ -74,10 +75,11 @@ Found = tuple[Image.Image, str, int]
 """A picture, where it comes from, and how it is to be turned."""
 
 
-def _as_a_picture(data: bytes | mmap, header: Header, size: int) -> Found | None:
-    """A picture that is in the file as such, and large enough. Raises DamagedFile, and ImageRefused."""
+def _as_a_picture(data: bytes | mmap, header: Header, size: int, options: Options) -> Found | None:
+    """A picture that is in the file as such, and large enough. Raises DamagedFile, ImageRefused and LimitExceeded."""
     if found := sections.read(data, header):
         return pictures.show(found), "preview", found.orientation
+    options.get("limits", Limits()).check("pixels", header.width * header.height, "the picture")
     kept, source = container.read_section(data, header, Tag.STORED), container.read_section(data, header, Tag.SOURCE)
     if header.coding == Coding.STORED and (kept or source):
         return _stored(data, header, kept or source or b"", source is not None)
