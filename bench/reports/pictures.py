@@ -3,7 +3,7 @@ the files are made, cut and decoded, and bytes and decibels are theirs; only wha
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ CUTS = 14
 SHOWN = 92  # quality of WebP
 LONGEST = 1024  # pixels of a side that is shown
 STEPS = 7  # of the search for a quality
-NAMES = {"ordered": "Presage, ordered codes", "jpeg": "progressive JPEG"}
 Log = Callable[[str], None]
 
 
@@ -37,10 +36,12 @@ def _facts(pixels: Pixels, size: int, decoded: Pixels) -> str:
     return f"{size:,} bytes, {bpp:.3f} bits a pixel, {psnr(pixels, decoded):.2f} dB"
 
 
-def section(photo: Path, number: int, bpp: float = BPP, threads: int = 2, log: Log = lambda _: None) -> Section:
-    """Both sliders of a photograph. Raises ImageRefused and OSError."""
+def section(
+    photo: Path, number: int, bpp: float = BPP, models: Sequence[str] = ("ordered",), threads: int = 2, log: Log = lambda _: None
+) -> Section:
+    """Both sliders of a photograph. models: of Presage, whose files are cut. Raises ImageRefused, WeightsError and OSError."""
     pixels = read_pixels(photo)
-    return Section(f"pictures-{number}", photo.stem, pairs=[_pair(pixels, bpp, threads, log)], cuts=[_cut(pixels, threads, log)])
+    return Section(f"pictures-{number}", photo.stem, pairs=[_pair(pixels, bpp, threads, log)], cuts=[_cut(pixels, models, threads, log)])
 
 
 def _pair(pixels: Pixels, bpp: float, threads: int, log: Log) -> dict[str, Any]:
@@ -69,10 +70,10 @@ def _pair(pixels: Pixels, bpp: float, threads: int, log: Log) -> dict[str, Any]:
     return {"title": f"Files of at most {bpp} bits a pixel, side by side", "shown": shown}
 
 
-def _cut(pixels: Pixels, threads: int, log: Log) -> dict[str, Any]:
+def _cut(pixels: Pixels, models: Sequence[str], threads: int, log: Log) -> dict[str, Any]:
     """One file each of codecs whose files can be cut, at sizes that grow by a factor."""
     files = []
-    for codec in (of_model("ordered"), *(peer for peer in PEERS if peer.name == "jpeg")):
+    for codec in (*map(of_model, models), *(peer for peer in PEERS if peer.name == "jpeg")):
         source = codec.encode(pixels, threads)
         sizes = [round(size) for size in np.geomspace(min(400, len(source)), len(source), CUTS)]
         parts = [(size, part) for size in sizes if (part := codec.cut(source, size)) is not None]
@@ -84,6 +85,6 @@ def _cut(pixels: Pixels, threads: int, log: Log) -> dict[str, Any]:
             {"bytes": len(part), "picture": data_uri(picture), "facts": _facts(pixels, len(part), picture)}
             for (_, part), picture in zip(parts, decoded, strict=True)
         ]
-        files.append({"name": NAMES[codec.name], "cuts": cuts})
+        files.append({"name": f"Presage, {codec.name}" if codec.model else "progressive JPEG", "cuts": cuts})
         log(f"{codec.name}: {len(cuts)} cuts of {len(source):,} bytes")
     return {"title": "One file, cut", "files": files}

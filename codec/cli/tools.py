@@ -202,9 +202,12 @@ def bench_codes(**options: Any) -> None:
 @click.option("-o", "--output", type=PATH, required=True, help="The page: one file of HTML that needs nothing else.")
 @click.option("--picture", "pictures", type=EXISTING, multiple=True, help="A photograph to show as codecs do, and as cut files do.")
 @click.option("--bpp", type=click.FloatRange(min=0, min_open=True), default=0.3, show_default=True, help="Of these files, at most.")
+@click.option("-m", "--model", "models", multiple=True, default=("ordered",), show_default=True, help="Whose files are cut; repeatable.")
 @click.option("--threads", type=POSITIVE, default=2, show_default=True)
 @FORCE
-def bench_report(results: tuple[Path, ...], output: Path, pictures: tuple[Path, ...], bpp: float, threads: int, force: bool) -> None:
+def bench_report(
+    results: tuple[Path, ...], output: Path, pictures: tuple[Path, ...], bpp: float, models: tuple[str, ...], threads: int, force: bool
+) -> None:
     """A page of what other commands measured: curves, tables, pictures. RESULTS: their JSON files, or manifests of archives."""
     if not results and not pictures:
         raise click.UsageError("results, or --picture, say what the page is about")
@@ -215,7 +218,7 @@ def bench_report(results: tuple[Path, ...], output: Path, pictures: tuple[Path, 
         sections = [report.read_section(path, number) for number, path in enumerate(results)]
         if pictures:
             shown = import_module("presage.bench.reports.pictures")
-            sections += [shown.section(path, number, bpp, threads, log) for number, path in enumerate(pictures)]
+            sections += [shown.section(path, number, bpp, models, threads, log) for number, path in enumerate(pictures)]
         return str(page.render("Presage: what was measured", "Real files, decoded and compared. Click a heading to sort by it.", sections))
 
     _write_page(output, force, made)
