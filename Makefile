@@ -6,7 +6,7 @@ VENV := .venv
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[bench,dev]"
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[bench,report,dev]"
 	touch $@
 
 demo: $(VENV)/installed

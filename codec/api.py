@@ -24,7 +24,8 @@ from .errors import DamagedFile, ImageRefused, PresageError
 from .format import container
 from .format.container import Box, Coding, Header, Tag
 from .format.jpeg import is_jpeg
-from .image import beside, files, pixels, stored
+from .format.preview import SHARE
+from .image import beside, files, pixels, previews, stored
 from .image.files import Picture
 from .image.opening import cropped
 from .isolation import isolated
@@ -47,20 +48,23 @@ MANY = 0.1  # share of a file of planes that is spent on pixels that do not come
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
-def encode(image: Source, *, model: str = DEFAULT_MODEL, tile: int = 0, pixels: bool = False, **options: Unpack[Options]) -> bytes:
+def encode(
+    image: Source, *, model: str = DEFAULT_MODEL, tile: int = 0, pixels: bool = False, preview: bool = False, **options: Unpack[Options]
+) -> bytes:
     """Compress an image without loss; returns the .psg file.
 
     image: a Pillow image, an array (uint8 (H, W), (H, W, 1..4) or uint16 (H, W)), a path, or the bytes of an image file.
     tile: the side of the independent tiles; 0: what suits the model. Of a JPEG file, its path or bytes, the bytes are kept, which
-    `decode_file` gives back; pixels: only its pixels. options: see `Settings`. Raises ImageRefused and WeightsError.
+    `decode_file` gives back; pixels: only its pixels. preview: with a small picture, see `preview`. options: see `Settings`. Raises
+    ImageRefused and WeightsError.
     """
     settings = Settings(**options)
     if not pixels and isinstance(image, str | Path | bytes | bytearray | memoryview):
         data = _bytes_of(image)
         if takes_jpeg(data, model, settings):
-            return encode_jpeg(data, model, tile, settings)
-        return encode_picture(_picture_in(image, data, settings.limits), model, tile, settings)
-    return encode_picture(picture_of(image, settings.limits), model, tile, settings)
+            return encode_jpeg(data, model, tile, settings, preview)
+        return encode_picture(_picture_in(image, data, settings.limits), model, tile, settings, preview=preview)
+    return encode_picture(picture_of(image, settings.limits), model, tile, settings, preview=preview)
 
 
 def takes_jpeg(data: bytes, model: str, settings: Settings) -> bool:
@@ -69,7 +73,7 @@ def takes_jpeg(data: bytes, model: str, settings: Settings) -> bool:
 
 
 @isolated()
-def encode_jpeg(data: bytes, model: str, tile: int, settings: Settings) -> bytes:
+def encode_jpeg(data: bytes, model: str, tile: int, settings: Settings, preview: bool = False) -> bytes:
     """The .psg file of a JPEG file. Verified, if settings say so. Raises WeightsError, and LimitExceeded."""
     from .paths import jpeg  # whose loops are compiled when they are first needed
 
@@ -79,7 +83,7 @@ def encode_jpeg(data: bytes, model: str, tile: int, settings: Settings) -> bytes
     made = jpeg.encode(data, loaded, tile, settings)
     if settings.verify:
         jpeg.verify(made, data, settings)
-    return made
+    return previews.of_jpeg(made, data) if preview else made
 
 
 def encode_lossy(
@@ -91,27 +95,30 @@ def encode_lossy(
     psnr: float | None = None,
     model: str = DEFAULT_LOSSY,
     tile: int = 0,
+    preview: bool = False,
     **options: Unpack[Options],
 ) -> bytes:
     """Compress an image with loss; returns the .psg file. `decode` reads it.
 
     image: as `encode` takes it; gray or colour with 8 bits, alpha is kept without loss. One of: quality, 0..100 (50 if nothing
     is given, and of ordered codes all); bpp or size, the largest number of bits a pixel or bytes of the whole file; psnr, the
-    least number of decibels. tile: the side of the independent tiles in latents. options: see `Settings`. Raises ImageRefused
-    and WeightsError.
+    least number of decibels. tile: the side of the independent tiles in latents. preview: with a small picture in front, see `preview`.
+    options: see `Settings`. Raises ImageRefused and WeightsError.
     """
     settings, target = Settings(**options), Target(quality, bpp, size, psnr)
-    return encode_picture(picture_of(image, settings.limits), model, tile, settings, target)
+    return encode_picture(picture_of(image, settings.limits), model, tile, settings, target, preview)
 
 
 @isolated()
-def encode_picture(picture: Picture, model: str, tile: int, settings: Settings, target: Target | None = None) -> bytes:
+def encode_picture(
+    picture: Picture, model: str, tile: int, settings: Settings, target: Target | None = None, preview: bool = False
+) -> bytes:
     """The .psg file of a checked picture: with a target what comes nearest to it, otherwise without loss. Verified, if settings say so."""
     settings = settings.started()
-    data = _file_of(picture, model, tile, settings, target)
+    data = _file_of(picture, model, tile, settings, target.leaving(SHARE) if target and preview else target)
     if settings.verify:
         _verify(data, picture, target is None, settings)
-    return data
+    return previews.of_picture(data, picture) if preview else data
 
 
 def _verify(data: bytes, picture: Picture, lossless: bool, settings: Settings) -> None:
@@ -125,7 +132,7 @@ def _verify(data: bytes, picture: Picture, lossless: bool, settings: Settings) -
         raise PresageError(f"what was encoded does not decode: {error}") from None
     same = (image.mode, image.size) == (picture.image.mode, picture.image.size)
     if lossless:
-        same = same and image.tobytes() == picture.image.tobytes() and source_file(data) == picture.verbatim
+        same = same and image.tobytes() == picture.image.tobytes() and stored.same_deep(source_file(data), picture.verbatim)
         same = same and (image.mode != "P" or image.convert("RGB").tobytes() == picture.image.convert("RGB").tobytes())
     elif same and picture.mode in container.ALPHA_MODES:
         same = image.getchannel("A").tobytes() == picture.image.getchannel("A").tobytes()
@@ -139,13 +146,13 @@ def _file_of(picture: Picture, model: str, tile: int, settings: Settings, target
         return target.file(_encoding(picture, load(model, settings, lossy=True), tile, settings))
     pixels.check(picture, Coding.STORED, lossy=False)
     if picture.verbatim is not None:
-        return _stored(picture, {Tag.SOURCE: picture.verbatim})
+        return _stored(picture)
     coded: list[bytes] = []
     if picture.mode in container.CODED_MODES[Coding.CHAIN]:  # what models without loss may take
         coded = _coded(picture, model, tile, settings)
     raw = picture.image.width * picture.image.height * len(picture.image.getbands())
     if not coded or pixels.may_be_drawn(picture.image) or len(coded[0]) > raw:
-        coded.append(_stored(picture, {Tag.STORED: stored.encode(picture.image)} | picture.extras))
+        coded.append(_stored(picture))
     return min(coded, key=len)
 
 
@@ -188,10 +195,10 @@ def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Sett
     return LayeredEncoding(picture, cast(Loaded[Layered], loaded), settings)
 
 
-def _stored(picture: Picture, sections: Mapping[bytes, bytes]) -> bytes:
+def _stored(picture: Picture) -> bytes:
     """A file with a conventional coder's."""
-    image = picture.image
-    return container.write(Header(image.width, image.height, picture.mode, Coding.STORED, zlib.crc32(image.tobytes())), sections)
+    header = Header(*picture.image.size, picture.mode, Coding.STORED, zlib.crc32(picture.image.tobytes()))
+    return container.write(header, stored.sections(picture))
 
 
 # ---------------------------------------------------------------------------------------------------------- decoding
@@ -269,7 +276,7 @@ def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tup
 
         return jpeg.decode_pixels(reading, area)
     if coding == Coding.STORED:
-        image = cropped(_stored_image(reading), area)
+        image = cropped(stored.read(reading.data, header), area)
     else:
         image, lost = _coded_image(reading, load_for(header, reading.settings).model, area, codes)
     return beside.restore(image, reading.data, header, reading.recovering), lost
@@ -297,19 +304,6 @@ def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -
             raise DamagedFile("the decoded pixels are not those that were encoded")
         lost = [reading.whole]
     return image, lost
-
-
-def _stored_image(reading: Reading) -> Image.Image:
-    """The image of a conventional coder. Raises DamagedFile."""
-    data, header = reading.data, reading.header
-    kept, source = container.read_section(data, header, Tag.STORED), container.read_section(data, header, Tag.SOURCE)
-    if (kept is None) == (source is None):
-        raise DamagedFile("the file has no pixels, or has them twice")
-    content, mode = kept if source is None else source, container.PIL_MODES[header.mode]
-    image = stored.decode(content or b"", mode, (header.width, header.height), source is not None)
-    if zlib.crc32(image.tobytes()) != header.pixel_crc:
-        raise DamagedFile("the decoded pixels are not those that were encoded")
-    return image
 
 
 def _area(crop: Box | None, reading: Reading) -> Box:
@@ -341,13 +335,12 @@ def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: Settings) ->
 
 
 def source_file(data: bytes | mmap) -> bytes | None:
-    """The PNG that a file keeps whole because it has more bits than Pillow reads; None for all other files.
+    """The PNG in colour with more bits than Pillow reads that a file was made of, its chunks and samples as they were; None for all others.
 
-    Only `decode` checks that it is the picture of the file. Raises DamagedFile.
+    Raises DamagedFile.
     """
-    if container.read_header(data).coding == Coding.JPEG:
-        return None
-    return container.read_section(data, container.read_header(data), Tag.SOURCE)
+    header = container.read_header(data)
+    return stored.source_of(data, header) if header.coding == Coding.STORED else None
 
 
 # -------------------------------------------------------------------------------------------------------------- sets

@@ -56,6 +56,8 @@ ENCODING = {
     Coding.RECOGNISED: Cost(80, 0, 2e5),
 }
 
+SAMPLED = Cost(30, 0, 2.5e5)  # stored pictures by our own conventional coder
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -80,7 +82,8 @@ def encoding(pixels: int, mode: Mode, coding: Coding) -> Estimate:
 
 def decoding(data: bytes | mmap, header: Header, pixels: int) -> Estimate:
     """Of a file with so many pixels. Raises DamagedFile."""
-    estimate = _estimate(pixels, header.mode, header.coding, DECODING[header.coding])
+    cost = SAMPLED if header.section(Tag.SAMPLES) else DECODING[header.coding]
+    estimate = _estimate(pixels, header.mode, header.coding, cost)
     if header.section(Tag.GROUP_INDEX) is None:
         return estimate
     most = max((tiles for _, _, tiles, _ in container.group_entries(data, header)), default=0)

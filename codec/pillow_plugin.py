@@ -6,16 +6,21 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from . import api, errors
-from .format import container
+from . import errors
+from .format import container, preview
+from .image import beside, previews
 
 
 class PresageImage(ImageFile.ImageFile):
-    """An image that is decoded when its pixels are asked for. Trouble is an OSError, as with all of Pillow's formats."""
+    """An image that is decoded when its pixels are asked for. Trouble is an OSError, as with all of Pillow's formats.
+
+    `draft` and `thumbnail` show the preview of the file, if it has one that is large enough, instead of decoding the picture.
+    """
 
     format = "PSG"
     format_description = "Presage"
     _data = b""
+    _preview: preview.Preview | None = None
 
     def _open(self) -> None:
         self._data = self.fp.read() if self.fp else b""
@@ -28,8 +33,33 @@ class PresageImage(ImageFile.ImageFile):
         self._size = (header.width, header.height)
         self._mode = container.PIL_MODES[header.mode]
 
-    def _decoded(self) -> Image.Image:
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Show the file's preview from now on if it is at least as large as a thumbnail of this size. The mode is then RGB or RGBA."""
+        if not self._data or self._preview or not size:
+            return None
         try:
+            found = preview.read(self._data, container.read_header(self._data))
+            shown = previews.show(found).mode if found else ""
+        except errors.DamagedFile as error:
+            raise OSError(str(error)) from error
+        if found is None or max(found.size) < max(self.size) * min(size[0] / self.width, size[1] / self.height, 1):
+            return None
+        self._preview, self._size, self._mode = found, found.size, shown
+        return shown, (0, 0, *found.size)
+
+    def thumbnail(
+        self, size: tuple[float, float], resample: Image.Resampling = Image.Resampling.BICUBIC, reducing_gap: float | None = 2.0
+    ) -> None:
+        """As Pillow's; of the preview also where that is just large enough."""
+        self.draft(None, (int(size[0]), int(size[1])))
+        super().thumbnail(size, resample, reducing_gap)
+
+    def _decoded(self) -> Image.Image:
+        from . import api
+
+        try:
+            if self._preview:
+                return beside.restore_texts(previews.show(self._preview), self._data, container.read_header(self._data))
             return api.decode(self._data)
         except errors.PresageError as error:
             raise OSError(str(error)) from error
@@ -53,6 +83,8 @@ class PresageImage(ImageFile.ImageFile):
 
 def save(image: Image.Image, file: IO[bytes], _: str | bytes) -> None:
     """Write the file, with the options of `presage.encode`, or with lossy=True those of `presage.encode_lossy`. Raises OSError."""
+    from . import api
+
     options = dict(image.encoderinfo)
     encode = api.encode_lossy if options.pop("lossy", False) else api.encode
     try:

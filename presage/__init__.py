@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from presage.codec.api import decode, decode_file, encode, encode_lossy, pack, recover, recover_file, unpack
     from presage.codec.archive.archiving import archive
     from presage.codec.archive.restoring import restore
+    from presage.codec.previews import preview
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "encode_lossy",
     "info",
     "pack",
+    "preview",
     "recover",
     "recover_file",
     "register_model",
@@ -45,11 +47,11 @@ __all__ = [
 ]
 
 
-_ROOMS = {"archive": "archive.archiving", "restore": "archive.restoring"}
+_ROOMS = {"archive": "archive.archiving", "restore": "archive.restoring", "preview": "previews"}
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is first used, so that the rest of the library starts at once."""
+    """What needs torch or Pillow is imported when it is first used, so that the rest of the library starts at once."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("presage.codec." + _ROOMS.get(name, "api")), name)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import presage
+from presage.codec.format import preview
+from presage.codec.image import deep
 from presage.codec.image import files as images
 from presage.codec.paths import sets
 from presage.codec.settings import Settings
@@ -85,8 +87,31 @@ def main(source: str) -> None:
         data = data[: int(share * len(data))]
         (HERE / "golden" / f"{name}.psg").write_bytes(data)
         presage.decode(data, model_path=[HERE / "data"]).save(HERE / "golden" / f"{name}.png")
+    kept(rgb)
     named = [(f"part-{8 + i:02}.png", images.from_pillow(part)) for i, part in enumerate(parts)]
     (HERE / "golden" / "lossy-set.psg").write_bytes(sets.pack_pictures(named, "tiny-categories", 0, settings))
+
+
+def kept(rgb: Image.Image) -> None:
+    """A preview and XMP; CMYK, and 16 bits in gray and in colour."""
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    rgb.info = {"exif": exif.tobytes(), "xmp": b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'}
+    small = rgb.resize((40, 29), Image.Resampling.LANCZOS)
+    small.save(buffer, "WEBP", quality=50, method=6)
+    data = presage.encode(rgb, model="tiny", tile=32, model_path=[HERE / "data"])
+    (HERE / "golden" / "preview.psg").write_bytes(preview.put(data, preview.Preview(6, buffer.getvalue(), small.size)))
+    presage.preview((HERE / "golden" / "preview.psg").read_bytes()).save(HERE / "golden" / "preview.png")
+    rgb.info = {}
+    rgb.convert("CMYK").save(HERE / "golden" / "cmyk.tif", compression="tiff_adobe_deflate")
+    (HERE / "golden" / "cmyk.psg").write_bytes(presage.encode(HERE / "golden" / "cmyk.tif"))
+    levels = np.asarray(rgb).astype(np.uint16) * 201 + np.arange(83, dtype=np.uint16)[:, None] * 3
+    Image.fromarray(levels[..., 1] & 0xFFF0).save(HERE / "golden" / "gray16.png")
+    (HERE / "golden" / "gray16.psg").write_bytes(presage.encode(HERE / "golden" / "gray16.png"))
+    noise = np.random.default_rng(0).integers(0, 201, (*levels.shape[:2], 4))
+    png = deep.png_of((levels[:, :, [0, 1, 2, 1]] + noise).astype(np.uint16))
+    (HERE / "golden" / "deep.png").write_bytes(png)
+    (HERE / "golden" / "deep.psg").write_bytes(presage.encode(png))
 
 
 def _once_a_jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

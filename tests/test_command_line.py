@@ -284,15 +284,15 @@ def test_folders_keep_their_tree(tmp_path: Path) -> None:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise(12, 15, len(name))).save(source / name)
     (source / "below" / "notes.txt").write_text("no image")
-    Image.new("CMYK", (4, 4)).save(source / "below" / "print.tif")
+    Image.new("F", (4, 4)).save(source / "below" / "print.tif")
     done = run("encode", "-m", "tiny", source, "--out-dir", out)
     assert done.returncode == 0, done.stderr
     assert [path.relative_to(out).as_posix() for path in out.rglob("*.psg")] == ["a.psg"]
     done = run("encode", "-m", "tiny", source, "--out-dir", out, "-r", "-f", "--json", "-j", 2)
-    assert done.returncode == 1  # the CMYK image is refused, and the work goes on
+    assert done.returncode == 1  # the image of floating point numbers is refused, and the work goes on
     assert b"notes.txt" in done.stderr
     assert b"skipped" in done.stderr
-    assert b"CMYK" in done.stderr
+    assert b"mode F" in done.stderr
     summary = done.stderr.decode().splitlines()[-1]
     assert summary.startswith("3 files  ")
     assert summary.endswith("1 failed  1 skipped")

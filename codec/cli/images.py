@@ -37,6 +37,7 @@ JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 @click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--pixels", is_flag=True, help="Of JPEG files only the pixels; by default decoding gives back the very file.")
+@click.option("--preview", is_flag=True, help="Put a small picture in front, at most 1.5 % of the bytes, for `presage preview`.")
 @click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
 @VERIFY
 def encode(
@@ -48,6 +49,7 @@ def encode(
     tile: int | None,
     quantise: bool,
     pixels: bool,
+    preview: bool,
     verify: bool,
     **target: Any,
 ) -> None:
@@ -57,11 +59,11 @@ def encode(
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
     work = replace(work, verify=verify)
     one = _encode if lossy or pixels or quantise else _encode_file
-    each(items, partial(one, work, outputs, model, tile or 0, quantise, wanted if lossy else None), work)
+    each(items, partial(one, work, outputs, model, tile or 0, quantise, preview, wanted if lossy else None), work)
 
 
 def _encode_file(
-    work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, wanted: dict[str, Any] | None, item: Item
+    work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, preview: bool, wanted: dict[str, Any] | None, item: Item
 ) -> Facts:
     """A JPEG file whose bytes are kept; any other picture as `_encode` does it."""
     from .. import api
@@ -70,18 +72,21 @@ def _encode_file(
     path, source = item.path, files.read(item.path)
     settings = Settings(**work.options(path.name))
     if not api.takes_jpeg(source, name or api.DEFAULT_MODEL, settings):
-        return _encode(work, outputs, name, tile, quantise, wanted, item, source)
+        return _encode(work, outputs, name, tile, quantise, preview, wanted, item, source)
     destination = outputs.prepared(item)
     started = time.monotonic()
-    data = api.encode_jpeg(source, name or api.DEFAULT_MODEL, tile, settings)
+    data = api.encode_jpeg(source, name or api.DEFAULT_MODEL, tile, settings, preview)
     files.write(destination, data, outputs.force)
-    return _written(path, destination, data, len(source), started, f"{len(data) / len(source):.1%}")
+    return _written(work, path, destination, data, len(source), started, f"{len(data) / len(source):.1%}", preview)
 
 
-def _written(path: Path, destination: Path, data: bytes, source: int, started: float, rate: str) -> Facts:
-    """Facts of a file that was written."""
+def _written(work: Work, path: Path, destination: Path, data: bytes, source: int, started: float, rate: str, preview: bool) -> Facts:
+    """Facts of a file that was written; people are told if a preview that they asked for is not there."""
+    from ..format.container import Tag, read_header
     from ..format.info import info
 
+    if preview and not read_header(data).section(Tag.PREVIEW):
+        work.say(f"presage: {path}: no preview: 1.5 % of {len(data):,} bytes are too few for one")
     facts: Facts = info(data) | {"output": str(destination), "source_bytes": source, "seconds": round(time.monotonic() - started, 3)}
     facts["text"] = f"{path} -> {destination}  {source:,} -> {len(data):,} bytes  {rate}  {facts['seconds']:.1f} s"
     return facts
@@ -93,6 +98,7 @@ def _encode(
     name: str | None,
     tile: int,
     quantise: bool,
+    preview: bool,
     wanted: dict[str, Any] | None,
     item: Item,
     source: bytes | None = None,
@@ -118,12 +124,12 @@ def _encode(
     model = name or (api.DEFAULT_MODEL if wanted is None else api.DEFAULT_LOSSY)
     if quantise:
         picture = quantised(picture, weights.load(model, settings).model)
-    data = api.encode_picture(picture, model, tile, settings, None if wanted is None else Target(**wanted))
+    data = api.encode_picture(picture, model, tile, settings, None if wanted is None else Target(**wanted), preview)
     files.write(destination, data, outputs.force)
     size = picture.image.width * picture.image.height
     samples = 1 if wanted is not None else len(picture.image.getbands())
     rate = f"{8 * len(data) / (size * samples):.3f} bits/{'pixel' if wanted is not None else 'sample'}"
-    return _written(path, destination, data, len(source), started, rate)
+    return _written(work, path, destination, data, len(source), started, rate, preview)
 
 
 @click.command()
@@ -167,12 +173,14 @@ def _decode_picture(
 ) -> Facts:
     """Give back pixels."""
     from .. import api, estimate
-    from ..format.container import read_header
+    from ..format.container import PIL_MODES, read_header
     from ..image import files as images
 
-    path = item.path
+    path, default = item.path, _suffix_of(data, recovering)
+    if outputs.path is None:
+        outputs = replace(outputs, suffix=default)
     target = outputs.prepared(item)
-    suffix = ".png" if target == files.STDIO else target.suffix
+    suffix = default if target == files.STDIO else target.suffix
     images.check_suffix(suffix)
     started = time.monotonic()
     facts: Facts = {"output": str(target)}
@@ -181,22 +189,47 @@ def _decode_picture(
     header = read_header(data, partial=recovering)
     with suppress(DamagedFile):  # which is found out below
         work.warn(path, estimate.decoding(data, header, header.width * header.height))
-    if recovering:
-        image, lost = api.recover(data, **part, **options)
-        _tell_lost(work, path, facts, lost)
+    source = None if recovering or part["crop"] or part["codes"] is not None else _source(data, suffix, work)
+    if source is not None:
+        made, width, height, mode = source, header.width, header.height, PIL_MODES[header.mode]
     else:
-        image = api.decode(data, **part, **options)
-    facts |= cut_note(work, path, data)
-    source = None if recovering or part["crop"] else api.source_file(data)
-    if source is not None and suffix != ".png":
-        raise PresageError("the image has 16 bits a channel; only a .png keeps them")
-    files.write(target, source if source is not None else images.to_file(image, suffix), outputs.force)
+        if recovering:
+            image, lost = api.recover(data, **part, **options)
+            _tell_lost(work, path, facts, lost)
+        else:
+            image = api.decode(data, **part, **options)
+        facts |= cut_note(work, path, data)
+        made, width, height, mode = images.to_file(image, suffix), *image.size, image.mode
+    files.write(target, made, outputs.force)
     seconds = round(time.monotonic() - started, 3)
-    facts |= {"width": image.width, "height": image.height, "mode": image.mode, "seconds": seconds}
-    facts["text"] = f"{path} -> {target}  {image.width}x{image.height} {image.mode}  {seconds:.1f} s"
+    facts |= {"width": width, "height": height, "mode": mode, "seconds": seconds}
+    facts["text"] = f"{path} -> {target}  {width}x{height} {mode}  {seconds:.1f} s"
     if stats and statistics:
         add_calls(facts, statistics)
     return facts
+
+
+def _source(data: bytes | mmap, suffix: str, work: Work) -> bytes | None:
+    """The PNG with 16 bits a channel in colour that a file was made of. Raises PresageError if another format is asked for."""
+    from .. import api, estimate
+    from ..format.container import Coding, check_unknown, read_header
+
+    header = read_header(data)
+    if header.coding != Coding.STORED:
+        return None
+    estimate.decoding(data, header, header.width * header.height).check(work.limits, "decoding the picture")
+    check_unknown(data, header)
+    source = api.source_file(data)
+    if source is not None and suffix != ".png":
+        raise PresageError("the image has 16 bits a channel; only a .png keeps them")
+    return source
+
+
+def _suffix_of(data: bytes | mmap, recovering: bool) -> str:
+    """Of the images that pixels are written to where nobody says it: PNG holds no CMYK."""
+    from ..format.container import Mode, read_header
+
+    return ".tif" if read_header(data, partial=recovering).mode == Mode.CMYK else ".png"
 
 
 def _tell_lost(work: Work, path: Path, facts: Facts, lost: list[tuple[int, int, int, int]]) -> None:

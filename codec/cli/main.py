@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import archives, images, ordered, sample, sets, tools
+from . import archives, images, ordered, preview, sample, sets, tools
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,6 +20,7 @@ for command in (
     images.verify,
     archives.archive,
     archives.restore,
+    preview.preview,
     ordered.truncate,
     sets.pack,
     sets.unpack,

@@ -68,6 +68,15 @@ def limited(command: Command) -> Command:
 
 def common(command: Command) -> Command:
     """Options of every command that uses a model; the command gets them as its `work`."""
+    return _with_model(command, announced=True)
+
+
+def rarely(command: Command) -> Command:
+    """The same for a command that hardly ever needs a model: it starts at once, and calls `work.announce` when it does."""
+    return _with_model(command, announced=False)
+
+
+def _with_model(command: Command, announced: bool) -> Command:
 
     @click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0: one for each processor.")
     @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
@@ -81,7 +90,8 @@ def common(command: Command) -> Command:
         about = ("quiet", "as_json", "threads", "device", "arithmetic", "model_path")
         limits = _limits(options)
         work = Work(**{key: options.pop(key) for key in about}, limits=limits)
-        work.announce()
+        if announced:
+            work.announce()
         command(work=work, **options)
 
     return gathered

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from ..errors import PresageError
-from .options import PATH, Command
+from . import files
+from .options import FORCE, PATH, Command
 from .work import plain
 
 EXISTING = click.Path(path_type=Path, exists=True)
@@ -206,3 +207,43 @@ def bench_calls(**options: Any) -> None:
 def bench_codes(**options: Any) -> None:
     """How much ordered codes matter one by one, and what samples of a part of them are worth (CIFAR-10)."""
     _print("papers", "codes", **options)
+
+
+@bench.command("report")
+@click.argument("results", nargs=-1, type=EXISTING, metavar="RESULTS...")
+@click.option("-o", "--output", type=PATH, required=True, help="The page: one file of HTML that needs nothing else.")
+@click.option("--picture", "pictures", type=EXISTING, multiple=True, help="A photograph to show as codecs do, and as cut files do.")
+@click.option("--bpp", type=click.FloatRange(min=0, min_open=True), default=0.3, show_default=True, help="Of these files, at most.")
+@click.option("-m", "--model", "models", multiple=True, default=("ordered",), show_default=True, help="Whose files are cut; repeatable.")
+@click.option("--threads", type=POSITIVE, default=2, show_default=True)
+@FORCE
+def bench_report(
+    results: tuple[Path, ...], output: Path, pictures: tuple[Path, ...], bpp: float, models: tuple[str, ...], threads: int, force: bool
+) -> None:
+    """A page of what other commands measured: curves, tables, pictures. RESULTS: their JSON files, or manifests of archives."""
+    if not results and not pictures:
+        raise click.UsageError("results, or --picture, say what the page is about")
+    report, page = (import_module(f"presage.bench.reports.{name}") for name in ("report", "page"))
+    log = partial(click.echo, err=True)
+
+    def made() -> str:
+        sections = [report.read_section(path, number) for number, path in enumerate(results)]
+        if pictures:
+            shown = import_module("presage.bench.reports.pictures")
+            sections += [shown.section(path, number, bpp, models, threads, log) for number, path in enumerate(pictures)]
+        return str(page.render("Presage: what was measured", "Real files, decoded and compared. Click a heading to sort by it.", sections))
+
+    _write_page(output, force, made)
+
+
+def write_archive_page(manifest: Path, output: Path, force: bool) -> None:
+    """Write the page about an archive. Raises click.ClickException."""
+    _write_page(output, force, partial(import_module("presage.bench.reports.archive").write, manifest))
+
+
+def _write_page(output: Path, force: bool, made: Callable[[], str]) -> None:
+    try:
+        files.check_output(output, force)
+        files.write(output, made().encode(), force)
+    except (ValueError, ImportError, RuntimeError, OSError, PresageError) as error:
+        raise click.ClickException(str(error)) from None

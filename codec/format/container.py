@@ -177,9 +177,10 @@ def read_section(data: bytes | mmap, header: Header, tag: bytes) -> bytes | None
 
 
 def check_unknown(data: bytes | mmap, header: Header) -> None:
-    """Sections that this program does not know are skipped, but not if they are damaged. Raises DamagedFile."""
+    """Sections that decoding skips, a preview and those that this program does not know, may not be damaged. Raises DamagedFile."""
     for section in header.sections:
-        if belongs(section.tag, header.coding, header.mode) is None and not header.cut_before(data, section.tag):
+        skipped = section.tag == Tag.PREVIEW or belongs(section.tag, header.coding, header.mode) is None
+        if skipped and not header.cut_before(data, section.tag):
             read_section(data, header, section.tag)
 
 

@@ -68,6 +68,8 @@ def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = No
             facts["levels"] = [int.from_bytes(kept[i : i + 32], "little").bit_count() for i in range(0, len(kept), 32)]
     elif header.section(Tag.SOURCE):
         facts["note"] = "16 bits a channel, kept as the source PNG file"
+    elif header.section(Tag.CHUNKS):
+        facts["note"] = "16 bits a channel, by a conventional lossless coder"
     else:
         facts["note"] = "stored by a conventional lossless coder"
     facts["sections"] = {s.tag.decode("ascii", "backslashreplace"): s.size for s in header.sections}

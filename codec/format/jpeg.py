@@ -50,10 +50,15 @@ def facts_of(data: bytes | mmap, header: Header) -> dict[str, Any]:
         reason = read_section(data, header, Tag.REASON) or b"\xff"
         why = REASONS[Kept(reason[0])] if reason[0] < len(Kept) else "unknown"
         return {"jpeg_bytes": len(source), "note": f"the JPEG file as it is: {why}"}
-    size, record = unpack_record(data, header)
-    plain = squeezed.unpack(record, MOST)
+    size = unpack_record(data, header)[0]
+    return {"jpeg_bytes": size, "saving": round(1 - len(data) / size, 4) if size else 0.0} | _segments(skeleton_of(data, header))
+
+
+def skeleton_of(data: bytes | mmap, header: Header) -> bytes:
+    """The bytes of a JPEG file without the data of its scans. Raises DamagedFile."""
+    plain = squeezed.unpack(unpack_record(data, header)[1], MOST)
     length, place = squeezed.read_varint(plain, 0)
-    return {"jpeg_bytes": size, "saving": round(1 - len(data) / size, 4) if size else 0.0} | _segments(plain[place : place + length])
+    return plain[place : place + length]
 
 
 def facts_of_pixels(data: bytes | mmap, header: Header) -> dict[str, Any]:

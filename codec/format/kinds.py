@@ -31,7 +31,7 @@ PIL_MODES = {
 class Coding(IntEnum):
     """How the pixels are coded."""
 
-    STORED = 0  # a conventional lossless image file
+    STORED = 0  # a conventional lossless coder
     COLOUR = 1  # a model's wavefront in tiles, one ANS stream a tile
     GRAY = 2  # the same, of G alone: R = B = G
     CHAIN = 3  # a model's symbols in groups of tiles, one chain stream a group
@@ -45,7 +45,7 @@ class Coding(IntEnum):
 
 
 CODED_MODES = {
-    Coding.STORED: tuple(mode for mode in Mode if mode != Mode.CMYK),
+    Coding.STORED: tuple(Mode),
     Coding.COLOUR: (Mode.RGB, Mode.RGBA),
     Coding.GRAY: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.CHAIN: (Mode.BILEVEL, Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
@@ -67,6 +67,8 @@ class Tag:
 
     STORED = b"STOR"  # a conventional image file of the pixels
     SOURCE = b"FILE"  # the source PNG itself, where it has more bits than Pillow reads, or a JPEG file as it is
+    SAMPLES = b"SAMP"  # the samples by our own conventional coder, where PNG holds none such or codes them badly
+    CHUNKS = b"PNGC"  # of a PNG in colour with 16 bits a channel: the file without its pixels, which are in SAMPLES
     TILE_INDEX = b"TIDX"  # TILE_ENTRY for every tile
     LEVELS = b"LEVL"  # which levels each channel has, if not all; tiles then hold places among these
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
@@ -84,13 +86,15 @@ class Tag:
     ALPHA = b"ALPH"  # the alpha channel as a conventional gray image file
     ICC = b"ICCP"
     EXIF = b"EXIF"
+    XMP = b"XMPP"
     META = b"META"  # JSON: transparency, dpi
+    PREVIEW = b"PREV"  # a small picture with loss, and how to turn it; in front of all others
     CHECKED_BY_PARTS = (TILES, GROUPS, CODES)
-    BESIDE = (ALPHA, ICC, EXIF, META)
+    BESIDE = (ALPHA, ICC, EXIF, XMP, META)
 
 
 _CODED = {
-    Coding.STORED: (Tag.STORED, Tag.SOURCE),
+    Coding.STORED: (Tag.STORED, Tag.SOURCE, Tag.SAMPLES, Tag.CHUNKS),
     Coding.COLOUR: (Tag.LEVELS, Tag.TILE_INDEX, Tag.TILES),
     Coding.GRAY: (Tag.LEVELS, Tag.TILE_INDEX, Tag.TILES),
     Coding.CHAIN: (Tag.GROUP_INDEX, Tag.GROUPS),
@@ -102,13 +106,15 @@ _CODED = {
     Coding.JPEG: (Tag.RECORD, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES, Tag.SOURCE, Tag.REASON),
     Coding.RECOGNISED: (Tag.DECODER, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES),
 }
-_ALL = {tag for tags in _CODED.values() for tag in tags} | set(Tag.BESIDE)
+_ALL = {tag for tags in _CODED.values() for tag in tags} | {*Tag.BESIDE, Tag.PREVIEW}
 
 
 def belongs(tag: bytes, coding: Coding, mode: Mode) -> bool | None:
     """Whether files of a coding and mode have a section of that name; None for names that are unknown here."""
     if tag not in _ALL:
         return None
+    if tag == Tag.PREVIEW:
+        return coding not in SETS
     if tag == Tag.ALPHA:
         return mode in ALPHA_MODES and coding != Coding.STORED and coding not in SETS
     return tag in _CODED[coding] or (tag in Tag.BESIDE and coding not in (*SETS, Coding.JPEG))

@@ -1,4 +1,4 @@
-"""What is kept beside the pixels: alpha, profile, EXIF, resolution, transparency."""
+"""What is kept beside the pixels: alpha, profile, EXIF, XMP, resolution, transparency."""
 
 from __future__ import annotations
 
@@ -37,8 +37,14 @@ def put_alpha(image: Image.Image, data: bytes | mmap, header: Header, area: Box,
 
 def restore(image: Image.Image, data: bytes | mmap, header: Header, recovering: bool) -> Image.Image:
     """The image with profile, EXIF and the like; without what is cut off, or lost if `recovering`. Raises DamagedFile."""
-    kept = (_section(data, header, tag, recovering or header.cut_before(data, tag)) for tag in (Tag.META, Tag.ICC, Tag.EXIF))
+    kept = (_section(data, header, tag, recovering or header.cut_before(data, tag)) for tag in (Tag.META, Tag.ICC, Tag.EXIF, Tag.XMP))
     return files.restore(image, *kept)
+
+
+def restore_texts(image: Image.Image, data: bytes | mmap, header: Header) -> Image.Image:
+    """A preview with EXIF and XMP; its colours are those of no profile. Raises DamagedFile."""
+    kept = {name: container.read_section(data, header, tag) for name, tag in (("exif", Tag.EXIF), ("xmp", Tag.XMP))}
+    return files.restore(image, **kept)
 
 
 def _section(data: bytes | mmap, header: Header, tag: bytes, lenient: bool) -> bytes | None:

@@ -2,10 +2,12 @@
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from ..errors import ImageRefused, NotAnImage, PresageError
 from ..format.container import MAX_PIXELS, MAX_SIDE, PIL_MODES, Mode, Tag
@@ -13,8 +15,9 @@ from ..limits import Limits
 from . import meta as metadata
 from .opening import FORMATS, opened, unlimited
 
-MODES = {name: mode for mode, name in PIL_MODES.items() if mode != Mode.CMYK}  # which JPEG files alone have
+MODES = {name: mode for mode, name in PIL_MODES.items()}
 OUTPUTS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".ppm": "PPM", ".pgm": "PPM"}
+XMP_KEYWORD = "XML:com.adobe.xmp"  # of PNG's texts
 LOSSY_FORMATS = ("JPEG", "MPO")
 
 
@@ -27,6 +30,7 @@ class Picture:
     verbatim: bytes | None = None  # the source PNG, where Pillow would lose bits of it
     icc: bytes = b""
     exif: bytes = b""
+    xmp: bytes = b""
     meta: dict[str, Any] = field(default_factory=dict)
     lossy_source: str = ""  # "JPEG" if the pixels come from such a file
 
@@ -34,7 +38,7 @@ class Picture:
     def extras(self) -> dict[bytes, bytes]:
         """The sections for what is kept beside the pixels."""
         meta = json.dumps(self.meta, separators=(",", ":"), sort_keys=True).encode() if self.meta else b""
-        kept = {Tag.ICC: self.icc, Tag.EXIF: self.exif, Tag.META: meta}
+        kept = {Tag.ICC: self.icc, Tag.EXIF: self.exif, Tag.XMP: self.xmp, Tag.META: meta}
         return {tag: content for tag, content in kept.items() if content}
 
 
@@ -94,6 +98,7 @@ def from_pillow(image: Image.Image, verbatim: bytes | None = None, name: str = "
         verbatim,
         icc if isinstance(icc, bytes) else b"",
         exif if isinstance(exif, bytes) else b"",
+        _xmp_of(image.info),
         metadata.kept(image.info, mode),
         image.format if image.format in LOSSY_FORMATS else "",
     )
@@ -104,7 +109,15 @@ def _fits_16_bits(image: Image.Image) -> bool:
     return isinstance(low, int | float) and isinstance(high, int | float) and low >= 0 and high < 65536
 
 
-def restore(image: Image.Image, meta: bytes | None, icc: bytes | None, exif: bytes | None) -> Image.Image:
+def _xmp_of(info: Mapping[Any, Any]) -> bytes:
+    """The XMP packet of Pillow's `info` of an image; of PNG files also as text, as older versions have it."""
+    xmp = info.get("xmp", info.get(XMP_KEYWORD))
+    return xmp.encode("utf-8", "replace") if isinstance(xmp, str) else xmp if isinstance(xmp, bytes) else b""
+
+
+def restore(
+    image: Image.Image, meta: bytes | None = None, icc: bytes | None = None, exif: bytes | None = None, xmp: bytes | None = None
+) -> Image.Image:
     """Put back what was kept beside the pixels. Raises DamagedFile for a meta section that is not ours."""
     if meta:
         image.info.update(metadata.restored(meta, image.mode))
@@ -112,7 +125,18 @@ def restore(image: Image.Image, meta: bytes | None, icc: bytes | None, exif: byt
         image.info["icc_profile"] = icc
     if exif:
         image.info["exif"] = exif
+    if xmp:
+        image.info["xmp"] = xmp
     return image
+
+
+def _xmp_options(kind: str, xmp: bytes) -> dict[str, Any]:
+    """Options of `Image.save` by which a file of some format has an XMP packet; none of formats that hold none."""
+    if kind == "PNG":
+        texts = PngInfo()
+        texts.add_itxt(XMP_KEYWORD, xmp)
+        return {"pnginfo": texts}
+    return {"xmp": xmp} if kind == "WEBP" else {"tiffinfo": {700: xmp}} if kind == "TIFF" else {}
 
 
 def check_suffix(suffix: str) -> str:
@@ -125,11 +149,15 @@ def check_suffix(suffix: str) -> str:
 def to_file(image: Image.Image, suffix: str) -> bytes:
     """A conventional lossless file of the image. Raises ImageRefused for formats that would lose something."""
     kind = check_suffix(suffix)
+    if image.mode == "CMYK" and kind != "TIFF":
+        raise ImageRefused(f"{suffix} cannot hold CMYK; write a .tif")
     options: dict[str, Any] = {k: image.info[k] for k in ("icc_profile", "exif", "dpi", "transparency") if k in image.info}
     if kind == "WEBP":
         if image.mode not in ("RGB", "RGBA"):
             raise ImageRefused(f"WebP cannot hold mode {image.mode} losslessly; write a .png")
         options |= {"lossless": True, "exact": True}
+    if xmp := image.info.get("xmp"):
+        options |= _xmp_options(kind, xmp)
     buffer = io.BytesIO()
     try:
         image.save(buffer, kind, **options)

@@ -1,5 +1,7 @@
 """What a file with loss should be, and the search for the quality that gives it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +34,11 @@ class Target:
             raise ImageRefused(f"{given[0]!r} is no number that says what a file should be")
         if any(value < 0 for value in given) or (self.quality is not None and self.quality > SCALE):
             raise ImageRefused(f"qualities are 0 to {SCALE}, and nothing else is below 0")
+
+    def leaving(self, share: float) -> Target:
+        """The same, with this share of a largest size left for something else."""
+        size = None if self.size is None else int(self.size * (1 - share))
+        return Target(self.quality, None if self.bpp is None else self.bpp * (1 - share), size, self.psnr)
 
     def file(self, encoding: Encoding) -> bytes:
         """The file of a picture that is asked for. Raises ImageRefused if there is none."""

@@ -160,7 +160,12 @@ def ordered_seeds(real: bool) -> list[bytes]:
 def stored_seeds(real: bool) -> list[bytes]:
     deep = (np.arange(70, dtype=np.uint16) * 900).reshape(10, 7)
     source = io.BytesIO(_deep_colour())
-    seeds = [*golden("palette bilevel"), presage.encode(deep), presage.encode(piece(20, 20).quantize(4)), presage.encode(source.getvalue())]
+    seeds = [
+        *golden("palette bilevel cmyk gray16 deep"),
+        presage.encode(deep),
+        presage.encode(piece(20, 20).quantize(4)),
+        presage.encode(source.getvalue()),
+    ]
     return seeds + [presage.encode(Image.new(mode, (300, 40), 1), model="tiny", **MAKING) for mode in ("RGB", "RGBA", "L")]
 
 
@@ -181,6 +186,10 @@ def meta_seeds(real: bool) -> list[bytes]:
     return [presage.encode(image, model="tiny", **MAKING), presage.encode(palette), lossy]
 
 
+def preview_seeds(real: bool) -> list[bytes]:
+    return golden("preview")
+
+
 def attempt_file(data: bytes) -> str:
     """Try all that reads files; what became of it. Raises Wrong, or what escaped."""
     outcomes = [_owned(lambda: presage.info(data, LIMITS))]
@@ -193,6 +202,8 @@ def attempt_file(data: bytes) -> str:
         outcomes.append(_owned(lambda: _unpacked(data)))
     else:
         outcomes.append(_owned(lambda: _decoded(data, header)))
+    if header.section(Tag.PREVIEW) or zlib.crc32(data) % 4 == 0:
+        outcomes.append(_owned(lambda: presage.preview(data, 64, **OPTIONS)))
     if zlib.crc32(data) % 4 == 0:  # of one file in four also what is asked for less often
         outcomes.append(_owned(lambda: presage.recover(data, **OPTIONS)))
         outcomes.append(_owned(lambda: presage.decode(data, crop=(1, 1, 2, 2), **OPTIONS)))
@@ -365,6 +376,7 @@ TARGETS: Mapping[str, Target] = {
     "stream": Target(lambda real: jpeg_files(), changed_stream, attempt_jpeg),
     "list": _files(set_seeds, Tag.LIST),
     "meta": _files(meta_seeds, Tag.META),
+    "preview": _files(preview_seeds, Tag.PREVIEW),
     "weights": Target(weights_seeds, changed_weights, attempt_weights),
     "picture": Target(picture_seeds, changed_picture, attempt_picture),
 }
