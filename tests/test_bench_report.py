@@ -112,6 +112,20 @@ def test_an_archive(tmp_path: Path) -> None:
     assert bars == {"before": {"PNG, copied": 2000, "JPEG, JPEG": 1000}, "after": {"PNG, copied": 2100, "JPEG, JPEG": 700}}
 
 
+def test_archives_make_their_page(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "notes.txt").write_text("no picture")
+    names = [str(tmp_path / name) for name in ("tree", "kept", "page.html")]
+    archive = ["archive", names[0], "-o", names[1], "-j", "1", "--report", names[2]]
+    assert CliRunner().invoke(main, archive).exit_code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "notes.txt" in page
+    again = CliRunner().invoke(main, archive)
+    assert again.exit_code != 0
+    assert "page.html" in again.output
+    assert CliRunner().invoke(main, [*archive, "-f"]).exit_code == 0
+
+
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
     for name, content in (
         ("a.json", "{"),

@@ -45,19 +45,38 @@ def workers(command: Command) -> Command:
 @click.option("-m", "--model", default="photo", show_default=True, help="Model of photographs.")
 @click.option("--exact", is_flag=True, help="Every file comes back byte for byte: PNG and WebP files are copied.")
 @click.option("--forget", is_flag=True, help="What is no longer in DIR leaves the archive.")
+@click.option("--report", type=PATH, help="Also write a page about the archive, to be looked at in a browser.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing page.")
 @click.option("--dry-run", is_flag=True, help="Estimate bytes, time and memory from a sample, and write nothing.")
 @workers
-def archive(folder: Path, output: Path, work: Work, dry_run: bool, forget: bool, jobs: int, ray: str | None, **options: Any) -> None:
+def archive(
+    folder: Path,
+    output: Path,
+    work: Work,
+    dry_run: bool,
+    forget: bool,
+    report: Path | None,
+    force: bool,
+    jobs: int,
+    ray: str | None,
+    **options: Any,
+) -> None:
     """Keep a folder of pictures and all else, losslessly, in less space; each file is decoded and compared before it is kept."""
     shown = Shown(work)
 
     def act() -> int:
         if dry_run:
             return _estimate(work, folder, output, jobs, options)
-        from ..archive import archiving
+        from ..archive import archiving, manifest
+        from . import files, tools
+
+        if report:
+            files.check_output(report, force)
 
         tally = archiving.archive(folder, output, jobs=jobs, ray=ray, forget=forget, listener=shown, **options, **_options(work))
         _sum_up(work, tally)
+        if report:
+            tools.write_archive_page(output / manifest.NAME, report, force)
         return tally.exit_code
 
     _run(work, act)
