@@ -99,8 +99,8 @@ def encode_lossy(
 
     image: as `encode` takes it; gray or colour with 8 bits, alpha is kept without loss. One of: quality, 0..100 (50 if nothing
     is given, and of files that may be cut all); bpp or size, the largest number of bits a pixel or bytes of the whole file; psnr, the
-    least number of decibels. progressive: a file that may be cut anywhere. model: if it is not the default of these. tile: the side of the independent tiles in latents. options: see `Settings`. Raises ImageRefused
-    and WeightsError.
+    least number of decibels. progressive: a file that may be cut anywhere. model: if it is not the default of these. tile: the side of
+    the independent tiles in latents. options: see `Settings`. Raises ImageRefused and WeightsError.
     """
     settings, target = Settings(**options), Target(quality, bpp, size, psnr)
     model = model or (DEFAULT_PROGRESSIVE if progressive else DEFAULT_LOSSY)

@@ -29,7 +29,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # of a file's bytes, for `d
 def truncate(
     path: Path, output: Path, size: int | None, bpp: float | None, fraction: float | None, force: bool, quiet: bool, as_json: bool
 ) -> None:
-    """Cut a file of `encode --lossy --progressive`, or of ordered codes, shorter; needs no weights. The picture is still whole, and coarser."""
+    """Cut a file of --progressive, or of ordered codes, shorter; needs no weights. The picture is still whole, and coarser."""
     if [size, bpp, fraction].count(None) != 2:
         raise click.UsageError("one of --bytes, --bpp and --fraction says where to cut")
     if as_json and output == files.STDIO:

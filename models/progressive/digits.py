@@ -1,4 +1,7 @@
-"""The integer network of `progressive`: the weights of all digits of a round, and their order. By whichever product is exact and fastest here."""
+"""The integer network of `progressive`: the weights of all digits of a round, and their order.
+
+Products are by whichever back end is exact and fastest here.
+"""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,7 @@
 """The `progressive` networks as files need them: digits predicted in exact integers, the transforms of `latent` in float32.
 
-Only what is said of digits reaches the entropy coder. What stands for latents that are cut, and which pixels a decoder makes of them, comes after it.
+Only what is said of digits reaches the entropy coder. What stands for latents that are cut, and which pixels a decoder makes of them,
+comes after it.
 """
 
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ class ExactProgressive:
         )
         self.transforms.load_state_dict({k: v.float() for k, v in part_of(tensors, "transforms.").items()}, assign=True)
         self.transforms.requires_grad_(False)
-        self.points, self.precision = tensors["points"].cpu(), np.asarray(arrays["precision"])
+        self.points, self.precision = tensors["points"].cpu(), np.asarray(arrays["precision"]).clip(0, 1)
         self.stride = latent.side
         self.sides: Sequence[int] = [self.stride] * len(self.rounds)
         self.margin = receptive_field(True, latent.fine_blocks, latent.blocks)
@@ -104,8 +105,8 @@ class ExactProgressive:
         latents = Latents(self.config, height, width)
         for one, codes in zip(self.rounds, known, strict=False):
             latents.take(one, codes // PLACE, codes % PLACE)
-        parts = [torch.from_numpy(part) for part in (latents.magnitudes, latents.negative, latents.depth)]
-        values = reconstruction.values(*parts, self.points).reshape(1, height, width, -1)
+        magnitudes, negative, depth = (torch.from_numpy(part) for part in (latents.magnitudes, latents.negative, latents.depth))
+        values = reconstruction.values(magnitudes, negative, depth, self.points).reshape(1, height, width, -1)
         whole = len(known) - 1 if known else 0
         part = len(known[-1]) / self.counts(height, width)[whole] if known else 0.0
         low, high = self.precision[whole], self.precision[min(whole + 1, len(self.rounds))]

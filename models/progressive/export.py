@@ -12,6 +12,7 @@ from .rounds import compand_table
 
 def progressive_tensors(network: Progressive) -> dict[str, Tensor]:
     """Integer layers and tables, and the transforms in 16-bit floats. Raises ValueError if a layer cannot be exact."""
+    network.merge()  # averaged weights may still have something in common
     layers = {
         "first": integer_layer(network.first, network.first_grid.bits),
         "narrow": integer_layer(network.narrow, network.narrow_grid.bits),

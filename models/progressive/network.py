@@ -1,8 +1,9 @@
-"""The `progressive` network in floating point, as it is trained; `exact.py` is its integer form.
+"""The `progressive` network in floating point, as it is trained; `digits.py` is its integer form.
 
-It predicts the digits of latents (`rounds.py`). A trunk sees what is known of all channels at 3 x 3 places, then 3 x 3 of its own vectors, and is told the
-round. A small head for every channel sees the trunk's vector and what is known of its own channel around, and gives three logits. After Lee et al. 2022 (DPICT),
-with binary planes, and a network in place of the prior: it is given the coarser digits of all neighbours, before and after.
+It predicts the digits of latents (`rounds.py`). A trunk sees what is known of all channels at 3 x 3 places, then 3 x 3 of its own
+vectors, and is told the round. A small head for every channel sees the trunk's vector and what is known of its own channel around, and
+gives three logits. After Lee et al. 2022 (DPICT), with two digits instead of three, and in place of the prior a network that knows the
+coarser digits of all neighbours, before and after.
 
 The latents are those of a `latent` network at one quality; its transforms come along unchanged.
 """
@@ -75,23 +76,27 @@ class Progressive(Trainable):
 
     def quantise(self, sample: Tensor) -> None:
         c = self.config
-        with torch.no_grad():
-            for head, out in zip(self.heads, self.outs, strict=True):
-                head.weight[:, c.width :] += self.local
-                out.weight += self.out
-            self.local.zero_()
-            self.out.zero_()
+        self.merge()
         self.local.requires_grad_(False)
         self.out.requires_grad_(False)
         calibrate(self, sample)
-        first, narrow, second, head = (int(grid.bits) for grid in (self.first_grid, self.narrow_grid, self.second_grid, self.head_grid))
+        first, narrow, second, inner = (int(grid.bits) for grid in (self.first_grid, self.narrow_grid, self.second_grid, self.head_grid))
         self.first.calibrate((9 * 2 * c.channels + len(self.rounds), INPUT_BITS))
         self.narrow.calibrate((c.width, first))
         self.second.calibrate((9 * c.narrow, narrow), (c.width, first))
         for one, out in zip(self.heads, self.outs, strict=True):
             one.calibrate((c.width, second), (LOCAL, INPUT_BITS))
-            out.calibrate((c.head, head))
+            out.calibrate((c.head, inner))
         self.quantised.fill_(True)
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Make what all heads have in common part of each."""
+        for head, out in zip(self.heads, self.outs, strict=True):
+            head.weight[:, self.config.width :].add_(self.local)
+            out.weight.add_(self.out)
+        self.local.zero_()
+        self.out.zero_()
 
     def _known(self, latents: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Bits of magnitudes before a round, and twice the middles, of latents (B, h, w, channels)."""
@@ -143,7 +148,8 @@ class Progressive(Trainable):
         nats = nats + (new & bit) * bernoulli(logits[..., 1], own > 0)
         if one.places != ALL:
             nats = nats * (torch.from_numpy(colours(*latents.shape[1:3])).flatten().repeat(len(latents)) == one.places)
-        return nats.unflatten(1, (len(latents), -1)).sum((0, 2)) / math.log(2)
+        found: Tensor = nats.unflatten(1, (len(latents), -1)).sum((0, 2)) / math.log(2)
+        return found
 
     def forward(self, latents: Tensor) -> Tensor:
         """Bits a pixel (B) of latents; with gradients an estimate by some rounds, those with more bits more often."""

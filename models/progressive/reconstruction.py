@@ -1,6 +1,5 @@
-"""What stands for latents of which only the first digits are known: the mean of their interval, and how fine the decoder network is told that they are.
-
-Comes after the entropy coder, in floating point.
+"""What stands for latents of which only the first digits are known: the mean of their interval; and how precise the decoder is told that
+they are. Comes after the entropy coder, in floating point.
 """
 
 import torch
@@ -15,7 +14,10 @@ STEPS = 32  # precisions that are tried lie so many to the whole range
 
 
 def mean_points(latents: Tensor, tops: tuple[int, ...]) -> Tensor:
-    """Means of magnitudes above the lower end of their interval, (PLANES, channels, KINDS), by planes that are missing, of latents (B, h, w, channels)."""
+    """Means of magnitudes above the lower end of their interval, (PLANES, channels, KINDS), by planes that are missing.
+
+    latents: (B, h, w, channels).
+    """
     found = torch.zeros(PLANES, len(tops), KINDS)
     magnitudes = latents.abs().int().flatten(0, 2)
     for depth in range(1, PLANES):
@@ -32,7 +34,7 @@ def mean_points(latents: Tensor, tops: tuple[int, ...]) -> Tensor:
 
 
 def values(magnitudes: Tensor, negative: Tensor, depth: Tensor, points: Tensor) -> Tensor:
-    """What stands for latents (..., channels) with the first bits of their magnitudes, their signs, and planes that are missing; float32."""
+    """What stands for latents (..., channels), given the first bits of magnitudes, signs, and planes that are missing; float32."""
     kind = magnitudes.clamp(1, KINDS).long() - 1
     channel = torch.arange(magnitudes.shape[-1])
     size = (magnitudes.int() << depth.int()).float() + points[depth.long(), channel, kind]
@@ -40,7 +42,7 @@ def values(magnitudes: Tensor, negative: Tensor, depth: Tensor, points: Tensor) 
 
 
 def decode(transforms: Transforms, found: Tensor, quality: int, precision: Tensor) -> Tensor:
-    """Pixels in -1..1, (B, 3, H, W), of values of latents (B, h, w, channels) of a quality, of which the decoder is told a precision 0..1 (B)."""
+    """Pixels in -1..1, (B, 3, H, W), of values of latents (B, h, w, channels) of a quality; precision: what the decoder is told (B)."""
     own = torch.full_like(precision, quality / (QUALITIES - 1))
     scale = (between_knots(transforms.gain, precision) - between_knots(transforms.gain, own)).exp()
     return transforms.decode_steps(found * scale[:, None, None], precision, torch.float32)
@@ -48,7 +50,10 @@ def decode(transforms: Transforms, found: Tensor, quality: int, precision: Tenso
 
 @torch.no_grad()
 def best_precisions(transforms: Transforms, config: ProgressiveConfig, points: Tensor, latents: Tensor) -> Tensor:
-    """After each number of rounds the precision for which decoded pixels come nearest to those of all rounds, (rounds + 1); falling ones are tried."""
+    """After each number of rounds the precision for which decoded pixels come nearest to those of all rounds, (rounds + 1).
+
+    Found from the last on: of what is known of latents (B, h, w, channels) after fewer rounds no higher one is tried.
+    """
     latents = latents.int()
     board = torch.from_numpy(colours(*latents.shape[1:3]))
     count = len(latents)

@@ -1,8 +1,8 @@
-"""Digits of latents: in what rounds they come, and what is known of a latent before each. Shared by the network in training and in integers.
+"""Digits of latents: in what rounds they come, and what is known of a latent before each. For the network in training and in integers.
 
-A latent is an integer; its digits are the bits of its magnitude from the highest plane down, and its sign beside the first bit that is not 0. A *round* has
-the digits of one plane, of some channels, at all places or at those of one colour of a chessboard. All digits of a round are predicted at once, given those of
-all rounds before it at all places around.
+A latent is an integer; its digits are the bits of its magnitude from the highest plane down, and its sign beside the first bit that is
+not 0. A *round* has the digits of one plane, of some channels, at all places or at those of one colour of a chessboard. All digits of a
+round are predicted at once, given those of all rounds before it at all places around.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ class ProgressiveConfig:
         return found
 
     def depths(self) -> NDArray[np.int16]:
-        """Planes of every channel that are not known yet, by the colour of the place, before each round and after the last: (rounds + 1, 2, channels)."""
+        """Planes that are not known yet before each round and after the last, by the colour of the place: (rounds + 1, 2, channels)."""
         depth = np.tile(np.array(self.tops, np.int16), (2, 1))
         found = [depth.copy()]
         for one in self.rounds():
@@ -90,7 +90,8 @@ class ProgressiveConfig:
 def compand_table() -> NDArray[np.int8]:
     """Inputs of the network by the plane and by twice the middle of a latent, int8 (PLANES, FARTHEST + 1)."""
     middles = np.arange(FARTHEST + 1) / (2.0 * 2.0 ** np.arange(PLANES)[:, None])
-    return np.minimum(np.rint(np.log2(1 + middles) * (1 << COMPAND_BITS)), 127).astype(np.int8)
+    table: NDArray[np.int8] = np.minimum(np.rint(np.log2(1 + middles) * (1 << COMPAND_BITS)), 127).astype(np.int8)
+    return table
 
 
 def colours(height: int, width: int) -> NDArray[np.int64]:
@@ -142,4 +143,5 @@ def digits_of(values: NDArray[Any], one: Round, at: Int64) -> NDArray[np.int32]:
 def clamped(values: NDArray[Any], tops: Sequence[int]) -> NDArray[np.int16]:
     """Latents (..., channels) within their planes."""
     most = (1 << np.array(tops)) - 1
-    return np.clip(values, -most, most).astype(np.int16)
+    found: NDArray[np.int16] = np.clip(values, -most, most).astype(np.int16)
+    return found

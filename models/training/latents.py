@@ -20,7 +20,10 @@ TOGETHER = 16  # pictures that are analysed together
 
 @dataclass(frozen=True)
 class LatentData:
-    """Pictures as in `DataConfig`, and the `latent` weights file that makes latents of them. kept: an .npz file where these stay for another run, or nothing."""
+    """Pictures as in `DataConfig`, and the `latent` weights file that makes latents of them.
+
+    kept: an .npz file where these stay for another run, or nothing.
+    """
 
     weights: str
     pictures: dict[str, Any] = field(default_factory=dict)

@@ -31,6 +31,7 @@ from ..planes import network as planes
 from ..planes.export import planes_tensors
 from ..progressive import network as progressive
 from ..progressive.export import progressive_tensors
+from ..progressive.rounds import ProgressiveConfig
 from .data import DataConfig, Pictures
 from .jpeg import JpegBlocks, JpegData
 from .latents import LatentCrops, LatentData
@@ -54,7 +55,7 @@ MODELS = {
     "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
     "jpeg": Model(jpeg.JpegConfig, jpeg.Jpeg, jpeg_tensors, lambda settings: JpegBlocks(JpegData(**settings))),
     "progressive": Model(
-        progressive.ProgressiveConfig, progressive.Progressive, progressive_tensors, lambda settings: LatentCrops(LatentData(**settings))
+        ProgressiveConfig, progressive.Progressive, progressive_tensors, lambda settings: LatentCrops(LatentData(**settings))
     ),
 }
 
