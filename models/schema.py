@@ -39,6 +39,7 @@ RANGES: dict[str, Range] = {
     "tables.edge": (-127, 127),
     "tables.initial": (0, 32767),
     "tables.compand": (0, 127),
+    "bases": (-(1 << 12), 1 << 12),
     "tables.attention": (0, 255),
     "tables.gate": (0, 256),
     "up_bits": (0, 23),
@@ -254,7 +255,11 @@ def _progressive(tensors: Tensors) -> None:
     )
     for channel in range(channels):
         wanted |= _layer(head, width + LOCAL)(f"heads.{channel}") | _layer(PARTS, head)(f"outs.{channel}")
-    wanted |= {"tables.compand": ("int8", (PLANES, FARTHEST + 1)), "tables.sigmoid": MIXTURE["tables.sigmoid"]}
+    wanted |= {
+        "bases": ("int32", (rounds, channels, PARTS)),
+        "tables.compand": ("int8", (PLANES, FARTHEST + 1)),
+        "tables.sigmoid": MIXTURE["tables.sigmoid"],
+    }
     _compare(tensors, wanted)
     _compare(tensors, {"points": ("float32", (PLANES, channels, KINDS_OF_POINTS)), "precision": ("float32", (rounds + 1,))})
 

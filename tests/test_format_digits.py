@@ -75,7 +75,7 @@ class Digits:
         for rank, c in enumerate(chosen):
             near = around((self.sign * np.minimum(8 * m >> p, 127))[..., c : c + 1])
             far = np.delete(around(e[..., c : c + 1]), 4, -1)
-            logits = self.layer(f"outs.{c}", r(self.layer(f"heads.{c}", np.concatenate([v, near, far], -1))))
+            logits = self.t["bases"][number, c] + self.layer(f"outs.{c}", r(self.layer(f"heads.{c}", np.concatenate([v, near, far], -1))))
             for y, x in np.ndindex(self.h, self.w):
                 if (y + x) % 2 not in colours:
                     continue

@@ -43,6 +43,7 @@ class DigitNetwork:
         self._back_end = back_ends.choose(arithmetic, [layer.shape for layer in layers.values()], self.device)
         self.arithmetic = self._back_end.name
         self._layers = {name: Prepared.of(layer, self._back_end, self.device) for name, layer in layers.items()}
+        self._bases = np.asarray(arrays["bases"])
         self._compand = np.asarray(arrays["tables.compand"])
         self._sigmoid = np.asarray(arrays["tables.sigmoid"]).clip(1, ONE - 1).astype(np.int32)
 
@@ -73,7 +74,7 @@ class DigitNetwork:
             local = self._local(linear.astype(np.int8), size, rows)[inside]
             for i, channel in enumerate(one.channels):
                 z = self._activations(f"heads.{channel}", np.concatenate([vectors, local[:, :, i]], 1))
-                logits[chosen, i] = self._sums(f"outs.{channel}", z)
+                logits[chosen, i] = self._sums(f"outs.{channel}", z) + self._bases[number, channel]
         known = magnitudes.reshape(height * width, -1)[at][:, channels] > 0
         return self._ordered(logits.reshape(-1, PARTS), known.ravel(), np.add.outer(at * self.config.channels, channels).ravel())
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from ..frequencies import DistributionTables
 from ..quantisation import LOGIT_BITS, integer_layer
 from ..tensors import half_tensors, layer_tensors, settings_tensor
-from .network import Progressive
+from .network import BASE, Progressive
 from .rounds import compand_table
 
 
@@ -23,6 +23,7 @@ def progressive_tensors(network: Progressive) -> dict[str, Tensor]:
         layers[f"outs.{channel}"] = integer_layer(out, torch.tensor(LOGIT_BITS))
     tensors = layer_tensors(layers)
     tensors |= {"tables.compand": torch.from_numpy(compand_table()), "tables.sigmoid": DistributionTables.make().sigmoid}
-    tensors |= {"points": network.points.cpu(), "precision": network.precision.cpu()}
+    bases = (network.bases.detach().cpu() * BASE * 2.0**LOGIT_BITS).round().to(torch.int32)
+    tensors |= {"bases": bases, "points": network.points.cpu(), "precision": network.precision.cpu()}
     tensors |= {f"transforms.{name}": tensor for name, tensor in half_tensors(network.transforms.state_dict()).items()}
     return tensors | {"config": settings_tensor(network.config)}

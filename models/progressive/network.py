@@ -25,7 +25,9 @@ from .rounds import ALL, KINDS, LINEAR_BITS, LOCAL, PARTS, PLANES, ProgressiveCo
 AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2)]
 DRAWS = 3  # rounds of a training step
 FIRST_SHARE = 0.02  # bits a pixel of a round, to begin with
-SAMPLE, DECODED = 512, 6  # crops of which means are taken, and that are decoded
+SAMPLE, DECODED, FITTED = 512, 6, 64  # crops of which means are taken, that are decoded, and that bases are fitted to
+NEWTON = 3  # steps
+BASE = 8.0
 LEAST = 0.01  # chance of a round to be drawn, at least, before they are made to sum to 1
 
 
@@ -53,13 +55,13 @@ class Progressive(Trainable):
         # what all heads have in common is learnt in one place, and becomes part of each when grids are chosen
         self.local = nn.Parameter(torch.randn(c.head, LOCAL) * LOCAL**-0.5)
         self.out = nn.Parameter(torch.randn(PARTS, c.head) * 0.1)
+        self.bases = nn.Parameter(torch.zeros(rounds, c.channels, PARTS))  # of logits; in units of BASE, so that they are learnt fast
         self.first_grid, self.narrow_grid, self.second_grid, self.head_grid = (FakeQuantiser() for _ in range(4))
         with torch.no_grad():
             self.first.weight[:, 9 * 2 * c.channels :] = 0
             for head, out in zip(self.heads, self.outs, strict=True):
                 head.weight[:, c.width :] = 0
                 out.weight.zero_()
-                out.bias[0] = -2.0
         self.register_buffer("quantised", torch.tensor(False))
         self.register_buffer("depths", torch.from_numpy(config.depths()), persistent=False)
         self.register_buffer("spent", torch.full((rounds,), FIRST_SHARE))
@@ -73,6 +75,19 @@ class Progressive(Trainable):
         if fresh:
             self.points.copy_(mean_points(crops(SAMPLE), self.config.tops))
             self.precision.copy_(best_precisions(self.transforms, self.config, self.points, crops(DECODED)))
+        self.fit_bases(crops(FITTED))
+
+    @torch.no_grad()
+    def fit_bases(self, latents: Tensor) -> None:
+        """Change the bases of logits until things happen about as often as is expected of them: some steps of Newton's method."""
+        for number, one in enumerate(self.rounds):
+            for _ in range(NEWTON):
+                logits, happened, asked = self._events(latents, number)
+                chance = logits.sigmoid()
+                rise = ((happened.float() - chance) * asked).sum(1)
+                slope = (chance * (1 - chance) * asked).sum(1)
+                step = torch.where(asked.sum(1) >= 1, rise / (slope + 1), 0).clamp(-2, 2)
+                self.bases[number, list(one.channels)] += step / BASE
 
     def quantise(self, sample: Tensor) -> None:
         c = self.config
@@ -132,11 +147,13 @@ class Progressive(Trainable):
         biases = torch.stack([head.bias for head in heads])[:, None]
         z = self.head_grid(x + torch.bmm(local, (alone + self.local).transpose(1, 2)) + biases, q)
         last = (torch.stack([out.weights(q) for out in outs]) + self.out).transpose(1, 2)
-        found: Tensor = torch.bmm(z, last) + torch.stack([out.bias for out in outs])[:, None]
+        biases = torch.stack([out.bias for out in outs]) + BASE * self.bases[number, list(one.channels)]
+        found: Tensor = torch.bmm(z, last) + biases[:, None]
         return found
 
-    def bits(self, latents: Tensor, number: int) -> Tensor:
-        """Of the digits of a round of latents (B, h, w, channels), (B)."""
+    def _events(self, latents: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of what may happen in a round of latents (B, h, w, channels), whether it did, and whether it is asked; each
+        (channels of the round, B h w, 3)."""
         one = self.rounds[number]
         most = (1 << torch.tensor(self.config.tops)) - 1
         latents = latents.int().clamp(-most, most)
@@ -144,10 +161,16 @@ class Progressive(Trainable):
         logits = self.logits(self.trunk(middles, number), middles, number)
         own, before = (part[..., list(one.channels)].flatten(0, 2).t() for part in (latents, before))
         bit, new = (own.abs() >> one.plane & 1).bool(), before == 0
-        nats = bernoulli(torch.where(new, logits[..., 0], logits[..., 2]), bit)
-        nats = nats + (new & bit) * bernoulli(logits[..., 1], own > 0)
         if one.places != ALL:
-            nats = nats * (torch.from_numpy(colours(*latents.shape[1:3])).flatten().repeat(len(latents)) == one.places)
+            here = torch.from_numpy(colours(*latents.shape[1:3])).flatten().repeat(len(latents)) == one.places
+        else:
+            here = torch.ones(own.shape[1], dtype=torch.bool)
+        return logits, torch.stack([bit, own > 0, bit], -1), torch.stack([new & here, new & bit & here, ~new & here], -1)
+
+    def bits(self, latents: Tensor, number: int) -> Tensor:
+        """Of the digits of a round of latents (B, h, w, channels), (B)."""
+        logits, happened, asked = self._events(latents, number)
+        nats = (bernoulli(logits, happened) * asked).sum(-1)
         found: Tensor = nats.unflatten(1, (len(latents), -1)).sum((0, 2)) / math.log(2)
         return found
 

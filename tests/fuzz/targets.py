@@ -159,7 +159,9 @@ def ordered_seeds(real: bool) -> list[bytes]:
 
 def digits_seeds(real: bool) -> list[bytes]:
     by_tiny = [("RGB", "tiny-progressive"), ("LA", "tiny-progressive")]
-    written = [presage.encode_lossy(piece(16, 12, mode), model=model, **MAKING) for mode, model in by_tiny + [("RGB", "progressive")] * real]
+    written = [
+        presage.encode_lossy(piece(16, 12, mode), model=model, **MAKING) for mode, model in by_tiny + [("RGB", "progressive")] * real
+    ]
     return [*written, written[0][:-1]]
 
 
