@@ -235,7 +235,7 @@ def _jpeg(tensors: Tensors) -> None:
 
 
 def _progressive(tensors: Tensors) -> None:
-    c = _settings(tensors, "config", ("quality", "width", "narrow", "head"))
+    c = _settings(tensors, "config", ("quality", "smooth", "width", "narrow", "head"))
     lists = [c[name] for name in ("tops", "order", "sizes")]
     if not all(isinstance(part, list) and all(type(number) is int for number in part) for part in lists) or c["quality"] > 255:
         raise ValueError("config says what no digits of latents are")

@@ -37,7 +37,15 @@ TRANSFORMS = {"channels": 4, "width": 8, "fine_width": 8, "fine_blocks": 1, "blo
 
 
 def small(**more: Any) -> ProgressiveConfig:
-    settings: dict[str, Any] = {"tops": [5, 3, 2, 1], "order": [1, 0, 2, 3], "sizes": [2, 1, 1], "width": 8, "narrow": 6, "head": 6}
+    settings: dict[str, Any] = {
+        "tops": [5, 3, 2, 1],
+        "order": [1, 0, 2, 3],
+        "sizes": [2, 1, 1],
+        "smooth": 2,
+        "width": 8,
+        "narrow": 6,
+        "head": 6,
+    }
     return ProgressiveConfig(transforms=TRANSFORMS, **(settings | more))
 
 
@@ -68,7 +76,7 @@ def test_digits_are_the_latents() -> None:
     config, values = small(), latents(1, 5, 7, seed=3)[0].numpy()
     known = Latents(config, 5, 7)
     for one in config.rounds():
-        at = np.add.outer(places_of(one, 5, 7) * 4, one.channels).ravel()
+        at = np.add.outer(places_of(one.places, 5, 7) * 4, one.channels).ravel()
         known.take(one, at, digits_of(values.ravel(), one, at))
         magnitudes = np.abs(values).reshape(-1, 4)
         assert np.array_equal(known.magnitudes, magnitudes >> known.depth)
@@ -84,9 +92,9 @@ def test_rounds_hold_every_plane_once() -> None:
     seen: dict[tuple[int, int], list[int]] = {}
     for one in config.rounds():
         for channel in one.channels:
-            for colour in (0, 1) if one.places == 2 else (one.places,):
-                seen.setdefault((channel, colour), []).append(one.plane)
-    assert seen == {(c, colour): list(range(top - 1, -1, -1)) for c, top in enumerate(config.tops) for colour in (0, 1)}
+            for place in places_of(one.places, 4, 4).tolist():
+                seen.setdefault((channel, place), []).append(one.plane)
+    assert seen == {(c, place): list(range(top - 1, -1, -1)) for c, top in enumerate(config.tops) for place in range(16)}
     depths = config.depths()
     assert (depths[0] == config.tops).all()
     assert not depths[-1].any()

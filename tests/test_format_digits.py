@@ -27,10 +27,19 @@ GOLDEN = ("digits", "digits-alpha", "digits-cut")
 WEIGHTS = "tiny-progressive-1"
 
 
-def around(v: np.ndarray) -> np.ndarray:
+def around(v: np.ndarray, s: int = 1) -> np.ndarray:
     h, w = v.shape[:2]
-    padded = np.pad(v, ((1, 1), (1, 1), (0, 0)))
-    return np.concatenate([padded[dy : dy + h, dx : dx + w] for dy in range(3) for dx in range(3)], -1)
+    padded = np.pad(v, ((s, s), (s, s), (0, 0)))
+    return np.concatenate([padded[dy : dy + h, dx : dx + w] for dy in (0, s, 2 * s) for dx in (0, s, 2 * s)], -1)
+
+
+def pattern_of(y: int, x: int) -> tuple[int, ...]:
+    """The patterns that a place belongs to."""
+    if (y + x) % 2:
+        return 4, 6
+    if y % 2:
+        return 3, 5, 6
+    return {0: 0, 2: 2, 4: 1}[y % 4 + x % 4], 5, 6
 
 
 def r(v: np.ndarray) -> np.ndarray:
@@ -47,13 +56,14 @@ class Digits:
         shape = (self.h, self.w, self.channels)
         self.k, self.sign = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self.d = np.broadcast_to(np.array(self.c["tops"]), shape).copy()
-        self.rounds: list[tuple[int, list[int], tuple[int, ...]]] = []  # plane, channels, colours
+        self.rounds: list[tuple[int, list[int], int]] = []  # plane, channels, pattern
         for plane in range(7, -1, -1):
             rest = list(self.c["order"])
             for group, size in enumerate(self.c["sizes"]):
                 chosen, rest = [c for c in rest[:size] if self.c["tops"][c] > plane], rest[size:]
                 if chosen:
-                    self.rounds += [(plane, chosen, colours) for colours in ([(0,), (1,)] if group == 0 else [(0, 1)])]
+                    parts = [6] if group else [0, 1, 2, 3, 4] if plane >= self.c["smooth"] else [5, 4]
+                    self.rounds += [(plane, chosen, pattern) for pattern in parts]
 
     def layer(self, name: str, x: np.ndarray) -> np.ndarray:
         return (x @ self.t[f"{name}.weight"].T + self.t[f"{name}.bias"]) >> self.t[f"{name}.shift"]
@@ -63,7 +73,8 @@ class Digits:
 
     def round(self, number: int) -> list[tuple[tuple[int, int, int], list[int]]]:
         """The latents of a round in coding order, with the weights of their digits."""
-        p, chosen, colours = self.rounds[number]
+        p, chosen, pattern = self.rounds[number]
+        s = (4, 2, 2, 1, 1, 1, 1)[pattern]
         m = np.where(self.k > 0, ((2 * self.k + 1) << self.d) - 1, 0)
         e = self.t["tables.compand"][p][m]
         u = np.zeros((self.h, self.w, len(self.rounds)), np.int64)
@@ -73,11 +84,11 @@ class Digits:
         v = r(self.layer("second", np.concatenate([around(b), a], -1)))
         found = []
         for rank, c in enumerate(chosen):
-            near = around((self.sign * np.minimum(8 * m >> p, 127))[..., c : c + 1])
-            far = np.delete(around(e[..., c : c + 1]), 4, -1)
+            near = around((self.sign * np.minimum(8 * m >> p, 127))[..., c : c + 1], s)
+            far = np.delete(around(e[..., c : c + 1], s), 4, -1)
             logits = self.t["bases"][number, c] + self.layer(f"outs.{c}", r(self.layer(f"heads.{c}", np.concatenate([v, near, far], -1))))
             for y, x in np.ndindex(self.h, self.w):
-                if (y + x) % 2 not in colours:
+                if pattern not in pattern_of(y, x):
                     continue
                 f, g, h = map(int, logits[y, x])
                 if self.k[y, x, c]:

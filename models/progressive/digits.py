@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .. import back_ends
+from .. import back_ends, units
 from ..back_ends import Prepared
 from ..integer import LARGEST, IntLinear, Tensors, linear_layers
-from ..units import LOGIT_UNIT, REACH, SIGMOID_BITS, STEPS
-from .rounds import DIGITS, LINEAR_BITS, PARTS, Int16, Int64, ProgressiveConfig, places_of
+from ..units import LOGIT_UNIT, REACH, SIGMOID_BITS
+from .rounds import DIGITS, LINEAR_BITS, PARTS, STEPS, Int16, Int64, ProgressiveConfig, places_of
 
 STRIP = 4096  # places that are worked on together, more or less
 TOLD = 1 << 5  # what the input of the round is in integers
@@ -54,7 +54,7 @@ class DigitNetwork:
         """
         one = self.rounds[number]
         height, width = middles.shape[:2]
-        at = places_of(one, height, width)
+        at = places_of(one.places, height, width)
         channels = np.array(one.channels)
         seen = self._companded(middles, one.plane)
         logits = np.empty((len(at), len(channels), PARTS), np.int32)
@@ -71,7 +71,7 @@ class DigitNetwork:
             chosen = slice(*np.searchsorted(at, [rows.start * width, rows.stop * width]))
             inside = at[chosen] - rows.start * width
             vectors = vectors[inside]
-            local = self._local(linear.astype(np.int8), size, rows)[inside]
+            local = self._local(linear.astype(np.int8), size, rows, STEPS[one.places])[inside]
             for i, channel in enumerate(one.channels):
                 z = self._activations(f"heads.{channel}", np.concatenate([vectors, local[:, :, i]], 1))
                 logits[chosen, i] = self._sums(f"outs.{channel}", z) + self._bases[number, channel]
@@ -83,9 +83,8 @@ class DigitNetwork:
         late = np.where(known, self.config.late, logits[:, 0].clip(-DEEPEST, DEEPEST))
         order = np.argsort(-late.astype(np.int16), kind="stable")
         logits, known = logits[order], known[order]
-        some, plus, bit = (
-            self._sigmoid[logits[:, i].clip(-DEEPEST - 1, DEEPEST) * (STEPS // LOGIT_UNIT) + REACH * STEPS] for i in range(PARTS)
-        )
+        entries = logits.clip(-DEEPEST - 1, DEEPEST) * (units.STEPS // LOGIT_UNIT) + REACH * units.STEPS
+        some, plus, bit = self._sigmoid[entries].T
         weights = np.empty((len(order), DIGITS), np.float32)
         weights[:, 0] = np.where(known, ONE - bit, ONE - some << NEW_BITS)
         weights[:, 1] = np.where(known, bit, (some.astype(np.int64) * plus) >> SIGN_BITS)
@@ -98,9 +97,9 @@ class DigitNetwork:
         return np.concatenate([np.where(middles < 0, -size, size), size], -1)
 
     @staticmethod
-    def _local(linear: Int8, size: Int8, rows: slice) -> Int8:
+    def _local(linear: Int8, size: Int8, rows: slice, step: int) -> Int8:
         """Inputs of heads (n, LOCAL, channels of the round)."""
-        near, far = (around(part, rows).reshape(-1, 9, part.shape[-1]) for part in (linear, size))
+        near, far = (around(part, rows, step).reshape(-1, 9, part.shape[-1]) for part in (linear, size))
         return np.concatenate([near, far[:, [0, 1, 2, 3, 5, 6, 7, 8]]], 1)
 
     def _sums(self, name: str, x: Int8, bias: torch.Tensor | None = None) -> Int32:
@@ -116,13 +115,16 @@ class DigitNetwork:
         return self._sums(name, x, bias).clip(0, LARGEST).astype(np.int8)
 
 
-def around(x: Int8, rows: slice) -> Int8:
-    """What the 3 x 3 places around those of some rows of a map (h, w, n) have, row by row; 0 outside. (places, 9 n)."""
+def around(x: Int8, rows: slice, step: int = 1) -> Int8:
+    """What the 3 x 3 places around those of some rows of a map (h, w, n) have, row by row; 0 outside. (places, 9 n).
+
+    step: how many rows and columns they are away.
+    """
     height, width = x.shape[:2]
-    top, bottom = max(0, rows.start - 1), min(height, rows.stop + 1)
-    wide = np.pad(x[top:bottom], ((top - rows.start + 1, rows.stop + 1 - bottom), (1, 1), (0, 0)))
-    count = rows.stop - rows.start
-    return np.concatenate([wide[dy : dy + count, dx : dx + width] for dy in (0, 1, 2) for dx in (0, 1, 2)], -1).reshape(count * width, -1)
+    top, bottom = max(0, rows.start - step), min(height, rows.stop + step)
+    wide = np.pad(x[top:bottom], ((top - rows.start + step, rows.stop + step - bottom), (step, step), (0, 0)))
+    count, near = rows.stop - rows.start, (0, step, 2 * step)
+    return np.concatenate([wide[dy : dy + count, dx : dx + width] for dy in near for dx in near], -1).reshape(count * width, -1)
 
 
 def _strips(height: int, width: int) -> Sequence[slice]:

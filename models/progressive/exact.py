@@ -59,7 +59,7 @@ class ExactProgressive:
 
     def counts(self, height: int, width: int) -> list[int]:
         """Digits of every round of a map."""
-        return [len(places_of(one, height, width)) * len(one.channels) for one in self.rounds]
+        return [len(places_of(one.places, height, width)) * len(one.channels) for one in self.rounds]
 
     def predictor(self, quality: int) -> None:
         """Nothing: all digits of a round are predicted at once."""

@@ -20,7 +20,7 @@ from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_
 from ..tensors import part_of
 from ..training.trainable import Trainable
 from .reconstruction import best_precisions, mean_points
-from .rounds import ALL, KINDS, LINEAR_BITS, LOCAL, PARTS, PLANES, ProgressiveConfig, colours, compand_table
+from .rounds import KINDS, LINEAR_BITS, LOCAL, PARTS, PLANES, STEPS, ProgressiveConfig, cells, compand_table, in_pattern
 
 AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2)]
 DRAWS = 3  # rounds of a training step
@@ -115,8 +115,7 @@ class Progressive(Trainable):
 
     def _known(self, latents: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Bits of magnitudes before a round, and twice the middles, of latents (B, h, w, channels)."""
-        board = torch.from_numpy(colours(*latents.shape[1:3])).to(latents.device)
-        depth = self.depths[number][board]
+        depth = self.depths[number][torch.from_numpy(cells(*latents.shape[1:3])).to(latents.device)]
         bits = latents.abs() >> depth
         doubled = ((2 * bits + 1) << depth) - 1
         return bits, torch.where(bits > 0, doubled * latents.sign(), 0)
@@ -138,7 +137,8 @@ class Progressive(Trainable):
         own = middles[..., list(one.channels)]
         linear = round_down(own.float() * 2.0**LINEAR_BITS / 2**one.plane).clamp(-127, 127) / 2.0**INPUT_BITS
         magnitudes = companded(own, one.plane).abs()
-        around = [*near(linear), *(part for i, part in enumerate(near(magnitudes)) if i != 4)]
+        step = STEPS[one.places]
+        around = [*near(linear, step), *(part for i, part in enumerate(near(magnitudes, step)) if i != 4)]
         local = torch.stack(around, -1).flatten(0, 2).transpose(0, 1)  # (channels, places, LOCAL)
         heads, outs = [self.heads[c] for c in one.channels], [self.outs[c] for c in one.channels]
         weights = torch.stack([head.weights(q) for head in heads])
@@ -161,10 +161,7 @@ class Progressive(Trainable):
         logits = self.logits(self.trunk(middles, number), middles, number)
         own, before = (part[..., list(one.channels)].flatten(0, 2).t() for part in (latents, before))
         bit, new = (own.abs() >> one.plane & 1).bool(), before == 0
-        if one.places != ALL:
-            here = torch.from_numpy(colours(*latents.shape[1:3])).flatten().repeat(len(latents)) == one.places
-        else:
-            here = torch.ones(own.shape[1], dtype=torch.bool)
+        here = torch.from_numpy(in_pattern(one.places, *latents.shape[1:3])).flatten().repeat(len(latents))
         return logits, torch.stack([bit, own > 0, bit], -1), torch.stack([new & here, new & bit & here, ~new & here], -1)
 
     def bits(self, latents: Tensor, number: int) -> Tensor:
@@ -205,11 +202,11 @@ def companded(middles: Tensor, plane: int) -> Tensor:
     return middles.sign() * table[middles.abs().long()]
 
 
-def near(x: Tensor) -> list[Tensor]:
-    """What the 3 x 3 places around have, row by row, of (B, h, w, n); 0 outside."""
+def near(x: Tensor, step: int) -> list[Tensor]:
+    """What the 3 x 3 places around have, so many rows and columns away, row by row, of (B, h, w, n); 0 outside."""
     height, width = x.shape[1:3]
-    wide = F.pad(x, (0, 0, 1, 1, 1, 1))
-    return [wide[:, dy : dy + height, dx : dx + width] for dy, dx in AROUND]
+    wide = F.pad(x, (0, 0, step, step, step, step))
+    return [wide[:, step * dy : step * dy + height, step * dx : step * dx + width] for dy, dx in AROUND]
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from ..latent.network import QUALITIES, Transforms
 from ..pixelcnn.network import between_knots
-from .rounds import KINDS, PLANES, ProgressiveConfig, colours
+from .rounds import KINDS, PLANES, ProgressiveConfig, cells
 
 ENOUGH = 20  # latents that a mean is taken of, at least
-STEPS = 32  # precisions that are tried lie so many to the whole range
+TRIED = 32  # precisions that are tried lie so many to the whole range
 
 
 def mean_points(latents: Tensor, tops: tuple[int, ...]) -> Tensor:
@@ -55,7 +55,7 @@ def best_precisions(transforms: Transforms, config: ProgressiveConfig, points: T
     Found from the last on: of what is known of latents (B, h, w, channels) after fewer rounds no higher one is tried.
     """
     latents = latents.int()
-    board = torch.from_numpy(colours(*latents.shape[1:3]))
+    board = torch.from_numpy(cells(*latents.shape[1:3]))
     count = len(latents)
     last = config.quality / (QUALITIES - 1)
     whole = decode(transforms, latents.float(), config.quality, torch.full((count,), last))
@@ -69,7 +69,7 @@ def best_precisions(transforms: Transforms, config: ProgressiveConfig, points: T
             return float((decode(transforms, known, config.quality, torch.full((count,), precision)) - whole).square().mean())
 
         least = error(at)
-        while at >= 1 / STEPS and (lower := error(at - 1 / STEPS)) <= least:
-            at, least = at - 1 / STEPS, lower
+        while at >= 1 / TRIED and (lower := error(at - 1 / TRIED)) <= least:
+            at, least = at - 1 / TRIED, lower
         found[number] = at
     return found

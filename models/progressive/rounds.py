@@ -1,8 +1,8 @@
 """Digits of latents: in what rounds they come, and what is known of a latent before each. For the network in training and in integers.
 
 A latent is an integer; its digits are the bits of its magnitude from the highest plane down, and its sign beside the first bit that is
-not 0. A *round* has the digits of one plane, of some channels, at all places or at those of one colour of a chessboard. All digits of a
-round are predicted at once, given those of all rounds before it at all places around.
+not 0. A *round* has the digits of one plane, of some channels, at all places or at some of every 4 x 4. All digits of a round are
+predicted at once, given those of all rounds before it at all places around.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ Int64 = NDArray[np.int64]
 NOTHING, PLUS, MINUS = 0, 1, 2
 """Digits of a latent that was 0 so far: still 0, or its first bit with the sign. Later digits are the bits 0 and 1."""
 DIGITS = 3
-ALL = 2  # places of a round; 0 and 1 are those where row + column is even or odd
+CELL = 4  # patterns of places repeat after so many rows and columns
+FINER, HALVES, ALL = (0, 1, 2, 3, 4), (5, 4), 6
+"""Patterns that follow one another, those between which half of the places lie, and all of them."""
+STEPS = (4, 2, 2, 1, 1, 1, 1)  # how far away a head looks, by the pattern: where places are whose digits are known already
 PLANES = 8  # at most
 FARTHEST = (1 << (PLANES + 1)) - 1  # magnitude of twice a middle, at most
 COMPAND_BITS = 4  # a doubled distance is 16 steps of the companded inputs
@@ -29,7 +32,7 @@ LOCAL = 17  # inputs of a head: 3 x 3 middles of its own channel, and magnitudes
 
 @dataclass(frozen=True)
 class Round:
-    """Digits that are predicted together: of a plane, of some channels, at some places."""
+    """Digits that are predicted together: of a plane, of some channels, at places of a pattern."""
 
     plane: int
     channels: tuple[int, ...]
@@ -39,12 +42,13 @@ class Round:
 @dataclass(frozen=True)
 class ProgressiveConfig:
     """tops: planes of every channel; larger latents are clamped. order: the channels, the largest first; sizes: of the groups that it
-    is cut into. The first group comes in two halves, places of one colour of a chessboard first."""
+    is cut into. The first group comes in parts: from the plane `smooth` on in those of FINER, below in HALVES."""
 
     tops: tuple[int, ...]
     order: tuple[int, ...]
     sizes: tuple[int, ...]
     quality: int = 255  # of the latents
+    smooth: int = 3
     width: int = 64
     narrow: int = 32
     head: int = 32
@@ -72,17 +76,16 @@ class ProgressiveConfig:
                 channels = tuple(c for c in self.order[first : first + size] if self.tops[c] > plane)
                 first += size
                 if channels:
-                    found += [Round(plane, channels, places) for places in ((ALL,) if group else (0, 1))]
+                    patterns = (ALL,) if group else FINER if plane >= self.smooth else HALVES
+                    found += [Round(plane, channels, places) for places in patterns]
         return found
 
     def depths(self) -> NDArray[np.int16]:
-        """Planes that are not known yet before each round and after the last, by the colour of the place: (rounds + 1, 2, channels)."""
-        depth = np.tile(np.array(self.tops, np.int16), (2, 1))
+        """Planes that are not known yet before each round and after the last, by `cells`: (rounds + 1, CELL^2, channels)."""
+        depth = np.tile(np.array(self.tops, np.int16), (CELL**2, 1))
         found = [depth.copy()]
         for one in self.rounds():
-            for colour in (0, 1):
-                if one.places in (ALL, colour):
-                    depth[colour, list(one.channels)] = one.plane
+            depth[np.ix_(places_of(one.places, CELL, CELL), one.channels)] = one.plane
             found.append(depth.copy())
         return np.stack(found)
 
@@ -94,16 +97,25 @@ def compand_table() -> NDArray[np.int8]:
     return table
 
 
-def colours(height: int, width: int) -> NDArray[np.int64]:
-    """Of the places of a chessboard, (height, width)."""
-    found: NDArray[np.int64] = np.add.outer(np.arange(height), np.arange(width)) & 1
+def cells(height: int, width: int) -> Int64:
+    """Where places are in their CELL x CELL places, row by row; (height, width)."""
+    found: Int64 = np.add.outer(CELL * (np.arange(height) % CELL), np.arange(width) % CELL)
     return found
 
 
-def places_of(one: Round, height: int, width: int) -> Int64:
-    """The places of a round in a map, row by row."""
-    board = colours(height, width).ravel()
-    return np.flatnonzero(board == one.places) if one.places != ALL else np.arange(board.size)
+def in_pattern(pattern: int, height: int, width: int) -> NDArray[np.bool_]:
+    """Which places of a map belong to a pattern, (height, width)."""
+    row, column = np.arange(height)[:, None], np.arange(width)[None]
+    even, odd = (row % 2 == 0) & (column % 2 == 0), (row % 2 == 1) & (column % 2 == 1)
+    crossed = (row + column) % 2 == 1
+    quarter = even & (row % CELL == 0) & (column % CELL == 0)
+    between = even & (row % CELL != 0) & (column % CELL != 0)
+    return (quarter, between, even & ~quarter & ~between, odd, crossed, even | odd, even | odd | crossed)[pattern]
+
+
+def places_of(pattern: int, height: int, width: int) -> Int64:
+    """The places of a pattern in a map, row by row."""
+    return np.flatnonzero(in_pattern(pattern, height, width))
 
 
 class Latents:
