@@ -38,7 +38,12 @@ Codes = list[NDArray[np.int64]]
 
 
 def run(
-    folder: Path, names: Sequence[str], *, models: Sequence[str] = ("ordered",), model_path: Sequence[Path] = (), **options: Unpack[Options]
+    folder: Path,
+    names: Sequence[str],
+    *,
+    models: Sequence[str] = ("progressive", "ordered"),
+    model_path: Sequence[Path] = (),
+    **options: Unpack[Options],
 ) -> dict[str, Any]:
     """Measure codecs (none named: all that are installed) on the 8-bit RGB images of a folder; a dict for JSON and `reports.anytime`.
 

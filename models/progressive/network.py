@@ -25,8 +25,8 @@ from .rounds import KINDS, LINEAR_BITS, LOCAL, PARTS, PLANES, STEPS, Progressive
 AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2)]
 DRAWS = 3  # rounds of a training step
 FIRST_SHARE = 0.02  # bits a pixel of a round, to begin with
-SAMPLE, DECODED, FITTED = 512, 6, 64  # crops of which means are taken, that are decoded, and that bases are fitted to
-NEWTON = 3  # steps
+SAMPLE, DECODED, FITTED = 512, 6, 16  # crops of which means are taken, that are decoded, and that bases are fitted to
+NEWTON = 2  # steps
 BASE = 8.0
 LEAST = 0.01  # chance of a round to be drawn, at least, before they are made to sum to 1
 
