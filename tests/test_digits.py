@@ -189,7 +189,7 @@ def test_options_change_no_byte() -> None:
     made = presage.encode_lossy(PHOTO, model="tiny-progressive")
     assert made == DATA
     for options in ({"arithmetic": "float32"}, {"arithmetic": "float64", "threads": 1}, {"threads": 3, "verify": True}):
-        assert presage.encode_lossy(PHOTO, model="tiny-progressive", **options) == made  # type: ignore[arg-type]
+        assert presage.encode_lossy(PHOTO, model="tiny-progressive", **options) == made
     shown = presage.decode(made)
     assert presage.decode(made, arithmetic="float64", threads=1).tobytes() == shown.tobytes()
     assert presage.decode(made, crop=(3, 4, 50, 20)).tobytes() == shown.crop((3, 4, 53, 24)).tobytes()
@@ -279,8 +279,8 @@ pictures = {{ folder = "{tmp_path}", pattern = "*.png", crop = 48, hold_out = 4 
     loop.run(path, [], tmp_path / "a", False, "cpu", said.append)
     assert "bits/pixel" in said[-1]
     assert loop.export(path, [], tmp_path / "a")
-    data = LatentData(**loop.read_run(path, []).data)
-    assert np.array_equal(LatentCrops(data).training, LatentCrops(replace(data, kept="")).training)
+    kept = LatentData(**loop.read_run(path, []).data)
+    assert np.array_equal(LatentCrops(kept).training, LatentCrops(replace(kept, kept="")).training)
     data = presage.encode_lossy(PHOTO, model="mine", model_path=[tmp_path / "a"], verify=True)
     assert presage.info(data)["coding"] == "digits"
     assert presage.decode(data, model_path=[tmp_path / "a"]).size == (83, 61)

@@ -85,7 +85,7 @@ class ProgressiveConfig:
         depth = np.tile(np.array(self.tops, np.int16), (CELL**2, 1))
         found = [depth.copy()]
         for one in self.rounds():
-            depth[np.ix_(places_of(one.places, CELL, CELL), one.channels)] = one.plane
+            depth[np.ix_(places_of(one.places, CELL, CELL), np.array(one.channels))] = one.plane
             found.append(depth.copy())
         return np.stack(found)
 
@@ -110,7 +110,8 @@ def in_pattern(pattern: int, height: int, width: int) -> NDArray[np.bool_]:
     crossed = (row + column) % 2 == 1
     quarter = even & (row % CELL == 0) & (column % CELL == 0)
     between = even & (row % CELL != 0) & (column % CELL != 0)
-    return (quarter, between, even & ~quarter & ~between, odd, crossed, even | odd, even | odd | crossed)[pattern]
+    found: NDArray[np.bool_] = (quarter, between, even & ~quarter & ~between, odd, crossed, even | odd, even | odd | crossed)[pattern]
+    return found
 
 
 def places_of(pattern: int, height: int, width: int) -> Int64:
