@@ -84,7 +84,11 @@ class Digits:
         v = r(self.layer("second", np.concatenate([around(b), a], -1)))
         found = []
         for rank, c in enumerate(chosen):
-            near = around((self.sign * np.minimum(8 * m >> p, 127))[..., c : c + 1], s)
+            near = around((self.sign * m)[..., c : c + 1], s)
+            own = near[..., 4:5].copy()
+            near = np.where(own == 0, near, np.sign(own) * (near - own))
+            near[..., 4:5] = own
+            near = np.sign(near) * np.minimum(8 * np.abs(near) >> p, 127)
             far = np.delete(around(e[..., c : c + 1], s), 4, -1)
             logits = self.t["bases"][number, c] + self.layer(f"outs.{c}", r(self.layer(f"heads.{c}", np.concatenate([v, near, far], -1))))
             for y, x in np.ndindex(self.h, self.w):

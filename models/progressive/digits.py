@@ -4,6 +4,7 @@ Products are by whichever back end is exact and fastest here.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from .. import back_ends, units
 from ..back_ends import Prepared
 from ..integer import LARGEST, IntLinear, Tensors, linear_layers
 from ..units import LOGIT_UNIT, REACH, SIGMOID_BITS
-from .rounds import DIGITS, LINEAR_BITS, PARTS, STEPS, Int16, Int64, ProgressiveConfig, places_of
+from .rounds import DIGITS, LINEAR_BITS, PARTS, STEPS, Int16, Int64, ProgressiveConfig, Round, places_of
 
 STRIP = 4096  # places that are worked on together, more or less
 TOLD = 1 << 5  # what the input of the round is in integers
@@ -64,14 +65,13 @@ class DigitNetwork:
             first[rows] = self._activations("first", around(seen, rows), self._told[number]).reshape(-1, width, self.config.width)
             inner[rows] = self._activations("narrow", first[rows].reshape(-1, self.config.width)).reshape(-1, width, self.config.narrow)
         own = middles[..., channels]
-        linear = np.sign(own) * np.minimum(np.abs(own.astype(np.int32)) << LINEAR_BITS >> one.plane, LARGEST)
         size = seen[..., self.config.channels + channels]
         for rows in _strips(height, width):
             vectors = self._activations("second", np.concatenate([around(inner, rows), first[rows].reshape(-1, self.config.width)], 1))
             chosen = slice(*np.searchsorted(at, [rows.start * width, rows.stop * width]))
             inside = at[chosen] - rows.start * width
             vectors = vectors[inside]
-            local = self._local(linear.astype(np.int8), size, rows, STEPS[one.places])[inside]
+            local = self._local(own, size, rows, one)[inside]
             for i, channel in enumerate(one.channels):
                 z = self._activations(f"heads.{channel}", np.concatenate([vectors, local[:, :, i]], 1))
                 logits[chosen, i] = self._sums(f"outs.{channel}", z) + self._bases[number, channel]
@@ -97,10 +97,14 @@ class DigitNetwork:
         return np.concatenate([np.where(middles < 0, -size, size), size], -1)
 
     @staticmethod
-    def _local(linear: Int8, size: Int8, rows: slice, step: int) -> Int8:
-        """Inputs of heads (n, LOCAL, channels of the round)."""
-        near, far = (around(part, rows, step).reshape(-1, 9, part.shape[-1]) for part in (linear, size))
-        return np.concatenate([near, far[:, [0, 1, 2, 3, 5, 6, 7, 8]]], 1)
+    def _local(own: Int16, size: Int8, rows: slice, one: Round) -> Int8:
+        """Inputs of heads (n, LOCAL, channels of the round): where middles around are, seen from a place's own if that is not 0."""
+        near, far = (around(part, rows, STEPS[one.places]).reshape(-1, 9, part.shape[-1]) for part in (own, size))
+        middle = near[:, 4:5].copy()
+        near = np.where(middle == 0, near, np.sign(middle) * (near - middle))
+        near[:, 4:5] = middle
+        linear = np.sign(near) * np.minimum(np.abs(near.astype(np.int32)) << LINEAR_BITS >> one.plane, LARGEST)
+        return np.concatenate([linear.astype(np.int8), far[:, [0, 1, 2, 3, 5, 6, 7, 8]]], 1)
 
     def _sums(self, name: str, x: Int8, bias: torch.Tensor | None = None) -> Int32:
         """(W x + b) >> shift of (n, inputs)."""
@@ -115,7 +119,7 @@ class DigitNetwork:
         return self._sums(name, x, bias).clip(0, LARGEST).astype(np.int8)
 
 
-def around(x: Int8, rows: slice, step: int = 1) -> Int8:
+def around(x: NDArray[Any], rows: slice, step: int = 1) -> NDArray[Any]:
     """What the 3 x 3 places around those of some rows of a map (h, w, n) have, row by row; 0 outside. (places, 9 n).
 
     step: how many rows and columns they are away.

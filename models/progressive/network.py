@@ -135,10 +135,12 @@ class Progressive(Trainable):
         """Of the digits of a round at all places, (channels of the round, B h w, 3)."""
         q, one = bool(self.quantised), self.rounds[number]
         own = middles[..., list(one.channels)]
-        linear = round_down(own.float() * 2.0**LINEAR_BITS / 2**one.plane).clamp(-127, 127) / 2.0**INPUT_BITS
+        step, sign = STEPS[one.places], own.sign()
+        towards = [torch.where(own == 0, part, sign * (part - own)) for part in near(own, step)]
+        towards[4] = own
+        linear = [round_down(part.float() * 2.0**LINEAR_BITS / 2**one.plane).clamp(-127, 127) / 2.0**INPUT_BITS for part in towards]
         magnitudes = companded(own, one.plane).abs()
-        step = STEPS[one.places]
-        around = [*near(linear, step), *(part for i, part in enumerate(near(magnitudes, step)) if i != 4)]
+        around = [*linear, *(part for i, part in enumerate(near(magnitudes, step)) if i != 4)]
         local = torch.stack(around, -1).flatten(0, 2).transpose(0, 1)  # (channels, places, LOCAL)
         heads, outs = [self.heads[c] for c in one.channels], [self.outs[c] for c in one.channels]
         weights = torch.stack([head.weights(q) for head in heads])
