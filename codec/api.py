@@ -42,6 +42,7 @@ from .weights import Loaded, load, load_for
 Source: TypeAlias = Image.Image | NDArray[Any] | Path | str | bytes | bytearray | memoryview
 File: TypeAlias = bytes | bytearray | memoryview | mmap
 DEFAULT_MODEL, DEFAULT_LOSSY, DEFAULT_PLANES, DEFAULT_JPEG = "photo", "latent", "planes", "jpeg"
+DEFAULT_PROGRESSIVE = "progressive"
 MANY = 0.1  # share of a file of planes that is spent on pixels that do not come from them
 
 
@@ -93,7 +94,8 @@ def encode_lossy(
     bpp: float | None = None,
     size: int | None = None,
     psnr: float | None = None,
-    model: str = DEFAULT_LOSSY,
+    progressive: bool = False,
+    model: str = "",
     tile: int = 0,
     preview: bool = False,
     **options: Unpack[Options],
@@ -101,11 +103,13 @@ def encode_lossy(
     """Compress an image with loss; returns the .psg file. `decode` reads it.
 
     image: as `encode` takes it; gray or colour with 8 bits, alpha is kept without loss. One of: quality, 0..100 (50 if nothing
-    is given, and of ordered codes all); bpp or size, the largest number of bits a pixel or bytes of the whole file; psnr, the
-    least number of decibels. tile: the side of the independent tiles in latents. preview: with a small picture in front, see `preview`.
-    options: see `Settings`. Raises ImageRefused and WeightsError.
+    is given, and of files that may be cut all); bpp or size, the largest number of bits a pixel or bytes of the whole file; psnr, the
+    least number of decibels. progressive: a file that may be cut anywhere. model: if it is not the default of these. tile: the side of
+    the independent tiles in latents. preview: with a small picture in front, see `preview`. options: see `Settings`. Raises ImageRefused
+    and WeightsError.
     """
     settings, target = Settings(**options), Target(quality, bpp, size, psnr)
+    model = model or (DEFAULT_PROGRESSIVE if progressive else DEFAULT_LOSSY)
     return encode_picture(picture_of(image, settings.limits), model, tile, settings, target, preview)
 
 
@@ -188,10 +192,10 @@ def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Sett
     pixels.check(picture, loaded.codings[0], loaded.model.lossy)
     size = picture.image.width * picture.image.height
     estimate.encoding(size, picture.mode, coding).check(settings.limits, "encoding the picture")
-    if loaded.model.coding != "layers":
+    if loaded.model.coding not in ("layers", "digits"):
         return TiledEncoding(picture, cast(Loaded[Tiled], loaded), tile, settings)
     if tile:
-        raise ImageRefused("ordered codes have no tiles; leave out --tile")
+        raise ImageRefused("files that may be cut have no tiles; leave out --tile")
     return LayeredEncoding(picture, cast(Loaded[Layered], loaded), settings)
 
 
@@ -259,8 +263,8 @@ def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tup
     header, coding = reading.header, reading.header.coding
     if codes is not None and (type(codes) is not int or codes < 0):
         raise ImageRefused(f"codes are a number from 0 on, not {codes!r}")
-    if codes is not None and coding != Coding.ORDERED:
-        raise ImageRefused("the file has no ordered codes; leave out --codes")
+    if codes is not None and coding not in container.CUT:
+        raise ImageRefused("the file is not one that may be cut; leave out --codes")
     if coding in container.SETS:
         raise ImageRefused("the file is a set of many images; use `presage unpack`")
     area = _area(crop, reading)
@@ -293,7 +297,7 @@ def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -
         from .paths import recognised
 
         decoded, lost = recognised.decode(reading, cast(Transformed, model), area)
-    elif model.coding == "layers":
+    elif model.coding in ("layers", "digits"):
         decoded, lost = layers.decode(reading, cast(Layered, model), area, codes)
     else:
         decoded, lost = tiles.decode(reading, cast(Tiled, model), area)

@@ -41,6 +41,7 @@ DECODING = {
     Coding.PLANES: Cost(14, 1e8, 3e5),
     Coding.JPEG: Cost(40, 0, 1e6),
     Coding.RECOGNISED: Cost(50, 0, 8e5),
+    Coding.DIGITS: Cost(250, 0, 1e5),
 }
 ENCODING = {
     Coding.STORED: Cost(20, 0, 1e6),
@@ -54,6 +55,7 @@ ENCODING = {
     Coding.PLANES: Cost(40, 3e8, 2e5),
     Coding.JPEG: Cost(60, 0, 1e6),
     Coding.RECOGNISED: Cost(80, 0, 2e5),
+    Coding.DIGITS: Cost(350, 0, 8e4),
 }
 
 SAMPLED = Cost(30, 0, 2.5e5)  # stored pictures by our own conventional coder

@@ -30,6 +30,7 @@ SHIPPED = {
     "pixelcnn": "ExactPixelCNN",
     "latent": "ExactLatent",
     "ordered": "ExactOrdered",
+    "progressive": "ExactProgressive",
 }
 CODINGS = {
     ("tiles", False): (Coding.COLOUR, Coding.GRAY),
@@ -37,6 +38,7 @@ CODINGS = {
     ("tiles", True): (Coding.LATENT,),
     ("groups", True): (Coding.LATENT, Coding.LATENT_SET),
     ("layers", True): (Coding.ORDERED,),
+    ("digits", True): (Coding.DIGITS,),
     ("planes", False): (Coding.PLANES,),
     ("jpeg", False): (Coding.JPEG, Coding.RECOGNISED),
 }

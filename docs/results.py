@@ -36,7 +36,13 @@ TITLES = {
     "j2k": "JPEG 2000",
 }
 TITLES |= {"png": "PNG", "jpeg": "JPEG"}
-CUT = {"ordered": "Presage's ordered codes", "j2k": "JPEG 2000", "jpeg": "progressive JPEG", "flif": "FLIF"}
+CUT = {
+    "progressive": "Presage's digits of latents",
+    "ordered": "Presage's ordered codes",
+    "j2k": "JPEG 2000",
+    "jpeg": "progressive JPEG",
+    "flif": "FLIF",
+}
 MEASURES = {"psnr": "{:.1f} dB", "ms_ssim": "{:.3f}"}
 LOSSLESS_NAMES = {"jxl": "jxl9"}  # of the codec without loss, where it has another name
 

@@ -10,7 +10,8 @@ How a model's symbols are coded (`coding`):
 - `groups`: tiles in groups with a chain stream each, which a `Predictable` model decodes with far fewer evaluations than symbols;
 - `planes`: luma and chroma of a picture whose RGB values come from such planes, in tiles as `tiles`, by a `Planar` model;
 - `jpeg`: quantised coefficients of a JPEG file, component after component, in tiles of blocks as `tiles`, by a `Transformed` model;
-- `layers`: the ordered codes of a `Layered` model, all patches' first codes, then the second ones, in chunks that may be cut anywhere.
+- `layers`: the ordered codes of a `Layered` model, all patches' first codes, then the second ones, in chunks that may be cut anywhere;
+- `digits`: latents digit by digit, in rounds, which are the layers of a `Layered` model; the codes of its walk say which latent's they are.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Size = tuple[int, int]
 """(height, width)"""
 Window = tuple[int, int, int, int]
 """(top, bottom, left, right)"""
-Way = Literal["tiles", "groups", "layers", "planes", "jpeg"]
+Way = Literal["tiles", "groups", "layers", "digits", "planes", "jpeg"]
 """How a model's symbols are coded, see above."""
 Places = NDArray[np.int64]
 Nibbles = NDArray[Any]
@@ -223,7 +224,7 @@ class Transformed(Protocol):
 
 
 class Layered(Model, Protocol):
-    """A model of coding `layers`. sides: of the patches of every layer, in pixels."""
+    """A model of coding `layers` or `digits`. sides: of the patches of every layer, in pixels."""
 
     sides: Sequence[int]
 

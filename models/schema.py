@@ -15,6 +15,8 @@ import numpy as np
 from .integer import Tensors
 from .jpeg import units as jpeg
 from .planes.units import KNOWN
+from .progressive.rounds import FARTHEST, LOCAL, PARTS, PLANES, ProgressiveConfig
+from .progressive.rounds import KINDS as KINDS_OF_POINTS
 from .units import CHANNELS, ERROR_LIMIT, HINTS, INPUTS, SIGNED_LIMIT
 
 CELLS = 6  # places whose hidden vectors `photo` sees
@@ -36,6 +38,8 @@ RANGES: dict[str, Range] = {
     "tables.mean": (-127, 127),
     "tables.edge": (-127, 127),
     "tables.initial": (0, 32767),
+    "tables.compand": (0, 127),
+    "bases": (-(1 << 12), 1 << 12),
     "tables.attention": (0, 255),
     "tables.gate": (0, 256),
     "up_bits": (0, 23),
@@ -230,6 +234,36 @@ def _jpeg(tensors: Tensors) -> None:
     _compare(tensors, wanted | CATEGORY)
 
 
+def _progressive(tensors: Tensors) -> None:
+    c = _settings(tensors, "config", ("quality", "smooth", "width", "narrow", "head"))
+    lists = [c[name] for name in ("tops", "order", "sizes")]
+    if not all(isinstance(part, list) and all(type(number) is int for number in part) for part in lists) or c["quality"] > 255:
+        raise ValueError("config says what no digits of latents are")
+    if type(c["late"]) is not int or abs(c["late"]) > 1 << 10:
+        raise ValueError("config says what no digits of latents are")
+    known = ProgressiveConfig(**c)
+    t, rounds, channels = c["transforms"], len(known.rounds()), known.channels
+    counts = ("channels", "width", "fine_width", "fine_blocks", "blocks")
+    if not isinstance(t, dict) or t.get("channels") != channels or not all(type(t.get(n)) is int and 0 < t[n] <= MOST for n in counts):
+        raise ValueError("config says what no transforms are")
+    if set(t) != set(counts) or max(t["blocks"], t["fine_blocks"]) > len(tensors):
+        raise ValueError("config says what no transforms are")
+    _small(tensors, t)
+    width, narrow, head = c["width"], c["narrow"], c["head"]
+    wanted = (
+        _layer(width, 9 * 2 * channels + rounds)("first") | _layer(narrow, width)("narrow") | _layer(width, 9 * narrow + width)("second")
+    )
+    for channel in range(channels):
+        wanted |= _layer(head, width + LOCAL)(f"heads.{channel}") | _layer(PARTS, head)(f"outs.{channel}")
+    wanted |= {
+        "bases": ("int32", (rounds, channels, PARTS)),
+        "tables.compand": ("int8", (PLANES, FARTHEST + 1)),
+        "tables.sigmoid": MIXTURE["tables.sigmoid"],
+    }
+    _compare(tensors, wanted)
+    _compare(tensors, {"points": ("float32", (PLANES, channels, KINDS_OF_POINTS)), "precision": ("float32", (rounds + 1,))})
+
+
 KINDS: dict[str, Callable[[Tensors], Any]] = {
     "photo": _photo,
     "planes": _planes,
@@ -237,4 +271,5 @@ KINDS: dict[str, Callable[[Tensors], Any]] = {
     "latent": _latent,
     "ordered": _ordered,
     "jpeg": _jpeg,
+    "progressive": _progressive,
 }

@@ -82,6 +82,9 @@ def main(source: str) -> None:
         ("ordered-alpha", kinds["gray_alpha"].crop((0, 0, 40, 33)), "tiny-ordered", 1.0),
         ("ordered-cut", wide.crop((0, 0, 120, 90)), "tiny-ordered", 0.9),
         ("ordered-patch", wide.crop((0, 0, 140, 100)), "tiny-codes", 1.0),
+        ("digits", rgb, "tiny-progressive", 1.0),
+        ("digits-alpha", kinds["gray_alpha"].crop((0, 0, 40, 33)), "tiny-progressive", 1.0),
+        ("digits-cut", wide.crop((0, 0, 120, 90)), "tiny-progressive", 0.7),
     ):
         data = presage.encode_lossy(image, model=model, model_path=[HERE / "data"])
         data = data[: int(share * len(data))]

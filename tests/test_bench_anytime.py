@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HERE, TINY
+from conftest import HERE
 from PIL import Image
 
 import presage
@@ -16,7 +16,6 @@ from presage.bench.compare.codecs import Pixels, pillow_decode, pillow_encode, r
 from presage.bench.reports import anytime as anytime_report
 
 PEER = {codec.name: codec for codec in PEERS}
-ORDERED = TINY / "tiny-ordered-1.safetensors"
 
 
 @pytest.fixture
@@ -134,10 +133,11 @@ def test_wrong_requests(folder: Path, tmp_path: Path) -> None:
         anytime.run(folder, ["jpeg"], beside=tmp_path / "earlier.json")
 
 
-@pytest.mark.skipif(not ORDERED.exists(), reason="there is no tiny ordered model yet")
-def test_ordered_model(folder: Path) -> None:
-    result = anytime.run(folder, ["presage"], models=("tiny-ordered",), threads=1, limit=1)
-    facts = result["models"]["tiny-ordered"]
+@pytest.mark.parametrize("model", ["tiny-ordered", "tiny-progressive"])
+def test_models_of_files_that_are_cut(model: str, folder: Path) -> None:
+    result = anytime.run(folder, ["presage"], models=(model,), threads=1, limit=1)
+    facts = result["models"][model]
     assert facts["smallest_bytes"] < facts["whole"]["bytes"]
     assert facts["tenths"][-1] == facts["whole"]
-    assert "tiny-ordered" in anytime_report.markdown(json.loads(json.dumps(result, allow_nan=False)))
+    assert len(result["savings"]) == (model == "tiny-ordered")  # what a prior saves is asked of ordered codes alone
+    assert model in anytime_report.markdown(json.loads(json.dumps(result, allow_nan=False)))

@@ -116,6 +116,9 @@ WEIGHTS = {
     "inputs": ("photo", wrong("tiny-1", lambda a: a.update({"trunk.weight": a["trunk.weight"][:, :-1].copy()}))),
     "nan": ("latent", wrong("tiny-latent-1", lambda a: a["transforms.gain"].__setitem__((0, 0), np.nan))),
     "infinite": ("ordered", wrong("tiny-ordered-1", lambda a: a["codebooks"].__setitem__((0, 0, 0), np.inf))),
+    "planes": ("progressive", config("tiny-progressive-1", tops=[9] * 6)),
+    "channels": ("progressive", config("tiny-progressive-1", order=[0] * 6)),
+    "transforms": ("progressive", config("tiny-progressive-1", transforms={"channels": 6, "width": 10**5})),
 }
 
 

@@ -38,7 +38,12 @@ Codes = list[NDArray[np.int64]]
 
 
 def run(
-    folder: Path, names: Sequence[str], *, models: Sequence[str] = ("ordered",), model_path: Sequence[Path] = (), **options: Unpack[Options]
+    folder: Path,
+    names: Sequence[str],
+    *,
+    models: Sequence[str] = ("progressive", "ordered"),
+    model_path: Sequence[Path] = (),
+    **options: Unpack[Options],
 ) -> dict[str, Any]:
     """Measure codecs (none named: all that are installed) on the 8-bit RGB images of a folder; a dict for JSON and `reports.anytime`.
 
@@ -59,7 +64,8 @@ def run(
     ours = [codec.name for codec in chosen if codec.model]
     ours += [name for name in earlier.get("models", {}) if name not in ours]
     files, threads = [folder / row["name"] for row in rows], result["machine"]["threads"]
-    savings = [_savings(files, codec.name, threads, model_path) for codec in chosen if codec.decode_all]
+    ordered = [codec.name for codec in chosen if codec.model and _ordered(codec.name, model_path)]
+    savings = [_savings(files, name, threads, model_path) for name in ordered]
     result |= {
         "recorded": recorded,
         "curves": {name: _curve(of_images) for name, of_images in entries.items()},
@@ -231,6 +237,11 @@ def _plain(values: Sequence[float] | Values) -> list[float | None]:
 
 
 # --------------------------------------------------------------------------------------------- the prior of ordered codes
+
+
+def _ordered(model: str, model_path: Sequence[Path]) -> bool:
+    """Whether a model is one of ordered codes."""
+    return isinstance(load(model, Settings(model_path=model_path)).model, ExactOrdered)
 
 
 def _savings(paths: Sequence[Path], model: str, threads: int, model_path: Sequence[Path] = ()) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from .options import VERIFY, Numbers, common, light, results, scheduled, several
 from .ordered import cut_note, write_progressive
 from .work import Facts, Work, add_calls, each, plain
 
+PROGRESSIVE = "progressive"  # the model of --progressive
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 
 
@@ -31,10 +32,13 @@ JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 @results(".psg")
 @click.option("-m", "--model", help="Model or release, see `presage models`; by default photo, or latent with --lossy.")
 @click.option("--lossy", is_flag=True, help="With loss, to a file of a fraction of the size.")
-@click.option("--quality", type=click.FloatRange(0, 100), help="With --lossy: 0 to 100; 50 if nothing is said, 100 for ordered codes.")
+@click.option(
+    "--quality", type=click.FloatRange(0, 100), help="With --lossy: 0 to 100; 50 if nothing is said, 100 for files that may be cut."
+)
 @click.option("--bpp", type=click.FloatRange(min=0), help="With --lossy: at most so many bits a pixel.")
 @click.option("--bytes", "size", type=click.IntRange(min=1), help="With --lossy: at most so many bytes.")
 @click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
+@click.option("--progressive", is_flag=True, help="With --lossy: to a file that may be cut anywhere; the model progressive.")
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--pixels", is_flag=True, help="Of JPEG files only the pixels; by default decoding gives back the very file.")
 @click.option("--preview", is_flag=True, help="Put a small picture in front, at most 1.5 % of the bytes, for `presage preview`.")
@@ -46,6 +50,7 @@ def encode(
     work: Work,
     model: str | None,
     lossy: bool,
+    progressive: bool,
     tile: int | None,
     quantise: bool,
     pixels: bool,
@@ -57,6 +62,9 @@ def encode(
     wanted = {key: value for key, value in target.items() if value is not None}
     if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
         raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
+    if progressive and (not lossy or model):
+        raise click.UsageError("--progressive goes with --lossy, and without a model: it takes `progressive`")
+    model = PROGRESSIVE if progressive else model
     work = replace(work, verify=verify)
     one = _encode if lossy or pixels or quantise else _encode_file
     each(items, partial(one, work, outputs, model, tile or 0, quantise, preview, wanted if lossy else None), work)
@@ -114,7 +122,7 @@ def _encode(
     source = files.read(path) if source is None else source
     picture = images.read(source, str(path), work.limits)
     destination = outputs.prepared(item)
-    coding = Coding.COLOUR if wanted is None else Coding.ORDERED if name == "ordered" else Coding.LATENT
+    coding = Coding.COLOUR if wanted is None else {"ordered": Coding.ORDERED, "progressive": Coding.DIGITS}.get(name or "", Coding.LATENT)
     work.warn(path, estimate.encoding(picture.image.width * picture.image.height, picture.mode, coding))
     if picture.lossy_source and wanted is None:
         kind = picture.lossy_source
@@ -138,7 +146,11 @@ def _encode(
 @results(".png")
 @click.option("--crop", type=Numbers("x,y,w,h", "X,Y,WIDTH,HEIGHT", ","), help="Only this part; reads only the tiles it needs.")
 @click.option("--recover", is_flag=True, help="Save what is whole of a damaged file; lost tiles become gray and are listed.")
-@click.option("--codes", type=click.IntRange(min=0), help="Of a file of ordered codes: only the first so many of every patch.")
+@click.option(
+    "--codes",
+    type=click.IntRange(min=0),
+    help="Of a file that may be cut: only the first so many codes of every patch, or rounds of digits.",
+)
 @click.option("--progressive", type=click.Path(path_type=Path, file_okay=False), help="Folder for the picture at several cuts of the file.")
 @scheduled
 def decode(

@@ -1,4 +1,4 @@
-"""Commands for files of ordered codes: truncate; and what decode and sample do for them."""
+"""Commands for files that may be cut: truncate; and what decode and sample do for them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # of a file's bytes, for `d
 def truncate(
     path: Path, output: Path, size: int | None, bpp: float | None, fraction: float | None, force: bool, quiet: bool, as_json: bool
 ) -> None:
-    """Cut a file of ordered codes shorter; needs no weights. The picture is still whole, and coarser."""
+    """Cut a file of --progressive, or of ordered codes, shorter; needs no weights. The picture is still whole, and coarser."""
     if [size, bpp, fraction].count(None) != 2:
         raise click.UsageError("one of --bytes, --bpp and --fraction says where to cut")
     if as_json and output == files.STDIO:
@@ -52,13 +52,13 @@ def truncate(
 
 
 def cut_note(work: Work, path: Path, data: Any) -> Facts:
-    """Facts about a file of ordered codes that is cut, of which people are told; nothing for all other files."""
+    """Facts about a file that may be cut and is, of which people are told; nothing for all other files."""
     from ..errors import DamagedFile
     from ..format import container
     from ..format.info import codes_of
 
     header = container.read_header(data, partial=True)
-    if header.coding != container.Coding.ORDERED or len(data) >= header.size:
+    if header.coding not in container.CUT or len(data) >= header.size:
         return {}
     places = container.ChunkStream(data, header)
     share = f"{len(data):,} of {header.size:,} bytes"
@@ -75,7 +75,7 @@ def write_progressive(work: Work, folder: Path, force: bool, item: Item) -> Fact
     """The pictures at several cuts of a file, as PNG files in a folder."""
     from .. import api
     from ..errors import ImageRefused
-    from ..format.container import Coding, read_header
+    from ..format.container import CUT, read_header
     from ..image import files as images
     from ..settings import Settings
 
@@ -85,8 +85,8 @@ def write_progressive(work: Work, folder: Path, force: bool, item: Item) -> Fact
     with files.mapped(path) as data:
         sizes = [round(share * len(data)) for share in SHARES]
         header = read_header(data)
-        if header.coding != Coding.ORDERED:
-            raise ImageRefused("the file has no ordered codes; leave out --progressive")
+        if header.coding not in CUT:
+            raise ImageRefused("the file is not one that may be cut; leave out --progressive")
         for target in targets:
             files.make_folder(folder)
             files.check_output(target, force)

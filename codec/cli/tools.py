@@ -147,7 +147,9 @@ def bench_lossy(**options: Any) -> None:
 
 @bench.command("anytime")
 @CURVES
-@click.option("-m", "--model", "models", multiple=True, default=("ordered",), show_default=True, help="For `presage`; may be repeated.")
+@click.option(
+    "-m", "--model", "models", multiple=True, default=("progressive", "ordered"), show_default=True, help="For `presage`; may be repeated."
+)
 @MODEL_PATH
 def bench_anytime(**options: Any) -> None:
     """PSNR and MS-SSIM of one file an image that is cut, on the images of a folder."""

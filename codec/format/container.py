@@ -14,6 +14,7 @@ from mmap import mmap
 from ..errors import DamagedFile, ImageRefused
 from .kinds import ALPHA_MODES as ALPHA_MODES
 from .kinds import CODED_MODES as CODED_MODES
+from .kinds import CUT as CUT
 from .kinds import LOSSY as LOSSY
 from .kinds import PIL_MODES as PIL_MODES
 from .kinds import SETS as SETS
@@ -121,7 +122,7 @@ def octets(data: object) -> bytes | mmap:
 
 
 def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
-    """The header of a file; raises DamagedFile. With `partial`, or if the codes are ordered, the payload may be cut short."""
+    """The header of a file; raises DamagedFile. With `partial`, or if the file is one that may be cut, the payload may be cut short."""
     if len(data) < FIXED.size or data[: len(MAGIC)] != MAGIC:
         raise DamagedFile("not a Presage file" if data[: len(MAGIC)] != MAGIC[: len(data)] else "cut short in the header")
     (_, version, length, width, height, mode, coding, tile, pixel_crc, count, weights, name_size) = FIXED.unpack_from(data)
@@ -146,7 +147,7 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
         raise DamagedFile("the header has an unknown mode or coding") from None
     if kind not in CODED_MODES[how]:
         raise DamagedFile("the header's mode and coding do not go together")
-    tiled = how not in (Coding.STORED, Coding.ORDERED) and (tile or how != Coding.JPEG)
+    tiled = how not in (Coding.STORED, *CUT) and (tile or how != Coding.JPEG)
     if tile not in TILE_SIDES if tiled else tile:
         raise DamagedFile(f"the header asks for tiles of {tile} pixels")
     if (how in SETS and (width or height)) or (how in (Coding.STORED, Coding.JPEG) and not tile and any(weights)):
@@ -160,7 +161,7 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
             raise DamagedFile(f"the file has a section {tag.decode('ascii', 'backslashreplace')} that it should not have")
     if len({section.tag for section in sections}) < count:
         raise DamagedFile("the file has two sections of one name")
-    if len(data) > offset or (len(data) < offset and not partial and how != Coding.ORDERED):
+    if len(data) > offset or (len(data) < offset and not partial and how not in CUT):
         raise DamagedFile("the file is cut short" if len(data) < offset else "the file has bytes after its end")
     return Header(width, height, kind, how, pixel_crc, tile, model, weights, tuple(sections), offset)
 

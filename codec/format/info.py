@@ -24,6 +24,7 @@ NAMES = {
     Coding.PLANES: "planes",
     Coding.JPEG: "JPEG",
     Coding.RECOGNISED: "recognised",
+    Coding.DIGITS: "digits",
 }
 ORIGINS = {1: "Photo CD", 2: "JPEG", 3: "BT.601", 4: "BT.709", 5: "BT.709, full range"}
 SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}  # at a pixel; 1 in all other modes
@@ -56,7 +57,7 @@ def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = No
         facts |= jpeg.facts_of_pixels(data, header)
     if any(header.weights):
         facts |= {"model": header.model, "weights": header.weights.hex()}
-    if header.coding == Coding.ORDERED:
+    if header.coding in container.CUT:
         facts |= codes_of(data, header)
     elif header.coding in (Coding.JPEG, Coding.RECOGNISED):
         facts["tile"] = header.tile  # in blocks
@@ -93,11 +94,11 @@ def origin_of(content: bytes) -> str:
 
 
 def codes_of(data: bytes | mmap, header: Header) -> dict[str, Any]:
-    """How many ordered codes a file has and still holds, and how many each patch has. Raises DamagedFile."""
+    """How many codes a file that may be cut still holds, and of ordered codes how many each patch has. Raises DamagedFile."""
     stream = container.ChunkStream(data, header)
     there = sum(stream[i].codes for i in range(len(stream)))
     facts: dict[str, Any] = {"codes": there, "chunks": len(stream), "cut": not stream.whole}
-    if layers := container.read_layers(data, header):
+    if header.coding == Coding.ORDERED and (layers := container.read_layers(data, header)):
         ends = list(accumulate(layers))
         whole = sum(end <= there for end in ends)
         part = (there - ends[whole - 1] if whole else there) / layers[whole] if whole < len(layers) else 0.0

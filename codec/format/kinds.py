@@ -42,6 +42,7 @@ class Coding(IntEnum):
     PLANES = 8  # luma and chroma planes that the pixels come from, each in tiles as 1
     JPEG = 9  # a JPEG file, by its coefficients in tiles of blocks, or whole
     RECOGNISED = 10  # pixels that a JPEG decoder gave, by the coefficients that they came from, and corrections
+    DIGITS = 11  # latents of an autoencoder, with loss, digit by digit in a stream that may be cut anywhere
 
 
 CODED_MODES = {
@@ -56,10 +57,13 @@ CODED_MODES = {
     Coding.PLANES: (Mode.RGB, Mode.RGBA),
     Coding.JPEG: (Mode.GRAY, Mode.RGB, Mode.CMYK),
     Coding.RECOGNISED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.DIGITS: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
 }
 SETS = (Coding.SET, Coding.LATENT_SET)
 ALPHA_MODES = (Mode.GRAY_ALPHA, Mode.RGBA)
-LOSSY = (Coding.LATENT, Coding.LATENT_SET, Coding.ORDERED)
+LOSSY = (Coding.LATENT, Coding.LATENT_SET, Coding.ORDERED, Coding.DIGITS)
+CUT = (Coding.ORDERED, Coding.DIGITS)
+"""Files that may be cut anywhere after their header."""
 
 
 class Tag:
@@ -77,7 +81,7 @@ class Tag:
     ORIGIN = b"ORIG"  # planes: how pixels come from them, and the pixels that do not
     LATENTS = b"LATN"  # the quality, and what every channel of the latents holds
     LAYERS = b"LAYR"  # ordered codes: LAYERS_ENTRY for every run of layers whose patches are of one size
-    CODES = b"CODE"  # ordered codes: the chunks; the last section, without a CRC of its own, because it may be cut
+    CODES = b"CODE"  # ordered codes, or digits: the chunks; the last section, without a CRC of its own, because it may be cut
     RECORD = b"JPEG"  # bytes of a JPEG file, and everything that its coefficients do not say
     PROFILES = b"COEF"  # what the model is told of each component
     DECODER = b"DECO"  # how pixels come from coefficients, and what is corrected then
@@ -105,6 +109,7 @@ _CODED = {
     Coding.PLANES: (Tag.ORIGIN, Tag.TILE_INDEX, Tag.TILES),
     Coding.JPEG: (Tag.RECORD, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES, Tag.SOURCE, Tag.REASON),
     Coding.RECOGNISED: (Tag.DECODER, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES),
+    Coding.DIGITS: (Tag.CODES,),
 }
 _ALL = {tag for tags in _CODED.values() for tag in tags} | {*Tag.BESIDE, Tag.PREVIEW}
 

@@ -49,8 +49,10 @@ class LayeredEncoding(Encoding):
 
         with working():
             self.codes = model.walk(1, *self.map_size, len(model.sides), watched(record, settings.progress), settings.workers)
-        sections = container.pack_layers(model.sides) | {Tag.CODES: writer.finish()}
-        self._file = self.write(Coding.ORDERED, _crc(self.codes), 0, sections)
+        coding = loaded.codings[0]
+        sections = container.pack_layers(model.sides) if coding == Coding.ORDERED else {}
+        sections |= {Tag.CODES: writer.finish()}
+        self._file = self.write(coding, _crc(self.codes), 0, sections)
         self._stream = ChunkStream(self._file, container.read_header(self._file))
         self._counts = writer.counts
         self.qualities = len(self._counts) + 1

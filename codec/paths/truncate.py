@@ -7,7 +7,7 @@ from mmap import mmap
 
 from ..errors import ImageRefused
 from ..format import container
-from ..format.container import ChunkStream, Coding
+from ..format.container import CUT, ChunkStream
 
 ROUNDING = 1e-6  # bytes: what a quotient of whole numbers may have lost
 
@@ -15,7 +15,7 @@ ROUNDING = 1e-6  # bytes: what a quotient of whole numbers may have lost
 def truncate(
     data: bytes | bytearray | memoryview | mmap, size: int | None = None, *, bpp: float | None = None, fraction: float | None = None
 ) -> bytes:
-    """The beginning of a file of ordered codes: at most so many bytes, bits a pixel, or a fraction 0..1 of its bytes.
+    """The beginning of a file that may be cut: at most so many bytes, bits a pixel, or a fraction 0..1 of its bytes.
 
     It ends with a whole chunk, so that no byte is idle. Raises ImageRefused for other files and for less than the file's header.
     """
@@ -26,8 +26,8 @@ def truncate(
         raise ImageRefused(f"{wanted!r} does not say where to cut")
     data = container.octets(data)
     header = container.read_header(data)
-    if header.coding != Coding.ORDERED:
-        raise ImageRefused("only files of ordered codes may be cut (encode --lossy -m ordered)")
+    if header.coding not in CUT:
+        raise ImageRefused("only files of digits or ordered codes may be cut (encode --lossy --progressive)")
     limit = len(data) if size is None else size
     if bpp is not None:
         limit = bytes_of(bpp, header.width, header.height)

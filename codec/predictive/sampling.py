@@ -121,6 +121,8 @@ def draw_pictures(
     layers, seconds: of models of ordered codes, how many codes a patch has at most, and when to stop drawing them. Raises
     ImageRefused for what the model has not.
     """
+    if model.coding == "digits":
+        raise ImageRefused("digits are not drawn; of models with loss `latent` and `ordered` are there for that")
     if model.coding == "layers":
         if gumbel:
             raise ImageRefused("codes are drawn by their quantiles; leave out the Gumbel noise")

@@ -29,8 +29,12 @@ from ..pixelcnn import network as pixelcnn
 from ..pixelcnn.export import pixelcnn_tensors
 from ..planes import network as planes
 from ..planes.export import planes_tensors
+from ..progressive import network as progressive
+from ..progressive.export import progressive_tensors
+from ..progressive.rounds import ProgressiveConfig
 from .data import DataConfig, Pictures
 from .jpeg import JpegBlocks, JpegData
+from .latents import LatentCrops, LatentData
 from .trainable import Trainable
 
 
@@ -50,6 +54,9 @@ MODELS = {
     "latent": Model(latent.LatentConfig, latent.Latent, latent_tensors),
     "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
     "jpeg": Model(jpeg.JpegConfig, jpeg.Jpeg, jpeg_tensors, lambda settings: JpegBlocks(JpegData(**settings))),
+    "progressive": Model(
+        ProgressiveConfig, progressive.Progressive, progressive_tensors, lambda settings: LatentCrops(LatentData(**settings))
+    ),
 }
 
 

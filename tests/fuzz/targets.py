@@ -157,6 +157,14 @@ def ordered_seeds(real: bool) -> list[bytes]:
     return [*written, written[0][:-1]]
 
 
+def digits_seeds(real: bool) -> list[bytes]:
+    by_tiny = [("RGB", "tiny-progressive"), ("LA", "tiny-progressive")]
+    written = [
+        presage.encode_lossy(piece(16, 12, mode), model=model, **MAKING) for mode, model in by_tiny + [("RGB", "progressive")] * real
+    ]
+    return [*written, written[0][:-1]]
+
+
 def stored_seeds(real: bool) -> list[bytes]:
     deep = (np.arange(70, dtype=np.uint16) * 900).reshape(10, 7)
     source = io.BytesIO(_deep_colour())
@@ -209,7 +217,7 @@ def attempt_file(data: bytes) -> str:
         outcomes.append(_owned(lambda: presage.decode(data, crop=(1, 1, 2, 2), **OPTIONS)))
         if header.coding == Coding.JPEG:
             outcomes.append(_owned(lambda: presage.recover_file(data, **OPTIONS)))
-        if header.coding == Coding.ORDERED:
+        if header.coding in container.CUT:
             outcomes.append(_owned(lambda: presage.truncate(data, fraction=0.7)))
             outcomes.append(_owned(lambda: presage.decode(data, codes=2, **OPTIONS)))
     return outcomes[1]
@@ -370,6 +378,7 @@ TARGETS: Mapping[str, Target] = {
     "set": _files(set_seeds),
     "latent": _files(latent_seeds),
     "ordered": _files(ordered_seeds),
+    "digits": _files(digits_seeds),
     "stored": _files(stored_seeds),
     "jpeg": _files(jpeg_seeds),
     "recognised": _files(recognised_seeds),
