@@ -89,6 +89,7 @@ def encode_lossy(
     bpp: float | None = None,
     size: int | None = None,
     psnr: float | None = None,
+    effort: int | None = None,
     model: str = DEFAULT_LOSSY,
     tile: int = 0,
     **options: Unpack[Options],
@@ -97,10 +98,10 @@ def encode_lossy(
 
     image: as `encode` takes it; gray or colour with 8 bits, alpha is kept without loss. One of: quality, 0..100 (50 if nothing
     is given, and of ordered codes all); bpp or size, the largest number of bits a pixel or bytes of the whole file; psnr, the
-    least number of decibels. tile: the side of the independent tiles in latents. options: see `Settings`. Raises ImageRefused
-    and WeightsError.
+    least number of decibels. effort: 1..9, how long to work on a better file, 5 where the model can; 1 is fastest. tile: the side of
+    the independent tiles in latents. options: see `Settings`. Raises ImageRefused and WeightsError.
     """
-    settings, target = Settings(**options), Target(quality, bpp, size, psnr)
+    settings, target = Settings(**options), Target(quality, bpp, size, psnr, effort)
     return encode_picture(picture_of(image, settings.limits), model, tile, settings, target)
 
 

@@ -80,6 +80,7 @@ class Turn:
     near: NDArray[np.int32] | None = None
 
 
+Report = Callable[[float], None]
 Code = Callable[[Turn, NDArray[np.float32]], Nibbles]
 """Integer weights (n, entries) of the symbols at a turn -> the symbols (n), of any integer type; of codes fewer than n end the walk."""
 
@@ -130,8 +131,10 @@ class Tiled(Model, Protocol):
     """A model of coding `tiles` or `groups`: its map is cut into tiles.
 
     tile: their usual side. qualities: how many there are to choose from. channels: symbols at a place; blank: what stands for lost ones.
+    refines: whether it is `Refinable`.
     """
 
+    refines: bool
     tile: int
     qualities: int
     channels: int
@@ -157,6 +160,30 @@ class Walkable(Tiled, Protocol):
 
     def walk(self, sizes: Sequence[Size], spans: Sequence[Span], quality: int, code: Code, known: Known | None = None) -> list[Symbols]:
         """Tiles of these sizes, as `code` says. known: what it will say, if that is known beforehand."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Latents (B, h, w, channels) that a model has moved for a picture, and what it would cost to move them further.
+
+    bits: what each takes as one less, as it is, and as one more, (3, B, h, w, channels). slope: how fast the error grows with each, in bits
+    that it is worth, (B, h, w, channels); curvature: how fast that grows, (channels). All float32.
+    """
+
+    symbols: Symbols
+    bits: NDArray[np.float32]
+    slope: NDArray[np.float32]
+    curvature: NDArray[np.float32]
+
+
+class Refinable(Walkable, Protocol):
+    """A model whose latents can be moved for each picture before they are coded."""
+
+    def refine(self, pixels: Pixels, features: Features, quality: int, window: Window, effort: int, report: Report) -> Refined:
+        """The latents of a window of pictures (B, H, W, 3) with the features (B, h, w, channels) of all their latents.
+
+        effort: 2..9, more for better files and longer work. report: is told the share of the work that is done, and may end it by raising.
+        """
 
 
 class Planar(Model, Protocol):
@@ -348,7 +375,7 @@ class Lossless:
     """What models of the pixels themselves have in common, a base for new ones: symbols are grey levels, predicted in raster order."""
 
     coding: Way = "groups"
-    lossy = False
+    lossy = refines = False
     qualities = 1
     tile = 32
     colour = True

@@ -47,6 +47,7 @@ class TiledEncoding(Encoding):
     def __init__(self, picture: Picture, loaded: Loaded[Tiled], tile: int, settings: Settings) -> None:
         super().__init__(picture, loaded, settings)
         self.model = loaded.model
+        self.refines = loaded.model.refines
         self.tile = tile or loaded.model.tile
         self.qualities = loaded.model.qualities
         self.default = round((self.qualities - 1) / 2)
@@ -57,11 +58,14 @@ class TiledEncoding(Encoding):
 
     def file(self, quality: int) -> bytes:
         if quality not in self._files:
-            symbols = self.model.quantise(self.features, quality)[0]
-            coding, sections = (self._streams if self.model.coding == "tiles" else self._groups)(cut(symbols, self.tile), quality)
-            crc = zlib.crc32(symbols.tobytes() if self.model.lossy else self.picture.image.tobytes())
-            self._files[quality] = self.write(coding, crc, self.tile, sections)
+            self._files[quality] = self.file_of(self.model.quantise(self.features, quality)[0], quality)
         return self._files[quality]
+
+    def file_of(self, symbols: Symbols, quality: int) -> bytes:
+        """The .psg file of a map of symbols (h, w, channels) at a quality."""
+        coding, sections = (self._streams if self.model.coding == "tiles" else self._groups)(cut(symbols, self.tile), quality)
+        crc = zlib.crc32(symbols.tobytes() if self.model.lossy else self.picture.image.tobytes())
+        return self.write(coding, crc, self.tile, sections)
 
     def _streams(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
         model, settings = cast(Walkable, self.model), self.settings

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..autoencoder import network_input
+from ..model import Report
 from ..pixelcnn.network import PixelCNN
 from ..precision import working_dtype
 from .network import ZERO, Transforms
@@ -63,9 +64,10 @@ class Costs:
 class Refiner:
     """Latents of a window of pictures at one quality. All tensors are on one device."""
 
-    def __init__(self, transforms: Transforms, prior: PixelCNN, pixels: Tensor, inside: tuple[int, int], place: float) -> None:
-        """pixels: uint8 (B, H, W, 3), of which the first `inside` rows and columns count. place: the quality in 0..1."""
-        self.transforms, self.prior = transforms, prior
+    def __init__(self, transforms: Transforms, prior: PixelCNN, condition: Tensor, pixels: Tensor, inside: tuple[int, int], place: float) -> None:
+        """pixels: uint8 (B, H, W, 3), of which the first `inside` rows and columns count. place: the quality in 0..1; condition: what the
+        prior is told of it."""
+        self.transforms, self.prior, self.condition = transforms, prior, condition
         self.dtype = working_dtype(pixels.device)
         self.quality = torch.full((len(pixels),), place, device=pixels.device)
         self.rows, self.columns = inside
@@ -73,7 +75,7 @@ class Refiner:
         self._pixels = network_input(pixels, torch.float32)[:, :, : self.rows, : self.columns]
         self._channels = torch.arange(transforms.config.channels, device=pixels.device)
 
-    def moved(self, features: Tensor, plan: Plan) -> Tensor:
+    def moved(self, features: Tensor, plan: Plan, report: Report) -> Tensor:
         """Features (B, h, w, channels), moved and rounded: integers around 0, in floats."""
         y = self.transforms.scaled(features, self.quality)
         first, second = torch.zeros_like(y), torch.zeros_like(y)
@@ -90,6 +92,7 @@ class Refiner:
             first.lerp_(gradient, 1 - MOMENTS[0])
             second.lerp_(gradient.square_(), 1 - MOMENTS[1])
             length = plan.length * (1 - (1 - SLOWEST) * done) / (1 - MOMENTS[0] ** (step + 1)) * (1 - MOMENTS[1] ** (step + 1)) ** 0.5
+            report((step + 1) / (plan.steps + 1))
             y = (y - length * first / (second.sqrt() + 1e-8)).clamp(-ZERO, self.prior.config.levels - 1 - ZERO)
         return y.round()
 
@@ -113,7 +116,7 @@ class Refiner:
         """The prior's parameters for latents that are seen so, and the gradient of all code lengths, in bits, by what is seen."""
         prior = self.prior
         hints = seen.to(self.dtype).requires_grad_()
-        own = prior.conditions(self.quality).to(self.dtype)[:, None, None].expand(*values.shape[:3], -1)
+        own = self.condition.to(self.dtype).expand(*values.shape[:3], -1)
         with torch.enable_grad():
             outputs = prior.outputs(prior.features(own, hints.flatten(-2)), hints)
             (told,) = torch.autograd.grad(self._bits(outputs, values).sum(), hints)

@@ -7,6 +7,7 @@ and never decide what is in one.
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .. import frequencies
 from ..integer import IntLinear, Tensors, linear_layers
@@ -17,10 +18,14 @@ from .network import GATE_BITS, PixelCNN, PixelCNNConfig
 Bits = NDArray[np.int64]
 
 
-def float_pixelcnn(tensors: Tensors, quality: int = 0) -> PixelCNN:
-    """The network of the arrays of a weights file with embedded contexts, under the condition of a quality if it has conditions."""
+def float_pixelcnn(tensors: Tensors) -> PixelCNN:
+    """The network, without gradients of its own, of the arrays of a weights file with embedded contexts.
+
+    Its table of conditions, which the file has for every quality and not for knots between qualities, is left at zero: see `conditions`.
+    """
     c = PixelCNNConfig(**read_settings(tensors))
-    network = PixelCNN(c).eval().requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):  # a host's random numbers are its own
+        network = PixelCNN(c).eval().requires_grad_(False)
     layers, stream = linear_layers(tensors), int(tensors["stream_bits"])
     up, left = (stream - np.asarray(tensors[name], np.int64) for name in ("up_bits", "left_bits"))
     gates = np.repeat([stream, GATE_BITS], c.width)
@@ -37,8 +42,13 @@ def float_pixelcnn(tensors: Tensors, quality: int = 0) -> PixelCNN:
         _fill(layers[f"outs.{i}"], units, (network.outs[i], np.zeros(c.head, int)))
     network.embedding.copy_(torch.from_numpy(tensors["embedding"] / np.float32(2**INPUT_BITS)))
     if c.qualities:
-        network.condition.copy_(torch.from_numpy(tensors["conditions"][quality] / np.float32(2**INPUT_BITS)))
+        network.condition.zero_()
     return network
+
+
+def conditions(tensors: Tensors) -> Tensor:
+    """What the network is told of every quality, (qualities, numbers)."""
+    return torch.from_numpy(tensors["conditions"] / np.float32(2**INPUT_BITS))
 
 
 def _many(bits: np.int64, config: PixelCNNConfig, taps: int = 1) -> Bits:
