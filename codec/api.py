@@ -137,7 +137,9 @@ def _verify(data: bytes, picture: Picture, lossless: bool, settings: Settings) -
 def _file_of(picture: Picture, model: str, tile: int, settings: Settings, target: Target | None) -> bytes:
     tiles.check_tile(tile)
     if target is not None:
-        return target.file(_encoding(picture, load(model, settings, lossy=True), tile, settings))
+        loaded = load(model, settings, lossy=True)
+        target.check(loaded)
+        return target.file(_encoding(picture, loaded, tile, settings))
     pixels.check(picture, Coding.STORED, lossy=False)
     if picture.verbatim is not None:
         return _stored(picture, {Tag.SOURCE: picture.verbatim})

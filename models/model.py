@@ -105,7 +105,7 @@ class Model(Protocol):
     """What every model offers.
 
     coding: which of the protocols below it follows. lossy: whether pixels come back otherwise than they were. colour, grey_levels: of
-    the pictures it takes. stride: pixels along the side of a place of the map of symbols.
+    the pictures it takes. stride: pixels along the side of a place of the map of symbols. refines: whether it is `Refinable`.
     """
 
     coding: Way
@@ -113,6 +113,7 @@ class Model(Protocol):
     colour: bool
     grey_levels: int
     stride: int
+    refines: bool
 
     def size(self, height: int, width: int) -> Size:
         """Height and width of the map of a picture."""
@@ -131,10 +132,8 @@ class Tiled(Model, Protocol):
     """A model of coding `tiles` or `groups`: its map is cut into tiles.
 
     tile: their usual side. qualities: how many there are to choose from. channels: symbols at a place; blank: what stands for lost ones.
-    refines: whether it is `Refinable`.
     """
 
-    refines: bool
     tile: int
     qualities: int
     channels: int

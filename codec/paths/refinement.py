@@ -56,8 +56,8 @@ class RefinedEncoding(Encoding):
 
 
 def chosen(refined: Refined, weight: float, blank: int) -> Symbols:
-    """The latents (h, w, channels) of the first picture: of each the integer at hand or one of its neighbours, where bits + weight * error is
-    least; but whole channels `blank`, which take no bits, where that is less still."""
+    """The latents (h, w, channels) of the first picture: of each the integer at hand or one of its neighbours, where bits + weight * error
+    is least; but whole channels `blank`, which take no bits, where that is less still."""
     symbols, bits, slope = refined.symbols[0], refined.bits[:, 0], refined.slope[0]
     bend = BOLD / 2 * refined.curvature
     least, move = bits[1].copy(), np.zeros(symbols.shape, np.int16)

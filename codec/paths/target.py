@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
+from ...models.model import Model
 from ..errors import ImageRefused
+from ..weights import Loaded
 from .encoding import Encoding
 from .refinement import GROWN_DB, GROWN_SIZE, RefinedEncoding
 from .tiles import TiledEncoding
@@ -42,11 +44,14 @@ class Target:
         if self.effort is not None and (type(self.effort) is not int or self.effort not in EFFORTS):
             raise ImageRefused(f"efforts are {EFFORTS[0]} to {EFFORTS[-1]}, not {self.effort!r}")
 
+    def check(self, loaded: Loaded[Model]) -> None:
+        """Raises ImageRefused for what a model cannot do."""
+        if self.effort not in (None, 1) and not loaded.model.refines:
+            raise ImageRefused(f"the model {loaded.name} knows no effort but 1; leave out --effort")
+
     def file(self, encoding: Encoding) -> bytes:
         """The file of a picture that is asked for. Raises ImageRefused if there is none."""
-        if self.effort not in (None, 1) and not encoding.refines:
-            raise ImageRefused(f"the model {encoding.loaded.name} knows no effort but 1; leave out --effort")
-        effort = self.effort or (DEFAULT_EFFORT if encoding.refines else 1)
+        effort = self.effort or (DEFAULT_EFFORT if encoding.loaded.model.refines else 1)
         return (effort > 1 and self._refined(cast(TiledEncoding, encoding), effort)) or encoding.file(self._quality(encoding))
 
     def _refined(self, encoding: TiledEncoding, effort: int) -> bytes | None:

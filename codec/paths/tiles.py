@@ -47,7 +47,6 @@ class TiledEncoding(Encoding):
     def __init__(self, picture: Picture, loaded: Loaded[Tiled], tile: int, settings: Settings) -> None:
         super().__init__(picture, loaded, settings)
         self.model = loaded.model
-        self.refines = loaded.model.refines
         self.tile = tile or loaded.model.tile
         self.qualities = loaded.model.qualities
         self.default = round((self.qualities - 1) / 2)

@@ -22,6 +22,7 @@ from .network import ZERO, Transforms
 MOMENTS = 0.6, 0.6  # of Adam; short ones, for there are few steps
 HOT, COLD = 0.7, 0.1  # temperatures
 SLOWEST = 0.1  # the last step's length, relative to the first one's
+UNIT = 127.5**2 / 3  # squared grey levels, the mean over R, G and B, in a squared unit of what the decoder gives
 NEAREST = 1e-4  # to an integer, where the slope of soft rounding is taken
 TOLD = 0.4  # of what the gradient foretells of the code lengths of later symbols, so much comes true when a latent moves by 1
 
@@ -64,7 +65,9 @@ class Costs:
 class Refiner:
     """Latents of a window of pictures at one quality. All tensors are on one device."""
 
-    def __init__(self, transforms: Transforms, prior: PixelCNN, condition: Tensor, pixels: Tensor, inside: tuple[int, int], place: float) -> None:
+    def __init__(
+        self, transforms: Transforms, prior: PixelCNN, condition: Tensor, pixels: Tensor, inside: tuple[int, int], place: float
+    ) -> None:
         """pixels: uint8 (B, H, W, 3), of which the first `inside` rows and columns count. place: the quality in 0..1; condition: what the
         prior is told of it."""
         self.transforms, self.prior, self.condition = transforms, prior, condition
@@ -103,7 +106,7 @@ class Refiner:
         below = at - self._embedded(integers - 1)[0]
         foretold = torch.stack([-(told * below).sum(-1), torch.zeros_like(integers), (told * rise).sum(-1)])
         bits = torch.stack([self._bits(outputs, integers + move) for move in (-1, 0, 1)])
-        return Costs(bits + TOLD * foretold, self._error_gradient(integers), self._curvature(integers))
+        return Costs(bits + TOLD * foretold, *self._error(integers))
 
     def _embedded(self, low: Tensor) -> tuple[Tensor, Tensor]:
         """What the prior sees of integers (B, h, w, channels), and how much more of the next ones; (B, h, w, channels, numbers) each."""
@@ -135,23 +138,23 @@ class Refiner:
 
     def _error_gradient(self, values: Tensor) -> Tensor:
         """Of the squared error, see `Costs`."""
-        at = values.detach().requires_grad_()
-        with torch.enable_grad():
-            decoded = self.transforms.decode_steps(at, self.quality, self.dtype)[:, :, : self.rows, : self.columns]
-            error = (decoded - self._pixels).square().sum() * (127.5**2 / 3)
-            return torch.autograd.grad(error, at)[0]
+        return self._error(values, curved=False)[0]
 
-    def _curvature(self, values: Tensor) -> Tensor:
-        """The second derivative of the squared error by one latent of every channel, (channels), but for the curvature of the decoder.
+    def _error(self, values: Tensor, curved: bool = True) -> tuple[Tensor, Tensor]:
+        """Gradient and, if wanted, curvature of the squared error, see `Costs`; the latter is that of a linear decoder.
 
-        The mean over the picture of the squares of J^T v is the diagonal of J^T J where v are random signs.
+        Twice the diagonal of J^T J it is, and this the mean over the picture of the squares of J^T v where v are random signs.
         """
         at = values.detach().requires_grad_()
         with torch.enable_grad():
             decoded = self.transforms.decode_steps(at, self.quality, self.dtype)
-            signs = torch.ones_like(decoded).copysign(torch.rand(decoded.shape, generator=torch.Generator().manual_seed(0)).to(decoded) - 0.5)
-            (product,) = torch.autograd.grad((decoded * signs).sum(), at)
-        return product.square().mean((0, 1, 2)) * (2 * 127.5**2 / 3)
+            error = (decoded[:, :, : self.rows, : self.columns] - self._pixels).square().sum() * UNIT
+            (gradient,) = torch.autograd.grad(error, at, retain_graph=curved)
+            if not curved:
+                return gradient, gradient
+            random = torch.rand(decoded.shape, generator=torch.Generator().manual_seed(0)).to(decoded)
+            (product,) = torch.autograd.grad((decoded * (random - 0.5).sign()).sum(), at)
+        return gradient, 2 * UNIT * product.square().mean((0, 1, 2))
 
 
 def soft_rounding(y: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
