@@ -80,7 +80,6 @@ class Turn:
     near: NDArray[np.int32] | None = None
 
 
-Report = Callable[[float], None]
 Code = Callable[[Turn, NDArray[np.float32]], Nibbles]
 """Integer weights (n, entries) of the symbols at a turn -> the symbols (n), of any integer type; of codes fewer than n end the walk."""
 
@@ -105,7 +104,7 @@ class Model(Protocol):
     """What every model offers.
 
     coding: which of the protocols below it follows. lossy: whether pixels come back otherwise than they were. colour, grey_levels: of
-    the pictures it takes. stride: pixels along the side of a place of the map of symbols. refines: whether it is `Refinable`.
+    the pictures it takes. stride: pixels along the side of a place of the map of symbols. refines: whether it is `refinable.Refinable`.
     """
 
     coding: Way
@@ -159,30 +158,6 @@ class Walkable(Tiled, Protocol):
 
     def walk(self, sizes: Sequence[Size], spans: Sequence[Span], quality: int, code: Code, known: Known | None = None) -> list[Symbols]:
         """Tiles of these sizes, as `code` says. known: what it will say, if that is known beforehand."""
-
-
-@dataclass(frozen=True)
-class Refined:
-    """Latents (B, h, w, channels) that a model has moved for a picture, and what it would cost to move them further.
-
-    bits: what each takes as one less, as it is, and as one more, (3, B, h, w, channels). slope: how fast the error grows with each, in bits
-    that it is worth, (B, h, w, channels); curvature: how fast that grows, (channels). All float32.
-    """
-
-    symbols: Symbols
-    bits: NDArray[np.float32]
-    slope: NDArray[np.float32]
-    curvature: NDArray[np.float32]
-
-
-class Refinable(Walkable, Protocol):
-    """A model whose latents can be moved for each picture before they are coded."""
-
-    def refine(self, pixels: Pixels, features: Features, quality: int, window: Window, effort: int, report: Report) -> Refined:
-        """The latents of a window of pictures (B, H, W, 3) with the features (B, h, w, channels) of all their latents.
-
-        effort: 2..9, more for better files and longer work. report: is told the share of the work that is done, and may end it by raising.
-        """
 
 
 class Planar(Model, Protocol):

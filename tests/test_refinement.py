@@ -21,8 +21,9 @@ from presage.codec.settings import Settings
 from presage.models import catalogue, windows
 from presage.models.latent.exact import ExactLatent
 from presage.models.latent.refinement import PLANS, UNIT, Refiner, soft_rounding
-from presage.models.model import Nibbles, Refined, Symbols, Turn
+from presage.models.model import Nibbles, Symbols, Turn
 from presage.models.pixelcnn.dequantised import conditions, float_pixelcnn
+from presage.models.refinable import Refined
 
 PHOTO = HERE.parent / "samples" / "kodim23.png"
 QUIET = Settings(model_path=[HERE / "data"])
@@ -88,7 +89,7 @@ def test_soft_rounding() -> None:
     y = torch.linspace(-2.99, 2.99, 599, dtype=torch.float64)
     for temperature in (0.7, 0.1):
         low, share, slope = soft_rounding(y, temperature)
-        ahead = sum(soft_rounding(y + 1e-6, temperature)[:2]) - sum(soft_rounding(y - 1e-6, temperature)[:2])
+        ahead = torch.stack(soft_rounding(y + 1e-6, temperature)[:2]).sum(0) - torch.stack(soft_rounding(y - 1e-6, temperature)[:2]).sum(0)
         inside = (y - low > 0.02) & (y - low < 0.98)
         assert torch.allclose(slope[inside], (ahead / 2e-6)[inside], rtol=1e-3, atol=1e-6)
     certain = (y - y.round()).abs() < 0.4

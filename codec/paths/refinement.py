@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.model import Refinable, Refined, Symbols
+from ...models.model import Symbols
+from ...models.refinable import Refinable, Refined
 from ...models.windows import windows
 from ..parallel import part_of, spread
 from ..settings import Progress

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from ..autoencoder import grey_levels, receptive_field
 from ..integer import Tensors
-from ..model import Code, Evaluator, Halved, Known, Pixels, Places, Refined, Report, Size, Span, Symbols, Turn, Way, Window
+from ..model import Code, Evaluator, Halved, Known, Pixels, Places, Size, Span, Symbols, Turn, Way, Window
 from ..pixelcnn.dequantised import conditions, float_pixelcnn
 from ..pixelcnn.exact import ExactPixelCNN
 from ..pixelcnn.network import PixelCNN
+from ..refinable import Refined, Report
 from ..tensors import on_device, part_of, read_settings
 from ..windows import around, padded
 from .network import QUALITIES, ZERO, LatentConfig, Transforms
@@ -150,7 +151,7 @@ class ExactLatent:
         return np.asarray((scaled.round() + ZERO).to(torch.uint8).cpu().numpy())
 
     def refine(self, pixels: Pixels, features: Features, quality: int, window: Window, effort: int, report: Report) -> Refined:
-        """See `model.Refinable`. All of it floating point: whatever it finds, the latents are in the file."""
+        """See `refinable.Refinable`. All of it floating point: whatever it finds, the latents are in the file."""
         side, height, width = self.config.side, *pixels.shape[1:3]
         (a, b, c, d), (top, bottom, left, right) = around(window, OVERLAP, *features.shape[1:3])
         with torch.inference_mode(False), torch.no_grad():

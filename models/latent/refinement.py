@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..autoencoder import network_input
-from ..model import Report
 from ..pixelcnn.network import PixelCNN
 from ..precision import working_dtype
+from ..refinable import Report
 from .network import ZERO, Transforms
 
 MOMENTS = 0.6, 0.6  # of Adam; short ones, for there are few steps
