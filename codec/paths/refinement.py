@@ -13,24 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.model import Symbols
-from ...models.refinable import Refinable, Refined
+from ...models.refinable import Refinable, Refined, chosen
 from ...models.windows import windows
 from ..parallel import part_of, spread
 from ..settings import Progress
 from .encoding import Encoding
 from .tiles import TiledEncoding
 
-BOLD = 2.0  # the error that a move is foretold to add to that of its gradient, which moves all together fall short of
 STEPS = 24  # weights of errors below that of the quality, and as many above
-WIDEST = 3.0  # the largest of them, relative to the quality's; its inverse is the smallest
-GROWN_SIZE, GROWN_DB = 0.04, 0.55  # what refinement adds: to the logarithm of the size, and in decibels; about
+WIDEST = 6.0  # the largest of them, relative to the quality's; its inverse is the smallest
+GROWN_SIZE, GROWN_DB = 0.03, 0.4  # what refinement adds: to the logarithm of the size, and in decibels; about
 
 
 class RefinedEncoding(Encoding):
     """A picture whose latents were refined at one quality. Its own qualities are weights of errors in the last choice between integers."""
 
     approximate = True
-    growth = 0.25, 1.5
+    growth = 0.3, 2.0
 
     def __init__(self, source: TiledEncoding, quality: int, effort: int) -> None:
         self.source, self.picture, self.loaded, self.size = source, source.picture, source.loaded, source.size
@@ -52,24 +51,8 @@ class RefinedEncoding(Encoding):
     def _symbols(self, quality: int) -> Symbols:
         """The latents (h, w, channels) under a weight of errors."""
         if quality not in self._chosen:
-            self._chosen[quality] = chosen(self._refined, WIDEST ** ((quality - STEPS) / STEPS), self.source.model.blank)
+            self._chosen[quality] = chosen(self._refined, WIDEST ** ((quality - STEPS) / STEPS), self.source.model.blank)[0]
         return self._chosen[quality]
-
-
-def chosen(refined: Refined, weight: float, blank: int) -> Symbols:
-    """The latents (h, w, channels) of the first picture: of each the integer at hand or one of its neighbours, where bits + weight * error
-    is least; but whole channels `blank`, which take no bits, where that is less still."""
-    symbols, bits, slope = refined.symbols[0], refined.bits[:, 0], refined.slope[0]
-    bend = BOLD / 2 * refined.curvature
-    least, move = bits[1].copy(), np.zeros(symbols.shape, np.int16)
-    for step, cost in ((-1, bits[0]), (1, bits[2])):
-        cost = cost + weight * (step * slope + bend)
-        better = (cost < least) & (symbols + np.int16(step) >= 0) & (symbols + np.int16(step) < 256)
-        least, move = np.where(better, cost, least), np.where(better, np.int16(step), move)
-    away = (np.float32(blank) - symbols).astype(np.float32)
-    without = weight * (away * slope + bend * np.square(away)).sum((0, 1), dtype=np.float64)
-    kept = least.sum((0, 1), dtype=np.float64) < without
-    return np.where(kept, symbols + move, blank).astype(np.uint8)
 
 
 def _refined(source: TiledEncoding, quality: int, effort: int) -> Refined:

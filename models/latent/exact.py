@@ -22,7 +22,7 @@ from ..model import Code, Evaluator, Halved, Known, Pixels, Places, Size, Span, 
 from ..pixelcnn.dequantised import conditions, float_pixelcnn
 from ..pixelcnn.exact import ExactPixelCNN
 from ..pixelcnn.network import PixelCNN
-from ..refinable import Refined, Report
+from ..refinable import Refined, Report, chosen
 from ..tensors import on_device, part_of, read_settings
 from ..windows import around, padded
 from .network import QUALITIES, ZERO, LatentConfig, Transforms
@@ -159,12 +159,11 @@ class ExactLatent:
             inside = min(b * side, height) - a * side, min(d * side, width) - c * side
             condition = conditions(self.prior.tensors)[quality].to(self.device)
             refiner = Refiner(self.transforms, self._float_prior(), condition, part, inside, quality / (QUALITIES - 1))
-            integers = refiner.moved(torch.tensor(features[:, a:b, c:d], device=self.device), PLANS[effort], report)
-            costs = refiner.costs(integers)
-            symbols = (integers + ZERO).to(torch.uint8)
-            bits, slope = costs.bits[:, :, top:bottom, left:right], refiner.weight * costs.gradient[:, top:bottom, left:right]
-            curvature = refiner.weight * costs.curvature
-            return Refined(symbols[:, top:bottom, left:right].cpu().numpy(), *(x.cpu().numpy() for x in (bits, slope, curvature)))
+            plan = PLANS[effort]
+            found = refiner.costs(refiner.moved(torch.tensor(features[:, a:b, c:d], device=self.device), plan, report))
+            for _ in range(plan.choices):
+                found = refiner.costs(torch.from_numpy(chosen(found, 1.0, ZERO).astype(np.float32)).to(self.device) - ZERO)
+            return found.part(top, bottom, left, right)
 
     def _float_prior(self) -> PixelCNN:
         with self._making:

@@ -7,7 +7,6 @@ section 3.1), at a temperature that falls. Means instead of samples need tens of
 """
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from ..autoencoder import network_input
 from ..pixelcnn.network import PixelCNN
 from ..precision import working_dtype
-from ..refinable import Report
+from ..refinable import Refined, Report
 from .network import ZERO, Transforms
 
 MOMENTS = 0.6, 0.6  # of Adam; short ones, for there are few steps
@@ -28,38 +27,27 @@ TOLD = 0.4  # of what the gradient foretells of the code lengths of later symbol
 
 
 class Plan(NamedTuple):
-    """steps: how many. length: of the first one, in units of the latents. every: steps between looks at the prior."""
+    """steps: how many while the temperature falls once. length: of the first one, in units of the latents. every: steps between looks at
+    the prior. falls: of the temperature. choices: between integers, before the last one, which knows what file is asked for."""
 
     steps: int
     length: float
     every: int = 3
+    falls: int = 1
+    choices: int = 0
 
 
 PLANS = {
-    2: Plan(2, 0.1),
+    2: Plan(3, 0.1),
     3: Plan(4, 0.08),
-    4: Plan(6, 0.06),
+    4: Plan(5, 0.08),
     5: Plan(8, 0.05),
-    6: Plan(14, 0.04),
-    7: Plan(28, 0.03),
-    8: Plan(56, 0.02),
-    9: Plan(112, 0.012),
+    6: Plan(8, 0.05, choices=1),
+    7: Plan(8, 0.05, every=2, choices=2),
+    8: Plan(8, 0.05, every=2, falls=2, choices=2),
+    9: Plan(12, 0.05, every=1, falls=3, choices=3),
 }
 """By effort; 1 is no refinement."""
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What rounded latents (B, h, w, channels) cost, and what it would cost to move one of them.
-
-    bits: of each, (3, B, h, w, channels) for one less, as it is, one more; what the others would cost is taken into account. gradient: of
-    the squared error in grey levels, the mean over R, G and B summed over the picture, (B, h, w, channels); curvature: its second
-    derivative, (channels).
-    """
-
-    bits: Tensor
-    gradient: Tensor
-    curvature: Tensor
 
 
 class Refiner:
@@ -81,9 +69,9 @@ class Refiner:
     def moved(self, features: Tensor, plan: Plan, report: Report) -> Tensor:
         """Features (B, h, w, channels), moved and rounded: integers around 0, in floats."""
         y = self.transforms.scaled(features, self.quality)
-        first, second = torch.zeros_like(y), torch.zeros_like(y)
-        outputs = told = y
-        for step in range(plan.steps):
+        first = second = outputs = told = y
+        for number in range(plan.falls * plan.steps):
+            step = number % plan.steps
             done = step / max(1, plan.steps - 1)
             low, share, slope = soft_rounding(y, HOT * (COLD / HOT) ** done)
             values = low + share
@@ -92,21 +80,23 @@ class Refiner:
                 outputs, told = self._look(values, start + rise * share.unsqueeze(-1))
             gradient = self.weight * self._error_gradient(values) + self._slope(outputs, values) + (told * rise).sum(-1)
             gradient *= slope
-            first.lerp_(gradient, 1 - MOMENTS[0])
-            second.lerp_(gradient.square_(), 1 - MOMENTS[1])
+            first = torch.lerp(first, gradient, 1 - MOMENTS[0]) if step else (1 - MOMENTS[0]) * gradient
+            second = torch.lerp(second, gradient.square_(), 1 - MOMENTS[1]) if step else (1 - MOMENTS[1]) * gradient.square()
             length = plan.length * (1 - (1 - SLOWEST) * done) / (1 - MOMENTS[0] ** (step + 1)) * (1 - MOMENTS[1] ** (step + 1)) ** 0.5
-            report((step + 1) / (plan.steps + 1))
+            report((number + 1) / (plan.falls * plan.steps + plan.choices + 1))
             y = (y - length * first / (second.sqrt() + 1e-8)).clamp(-ZERO, self.prior.config.levels - 1 - ZERO)
         return y.round()
 
-    def costs(self, integers: Tensor) -> Costs:
+    def costs(self, integers: Tensor) -> Refined:
         """What rounded latents cost."""
         at, rise = self._embedded(integers)
         outputs, told = self._look(integers, at)
         below = at - self._embedded(integers - 1)[0]
         foretold = torch.stack([-(told * below).sum(-1), torch.zeros_like(integers), (told * rise).sum(-1)])
         bits = torch.stack([self._bits(outputs, integers + move) for move in (-1, 0, 1)])
-        return Costs(bits + TOLD * foretold, *self._error(integers))
+        gradient, curvature = self._error(integers)
+        numbers = (bits + TOLD * foretold, self.weight * gradient, self.weight * curvature)
+        return Refined((integers + ZERO).to(torch.uint8).cpu().numpy(), *(part.cpu().numpy() for part in numbers))
 
     def _embedded(self, low: Tensor) -> tuple[Tensor, Tensor]:
         """What the prior sees of integers (B, h, w, channels), and how much more of the next ones; (B, h, w, channels, numbers) each."""
@@ -137,13 +127,13 @@ class Refiner:
             return torch.autograd.grad(self._bits(outputs, at).sum(), at)[0]
 
     def _error_gradient(self, values: Tensor) -> Tensor:
-        """Of the squared error, see `Costs`."""
+        """Of the squared error in grey levels, the mean over R, G and B summed over the picture."""
         return self._error(values, curved=False)[0]
 
     def _error(self, values: Tensor, curved: bool = True) -> tuple[Tensor, Tensor]:
-        """Gradient and, if wanted, curvature of the squared error, see `Costs`; the latter is that of a linear decoder.
+        """The same and, if wanted, the second derivative by one latent of each channel (channels), as it is for a linear decoder.
 
-        Twice the diagonal of J^T J it is, and this the mean over the picture of the squares of J^T v where v are random signs.
+        That is twice the diagonal of J^T J, which is the mean over the picture of the squares of J^T v where v are random signs.
         """
         at = values.detach().requires_grad_()
         with torch.enable_grad():
