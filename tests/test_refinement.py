@@ -170,6 +170,14 @@ def test_threads_and_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(many[0]) < 1.05 * len(one)
 
 
+def test_progress_and_limits() -> None:
+    seen: list[float] = []
+    presage.encode_lossy(piece(), quality=50, effort=2, progress=seen.append)
+    assert len([share for share in seen if 0 < share < 1]) >= PLANS[2].steps
+    with pytest.raises(presage.LimitExceeded):
+        presage.encode_lossy(piece(), quality=50, effort=9, limits=presage.Limits(seconds=0.01))
+
+
 def test_gray_alpha_and_small_pictures() -> None:
     for mode, size in (("L", (21, 13)), ("RGBA", (40, 9)), ("RGB", (1, 1))):
         image = Image.fromarray(noise(size[1], size[0])).convert(mode)
