@@ -43,9 +43,9 @@ PLANS = {
     4: Plan(5, 0.08),
     5: Plan(8, 0.05),
     6: Plan(8, 0.05, choices=1),
-    7: Plan(8, 0.05, every=2, choices=2),
-    8: Plan(8, 0.05, every=2, falls=2, choices=2),
-    9: Plan(12, 0.05, every=1, falls=3, choices=3),
+    7: Plan(8, 0.05, falls=2, choices=1),
+    8: Plan(8, 0.05, every=2, falls=3, choices=1),
+    9: Plan(12, 0.05, every=1, falls=3, choices=1),
 }
 """By effort; 1 is no refinement."""
 
