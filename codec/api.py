@@ -94,6 +94,7 @@ def encode_lossy(
     bpp: float | None = None,
     size: int | None = None,
     psnr: float | None = None,
+    effort: int | None = None,
     progressive: bool = False,
     model: str = "",
     tile: int = 0,
@@ -104,11 +105,11 @@ def encode_lossy(
 
     image: as `encode` takes it; gray or colour with 8 bits, alpha is kept without loss. One of: quality, 0..100 (50 if nothing
     is given, and of files that may be cut all); bpp or size, the largest number of bits a pixel or bytes of the whole file; psnr, the
-    least number of decibels. progressive: a file that may be cut anywhere. model: if it is not the default of these. tile: the side of
-    the independent tiles in latents. preview: with a small picture in front, see `preview`. options: see `Settings`. Raises ImageRefused
-    and WeightsError.
+    least number of decibels. effort: 1..9, how long to work on a better file, 5 where the model can; 1 is fastest. progressive: a file
+    that may be cut anywhere. model: if it is not the default of these. tile: the side of the independent tiles in latents. preview: with
+    a small picture in front, see `preview`. options: see `Settings`. Raises ImageRefused and WeightsError.
     """
-    settings, target = Settings(**options), Target(quality, bpp, size, psnr)
+    settings, target = Settings(**options), Target(quality, bpp, size, psnr, effort)
     model = model or (DEFAULT_PROGRESSIVE if progressive else DEFAULT_LOSSY)
     return encode_picture(picture_of(image, settings.limits), model, tile, settings, target, preview)
 
@@ -147,7 +148,9 @@ def _verify(data: bytes, picture: Picture, lossless: bool, settings: Settings) -
 def _file_of(picture: Picture, model: str, tile: int, settings: Settings, target: Target | None) -> bytes:
     tiles.check_tile(tile)
     if target is not None:
-        return target.file(_encoding(picture, load(model, settings, lossy=True), tile, settings))
+        loaded = load(model, settings, lossy=True)
+        target.check(loaded)
+        return target.file(_encoding(picture, loaded, tile, settings))
     pixels.check(picture, Coding.STORED, lossy=False)
     if picture.verbatim is not None:
         return _stored(picture)

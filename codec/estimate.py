@@ -22,11 +22,13 @@ SAMPLES = {Mode.BILEVEL: 1, Mode.GRAY: 1, Mode.PALETTE: 1, Mode.GRAY16: 2}  # by
 
 
 class Cost(NamedTuple):
-    """Bytes of memory for every pixel, bytes that stay the same for large pictures, pixels a second."""
+    """Bytes of memory for every pixel; bytes that stay the same for large pictures; pixels a second; bytes for every pixel that small
+    pictures take instead of `most`."""
 
     bytes: float
     most: float
     rate: float
+    small: float = 400
 
 
 DECODING = {
@@ -49,7 +51,7 @@ ENCODING = {
     Coding.GRAY: Cost(20, 7e8, 6e5),
     Coding.CHAIN: Cost(60, 3e8, 5e4),
     Coding.SET: Cost(60, 3e8, 5e4),
-    Coding.LATENT: Cost(80, 3e8, 4e5),
+    Coding.LATENT: Cost(100, 7e8, 1e5, small=1200),  # refined, at the default effort
     Coding.LATENT_SET: Cost(80, 0, 2e5),
     Coding.ORDERED: Cost(300, 0, 1e5),
     Coding.PLANES: Cost(40, 3e8, 2e5),
@@ -95,5 +97,5 @@ def decoding(data: bytes | mmap, header: Header, pixels: int) -> Estimate:
 
 def _estimate(pixels: int, mode: Mode, coding: Coding, cost: Cost) -> Estimate:
     base = 50_000_000 if coding == Coding.STORED else BASE
-    working = min(cost.most, 400 * pixels)
+    working = min(cost.most, cost.small * pixels)
     return Estimate(int(base + working + (cost.bytes + 2 * SAMPLES.get(mode, 4)) * pixels), round(pixels / cost.rate, 1))

@@ -31,6 +31,8 @@ TITLES = {
     "presage-rgb": "Presage, RGB pixels alone",
     "jxl": "JPEG XL",
     "avif": "AVIF",
+    "avif444": "AVIF, 4:4:4",
+    "heic": "HEIC",
     "webp": "WebP",
     "flif": "FLIF",
     "j2k": "JPEG 2000",

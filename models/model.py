@@ -105,7 +105,7 @@ class Model(Protocol):
     """What every model offers.
 
     coding: which of the protocols below it follows. lossy: whether pixels come back otherwise than they were. colour, grey_levels: of
-    the pictures it takes. stride: pixels along the side of a place of the map of symbols.
+    the pictures it takes. stride: pixels along the side of a place of the map of symbols. refines: whether it is `refinable.Refinable`.
     """
 
     coding: Way
@@ -113,6 +113,7 @@ class Model(Protocol):
     colour: bool
     grey_levels: int
     stride: int
+    refines: bool
 
     def size(self, height: int, width: int) -> Size:
         """Height and width of the map of a picture."""
@@ -349,7 +350,7 @@ class Lossless:
     """What models of the pixels themselves have in common, a base for new ones: symbols are grey levels, predicted in raster order."""
 
     coding: Way = "groups"
-    lossy = False
+    lossy = refines = False
     qualities = 1
     tile = 32
     colour = True

@@ -222,7 +222,10 @@ def test_lossy(tmp_path: Path) -> None:
     assert not (tmp_path / "y.png").exists()
 
 
-@pytest.mark.parametrize("options", [["--bpp", "1"], ["--lossy", "--bpp", "1", "--psnr", "30"], ["--lossy", "--quantise"]])
+@pytest.mark.parametrize(
+    "options",
+    [["--bpp", "1"], ["--lossy", "--bpp", "1", "--psnr", "30"], ["--lossy", "--quantise"], ["--effort", "2"], ["--lossy", "--effort", "0"]],
+)
 def test_lossy_options_that_do_not_go_together(options: list[str], tmp_path: Path) -> None:
     assert run("encode", *options, GOLDEN / "rgb.png", "-o", tmp_path / "x.psg").returncode == 2
     assert not list(tmp_path.iterdir())

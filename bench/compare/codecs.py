@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,6 +115,10 @@ def _presage_encode(pixels: Pixels, threads: int, quality: float | None = None) 
     return presage.encode(pixels, threads=threads) if quality is None else presage.encode_lossy(pixels, quality=quality, threads=threads)
 
 
+def _presage_effort(effort: int, pixels: Pixels, threads: int, quality: float) -> bytes:
+    return presage.encode_lossy(pixels, quality=quality, effort=effort, threads=threads)
+
+
 def _imagecodecs(function: str, options: dict[str, Any], data: Any, threads: int, distance: float | None = None) -> Any:
     """What a function of imagecodecs makes of pixels or of a file."""
     import imagecodecs
@@ -123,6 +128,21 @@ def _imagecodecs(function: str, options: dict[str, Any], data: Any, threads: int
 
 def _j2k_lossy(pixels: Pixels, threads: int, bpp: float) -> bytes:
     return pillow_encode("JPEG2000", J2K | {"quality_layers": [24 / bpp]}, pixels)
+
+
+def _heic_encode(pixels: Pixels, threads: int, quality: float) -> bytes:
+    _heif()
+    return pillow_encode("HEIF", HEIC, pixels, quality=quality)
+
+
+def _heic_decode(data: bytes, threads: int) -> Pixels:
+    _heif()
+    return pillow_decode(data)
+
+
+def _heif() -> None:
+    """Have Pillow know the format."""
+    import_module("pillow_heif").register_heif_opener()
 
 
 def flif_encode(pixels: Pixels, threads: int) -> bytes:
@@ -148,8 +168,10 @@ def _flif(direction: str, suffix: str, data: bytes, target_suffix: str) -> bytes
 PNG: dict[str, Any] = {"optimize": True}
 WEBP_LOSSLESS: dict[str, Any] = {"lossless": True, "quality": 100, "method": 6, "exact": True}
 WEBP: dict[str, Any] = {"method": 6}
+QUALITIES = (0, 12, 24, 36, 48, 62, 80, 100)
 JPEG: dict[str, Any] = {"optimize": True, "subsampling": "4:2:0"}
 AVIF: dict[str, Any] = {"speed": 4, "subsampling": "4:2:0", "advanced": {"tune": "psnr"}}
+HEIC: dict[str, Any] = {"chroma": 420, "enc_params": {"preset": "placebo", "tune": "psnr"}}
 J2K: dict[str, Any] = {"quality_mode": "rates", "irreversible": True, "mct": 1, "no_jp2": True, "num_resolutions": 6}
 J2K_LOSSLESS: dict[str, Any] = {"level": 0, "reversible": True, "mct": True, "codecformat": "j2k"}
 JXL: dict[str, Any] = {"lossless": False, "effort": 7, "usecontainer": False}
@@ -175,10 +197,22 @@ _LOSSLESS = (
     _pillow("png", "PNG, optimize (Pillow; one thread)", "PNG", PNG),
 )
 _LOSSY = (
-    Codec("presage", "Presage, model `latent`", _presage_encode, presage_decode, settings=(0, 12, 24, 36, 48, 62, 80, 100)),
+    Codec("presage", "Presage, model `latent`, effort 5, which is the default", _presage_encode, presage_decode, settings=QUALITIES),
+    *(
+        Codec(f"presage-{e}", f"Presage, model `latent`, effort {e}", partial(_presage_effort, e), presage_decode, settings=QUALITIES)
+        for e in (1, 3, 9)
+    ),
     _pillow(
         "avif", "AVIF, 4:2:0, speed 4, tuned for PSNR (libavif, in Pillow)", "AVIF", AVIF,
         (10, 16, 22, 28, 34, 40, 46, 52, 60, 68), feature="avif",
+    ),
+    _pillow(
+        "avif444", "AVIF, 4:4:4, speed 2, tuned for PSNR (libavif, in Pillow)", "AVIF", AVIF | {"speed": 2, "subsampling": "4:4:4"},
+        (10, 16, 22, 28, 34, 40, 46, 52, 60, 68), feature="avif",
+    ),
+    Codec(
+        "heic", "HEIC, 4:2:0, slowest preset (x265, in pillow-heif)", _heic_encode, _heic_decode,
+        settings=(5, 12, 20, 28, 36, 44, 52, 60, 68), needs="pillow_heif",
     ),
     _library("jxl", "JPEG XL, effort 7 (libjxl)", "jpegxl", JXL, (20, 15, 12, 9, 7, 5.5, 4.5, 3.5, 2.8, 2.2, 1.6)),
     _pillow("webp", "WebP, method 6 (libwebp, in Pillow)", "WEBP", WEBP, (0, 4, 10, 20, 35, 50, 65, 75, 82, 88)),

@@ -7,6 +7,7 @@ from typing import Any
 
 OWN, PEER = "#c2410c", "#1e3a5f"
 COLOURS = {"presage": OWN, "avif": PEER, "jxl": "#4d7c0f", "webp": "#7e22ce", "j2k": "#0e7490", "jpeg": "#6b7280", "flif": "#a16207"}
+COLOURS |= {"presage-1": "#fb923c", "presage-3": "#ea580c", "presage-9": "#7c2d12", "avif444": "#60a5fa", "heic": "#be185d"}
 
 
 def rows_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

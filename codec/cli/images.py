@@ -38,6 +38,7 @@ JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 @click.option("--bpp", type=click.FloatRange(min=0), help="With --lossy: at most so many bits a pixel.")
 @click.option("--bytes", "size", type=click.IntRange(min=1), help="With --lossy: at most so many bytes.")
 @click.option("--psnr", type=click.FloatRange(min=0), help="With --lossy: at least so many decibels.")
+@click.option("--effort", type=click.IntRange(1, 9), help="With --lossy: how long to work on a better file; 5, and 1 is fastest.")
 @click.option("--progressive", is_flag=True, help="With --lossy: to a file that may be cut anywhere; the model progressive.")
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--pixels", is_flag=True, help="Of JPEG files only the pixels; by default decoding gives back the very file.")
@@ -56,15 +57,18 @@ def encode(
     pixels: bool,
     preview: bool,
     verify: bool,
+    effort: int | None,
     **target: Any,
 ) -> None:
     """Compress images to .psg files, without loss or with it; of folders all images in them."""
     wanted = {key: value for key, value in target.items() if value is not None}
-    if (wanted and not lossy) or len(wanted) > 1 or (lossy and quantise):
-        raise click.UsageError("one of --quality, --bpp, --bytes and --psnr goes with --lossy; --quantise does not")
+    if ((wanted or effort) and not lossy) or len(wanted) > 1 or (lossy and quantise):
+        raise click.UsageError("one of --quality, --bpp, --bytes and --psnr, and --effort, go with --lossy; --quantise does not")
     if progressive and (not lossy or model):
         raise click.UsageError("--progressive goes with --lossy, and without a model: it takes `progressive`")
     model = PROGRESSIVE if progressive else model
+    if effort:
+        wanted["effort"] = effort
     work = replace(work, verify=verify)
     one = _encode if lossy or pixels or quantise else _encode_file
     each(items, partial(one, work, outputs, model, tile or 0, quantise, preview, wanted if lossy else None), work)

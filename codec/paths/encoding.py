@@ -26,12 +26,14 @@ def checked(features: Features, name: str) -> Features:
 class Encoding(ABC):
     """qualities: `file` and `psnr` take 0 ... qualities - 1. default: what is taken if nothing is asked for.
 
-    approximate: both are costly and change smoothly, so that a quality near the wanted one will do.
+    approximate: both are costly and change smoothly, so that a quality near the wanted one will do. growth: from the worst quality to the
+    best, of the logarithm of the size, and in decibels; about.
     """
 
     qualities: int
     default: int
     approximate: bool
+    growth = 2.5, 9.0
 
     def __init__(self, picture: Picture, loaded: Loaded[Model], settings: Settings) -> None:
         self.picture, self.loaded, self.settings = picture, loaded, settings

@@ -69,15 +69,16 @@ class TiledEncoding(Encoding):
 
     def file(self, quality: int) -> bytes:
         if quality not in self._files:
-            symbols = self.model.quantise(self.features, quality)[0]
-            if self.model.coding == "tiles" and not self.model.lossy:
-                symbols, kept = self._without_missing_levels(symbols)
-            else:
-                kept = {}
-            coding, sections = (self._streams if self.model.coding == "tiles" else self._groups)(cut(symbols, self.tile), quality)
-            crc = zlib.crc32(symbols.tobytes() if self.model.lossy else self.picture.image.tobytes())
-            self._files[quality] = self.write(coding, crc, self.tile, kept | sections)
+            self._files[quality] = self.file_of(self.model.quantise(self.features, quality)[0], quality)
         return self._files[quality]
+
+    def file_of(self, symbols: Symbols, quality: int) -> bytes:
+        """The .psg file of a map of symbols (h, w, channels) at a quality."""
+        crc, kept = zlib.crc32(symbols.tobytes() if self.model.lossy else self.picture.image.tobytes()), dict[bytes, bytes]()
+        if self.model.coding == "tiles" and not self.model.lossy:
+            symbols, kept = self._without_missing_levels(symbols)
+        coding, sections = (self._streams if self.model.coding == "tiles" else self._groups)(cut(symbols, self.tile), quality)
+        return self.write(coding, crc, self.tile, kept | sections)
 
     def _without_missing_levels(self, symbols: Symbols) -> tuple[Symbols, dict[bytes, bytes]]:
         """Pixels as places among the levels that there are, where that makes a part in the middle smaller; and the section of these."""

@@ -7,6 +7,7 @@ wide as the network's reach, so that windows leave no seams.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from threading import Lock
 from typing import cast
 
 import numpy as np
@@ -18,15 +19,20 @@ from torch import Tensor
 from ..autoencoder import grey_levels, receptive_field
 from ..integer import Tensors
 from ..model import Code, Evaluator, Halved, Known, Pixels, Places, Size, Span, Symbols, Turn, Way, Window
+from ..pixelcnn.dequantised import conditions, float_pixelcnn
 from ..pixelcnn.exact import ExactPixelCNN
+from ..pixelcnn.network import PixelCNN
+from ..refinable import Refined, Report, chosen
 from ..tensors import on_device, part_of, read_settings
 from ..windows import around, padded
 from .network import QUALITIES, ZERO, LatentConfig, Transforms
+from .refinement import PLANS, Refiner
 
 Features = NDArray[np.float32]
 Received = tuple[Symbols, int]
 """Latents (B, h, w, channels) and their quality."""
 CHUNK = 512  # rows that are evaluated together where all symbols are known
+OVERLAP = 4  # latents around a window that are moved with it, and then left to their own windows
 
 
 class ExactLatent:
@@ -45,6 +51,8 @@ class ExactLatent:
         """Raises ValueError if a sum of the prior could leave the exact range."""
         self.config = LatentConfig(**read_settings(tensors))
         self.prior = ExactPixelCNN(part_of(tensors, "prior."), arithmetic, device)
+        self._smooth: PixelCNN | None = None
+        self._making = Lock()
         self.device = torch.device(device)
         self.transforms = Transforms(self.config).eval()
         weights = {k: v.float() for k, v in on_device(part_of(tensors, "transforms."), self.device).items()}
@@ -54,6 +62,7 @@ class ExactLatent:
         self.qualities = QUALITIES if self.config.quantiser == "steps" else 1  # categories have one
         walkable = self.prior.config.slope and self.prior.config.output == "mixture"
         self.coding: Way = "tiles" if walkable else "groups"
+        self.refines = self.config.quantiser == "steps" and self.coding == "tiles"
         self.margin = receptive_field(self.config.quantiser == "steps", self.config.fine_blocks, self.config.blocks)
 
     def predictor(self, quality: int) -> ExactPixelCNN:
@@ -140,6 +149,27 @@ class ExactLatent:
             return features.astype(np.uint8)
         scaled = self.transforms.scaled(torch.from_numpy(features).to(self.device), self._place(quality, len(features)))
         return np.asarray((scaled.round() + ZERO).to(torch.uint8).cpu().numpy())
+
+    def refine(self, pixels: Pixels, features: Features, quality: int, window: Window, effort: int, report: Report) -> Refined:
+        """See `refinable.Refinable`. All of it floating point: whatever it finds, the latents are in the file."""
+        side, height, width = self.config.side, *pixels.shape[1:3]
+        (a, b, c, d), (top, bottom, left, right) = around(window, OVERLAP, *features.shape[1:3])
+        with torch.inference_mode(False), torch.no_grad():
+            part = torch.from_numpy(padded(pixels, (a * side, b * side, c * side, d * side))).to(self.device)
+            inside = min(b * side, height) - a * side, min(d * side, width) - c * side
+            condition = conditions(self.prior.tensors)[quality].to(self.device)
+            refiner = Refiner(self.transforms, self._float_prior(), condition, part, inside, quality / (QUALITIES - 1))
+            plan = PLANS[effort]
+            found = refiner.costs(refiner.moved(torch.tensor(features[:, a:b, c:d], device=self.device), plan, report))
+            for _ in range(plan.choices):
+                found = refiner.costs(torch.from_numpy(chosen(found, 1.0, ZERO).astype(np.float32)).to(self.device) - ZERO)
+            return found.part(top, bottom, left, right)
+
+    def _float_prior(self) -> PixelCNN:
+        with self._making:
+            if self._smooth is None:
+                self._smooth = float_pixelcnn(self.prior.tensors).to(self.device)
+            return self._smooth
 
     def _place(self, quality: int, count: int) -> Tensor:
         return torch.full((count,), quality / (QUALITIES - 1), device=self.device)

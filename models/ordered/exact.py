@@ -31,6 +31,7 @@ class ExactOrdered:
 
     coding: Way = "layers"
     lossy = True
+    refines = False
     colour = True
     grey_levels = 256
     stride = PLACE_SIDE

@@ -31,7 +31,7 @@ class ExactProgressive:
     """Digit network, points and float32 transforms of a weights file, on one device. Its layers are the rounds of digits."""
 
     coding: Way = "digits"
-    lossy = True
+    lossy, refines = True, False
     colour = True
     grey_levels = 256
 
