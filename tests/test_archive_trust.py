@@ -102,11 +102,11 @@ def test_a_full_disk(small_tree: Path, tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
-    tally = presage.archive(small_tree, tmp_path / "archive", **FAST)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        tally = presage.archive(small_tree, tmp_path / "archive", **FAST)
     assert {message for _, message, _ in tally.failures} == {"No space left on device"}
     assert not contents(tmp_path / "archive" / FILES)
-    monkeypatch.undo()
     assert presage.archive(small_tree, tmp_path / "archive", **FAST).done == 4
 
 
