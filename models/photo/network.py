@@ -7,7 +7,7 @@ sees the residuals of the channels before it.
 In the last part of training (`quantise`) weights and activations are held on the grids of `quantisation.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,6 @@ from .. import context, logistic, units
 from ..precision import working_dtype
 from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list
 from ..training.trainable import Trainable
-from .growth import Part, wider
 
 CELL_BLOCK = (3, 2)  # whose hidden vectors are seen: W NE WW N WWW NW
 CELLS = CELL_BLOCK[0] * CELL_BLOCK[1]
@@ -58,16 +57,6 @@ class Local(Trainable):
     def calibrate_heads(self, bits: int) -> None:
         """Choose the grids of the heads' weights, which see activations of so many bits."""
         raise NotImplementedError
-
-    def adopt(self, state: Mapping[str, Tensor]) -> None:
-        """Take first weights from the checkpoint of another run, whose network may be narrower."""
-        hidden = len(state["cell.1.bias"])
-        trunk = [(units.INPUTS + self.told,) * 2, *[(hidden, self.config.hidden)] * CELLS]
-        super().adopt(wider(self.state_dict(), state, {"trunk": trunk, **self.head_parts(len(state["trunk.bias"]))}))
-
-    def head_parts(self, width: int) -> dict[str, list[Part]]:
-        """What the inputs of heads consist of, in a network of that width and in this one."""
-        return {}
 
     def quantise(self, sample: Tensor) -> None:
         calibrate(self, sample)
@@ -113,9 +102,6 @@ class Photo(Local):
         for c, (head, grid, out) in enumerate(zip(self.heads, self.head_grids, self.outs, strict=True)):
             head.calibrate((self.config.width, bits), (units.HINTS * c, INPUT_BITS))
             out.calibrate((self.config.head, int(grid.bits)))
-
-    def head_parts(self, width: int) -> dict[str, list[Part]]:
-        return {f"heads.{c}": [(width, self.config.width), (units.HINTS * c,) * 2] for c in range(units.CHANNELS)}
 
     def outputs(self, inputs: Tensor, residuals: Tensor) -> Tensor:
         """Mixture parameters, float32 (3, B, H, W, 3 mixtures)."""

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..pixelcnn.symbols import fold
-from .planes import halved_chroma, random_planes
+from .planes import random_planes
 
 Pixels = NDArray[np.uint8]
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm"}
@@ -32,7 +32,6 @@ class DataConfig:
     hold_out: int = 24  # every n-th picture is kept for validation
     crop: int = 128
     augment: float = 0.5  # share of the crops that are rescaled, made brighter or darker, or noisy
-    halved: float = 0.0  # share of the crops whose chroma was halved and interpolated
     symmetries: str = "all"  # flips and transposition; `mirror`: only left and right; `none`
     channels: int = 3  # 1: gray
     levels: int = 256  # of a symbol; the pixels are divided by 256 / levels
@@ -104,8 +103,6 @@ class Pictures:
                 crop = crop.swapaxes(0, 1)
         if varied and random.random() < 0.7:
             crop = brightness_and_noise(crop, random)
-        if self.config.halved and random.random() < self.config.halved:
-            crop = halved_chroma(crop, random)
         return crop
 
 

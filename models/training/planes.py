@@ -67,27 +67,6 @@ def random_planes(picture: Callable[[int], Pixels], side: int, random: np.random
     return result
 
 
-def halved_chroma(picture: Pixels, random: np.random.Generator) -> Pixels:
-    """An RGB picture (even sides) as it comes back from luma and a quarter of the chroma samples."""
-    space = SPACES[random.choice(len(SPACES), p=[s.often for s in SPACES])]
-    planes = picture.astype(np.float32) @ space.matrix.T + space.offset
-    levels = [_integers(planes[..., 0], False, 0, False)]
-    for i in (1, 2):
-        small = _integers(_halve(planes[..., i], random), False, 0, True)
-        levels.append(_aligned(small) if space.kept == 0 else _double(small, 2 * len(small)))
-    values = (np.stack(levels, -1) - space.offset) @ np.linalg.inv(space.matrix).T
-    return np.clip(np.floor(values) if space.kept == 0 else np.rint(values), 0, 255).astype(np.uint8)
-
-
-def _aligned(plane: Pixels) -> Pixels:
-    """Twice as high and as wide: samples lie on those at even places, and are means of their neighbours between."""
-    for _ in range(2):
-        after = np.concatenate([plane[1:], plane[-1:]])
-        between = ((plane.astype(np.int16) + after + 1) >> 1).astype(np.uint8)
-        plane = np.stack([plane, between], 1).reshape(-1, plane.shape[1]).T
-    return plane
-
-
 def _halve(plane: Floats, random: np.random.Generator) -> Floats:
     """Half as high and as wide: the mean of four samples, or samples at even places of a plane that was smoothed."""
     if random.random() < 0.5:
