@@ -74,10 +74,11 @@ def test_gradients_pass_the_rounding(network: Small) -> None:
 def test_what_training_asks_of_a_network(name: str) -> None:
     model = MODELS[name]
     prior = {"latent": {"width": 8, "head": 8}, "ordered": {"width": 8}}.get(name)
-    network = model.network(model.config(**({"width": 8} | ({"prior": prior} if prior else {}))))
+    more = {"prior": prior} if prior else {"tops": [2, 1], "order": [0, 1], "sizes": [1, 1]} if name == "progressive" else {}
+    network = model.network(model.config(**({"width": 8} | more)))
     assert isinstance(network, Trainable)
     assert not network.is_quantised
-    if name != "ordered":
+    if name not in ("ordered", "progressive"):
         with pytest.raises(ValueError, match="start from checkpoints"):
             network.start_from({})
     buffers = [b for k, b in network.named_buffers() if k.endswith("quantised")]

@@ -221,7 +221,7 @@ def test_sixteen_bits_by_the_command(tmp_path_factory: pytest.TempPathFactory) -
     (folder / "a.psg").write_bytes(source)
     assert CliRunner().invoke(main, ["decode", str(folder / "a.psg"), "-q"]).exit_code == 0
     assert stored.same_deep((folder / "a.png").read_bytes(), (GOLDEN / "deep.png").read_bytes())
-    for arguments, message in ((["-o", str(folder / "a.webp")], "only a .png"), (["--codes", "1", "-f"], "no ordered codes")):
+    for arguments, message in ((["-o", str(folder / "a.webp")], "only a .png"), (["--codes", "1", "-f"], "leave out --codes")):
         done = CliRunner().invoke(main, ["decode", str(folder / "a.psg"), *arguments])
         assert done.exit_code == 1
         assert message in done.output

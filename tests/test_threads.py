@@ -104,7 +104,7 @@ def test_an_error_in_a_thread_reaches_the_caller_and_ends_the_others() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_at_once(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", np.tile(noise(128, 128), (8, 8, 1)))
+    np.save(tmp_path / "x.npy", np.tile(noise(128, 128), (16, 16, 1)))
     code = f"import numpy as np, presage; x = np.load('{tmp_path / 'x.npy'}'); print('ready', flush=True); presage.encode(x)"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE.parent)
     assert child.stdout is not None

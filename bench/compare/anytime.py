@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import presage
 
 from ...codec.coders.chunks import Writer
+from ...codec.errors import WeightsError
 from ...codec.format import container
 from ...codec.paths.layers import read_codes
 from ...codec.paths.reading import Reading
@@ -241,7 +242,10 @@ def _plain(values: Sequence[float] | Values) -> list[float | None]:
 
 def _ordered(model: str, model_path: Sequence[Path]) -> bool:
     """Whether a model is one of ordered codes."""
-    return isinstance(load(model, Settings(model_path=model_path)).model, ExactOrdered)
+    try:
+        return isinstance(load(model, Settings(model_path=model_path)).model, ExactOrdered)
+    except WeightsError:
+        return False
 
 
 def _savings(paths: Sequence[Path], model: str, threads: int, model_path: Sequence[Path] = ()) -> dict[str, Any]:
