@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from presage.bench.compare.anytime_codecs import RATES
-from presage.bench.reports import anytime, calls, codes, jpeg, lossless, lossy
+from presage.bench.reports import anytime, calls, codes, jpeg, lossless, lossy, origins
 from presage.bench.reports.layout import bullets, nearest, number, relative, rows_of, threads
 from presage.models import catalogue
 
@@ -176,6 +176,7 @@ REPORTS: dict[str, tuple[Any, str]] = {
     "lossy": (lossy, "kodak-lossy"),
     "anytime": (anytime, "kodak-anytime"),
     "jpeg": (jpeg, "jpeg-camera"),
+    "origins": (origins, "held-out"),
     "codes": (codes, "codes-cifar10"),
     **{f"calls-{name}": (calls, f"calls-{name}") for name in OF_IMAGES},
 }
