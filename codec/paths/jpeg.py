@@ -38,24 +38,25 @@ def encode(data: bytes, loaded: Loaded[Transformed], tile: int, settings: Settin
         if max(picture.height, picture.width) > container.MAX_SIDE:
             raise NotModelled("too many pixels")
     except NotModelled as reason:
-        return keep(data, reason.kept)
+        return keep(data, reason.kept, settings)
     tile, pixels = tile or loaded.model.tile, picture.height * picture.width
     estimate.encoding(pixels, MODES[len(picture.components)], Coding.JPEG).check(settings.limits, "encoding the JPEG file")
     parts = sections.pack_record(len(data), record) | coefficients.encode(picture, loaded.model, tile, settings)
     mode = MODES[len(picture.components)]
     header = Header(picture.width, picture.height, mode, Coding.JPEG, zlib.crc32(data), tile, loaded.name, loaded.hash)
     coded = container.write(header, parts)
-    return coded if len(coded) < len(data) else keep(data, Kept.SMALLER)
+    return coded if len(coded) < len(data) else keep(data, Kept.SMALLER, settings)
 
 
-def keep(data: bytes, why: Kept) -> bytes:
-    """The file that has a JPEG file as it is."""
+def keep(data: bytes, why: Kept, settings: Settings) -> bytes:
+    """The file that has a JPEG file as it is. Raises LimitExceeded."""
     try:
         with opened(data, ("JPEG",)) as image:
             mode = next((mode for mode in MODES.values() if container.PIL_MODES[mode] == image.mode), Mode.RGB)
             size = image.size
     except Exception:  # Pillow raises anything: its size is not known then
         mode, size = Mode.RGB, (0, 0)
+    settings.limits.check("pixels", size[0] * size[1], "the picture")
     header = Header(*size, mode, Coding.JPEG, zlib.crc32(data))
     return container.write(header, {Tag.SOURCE: data, Tag.REASON: bytes([why])})
 

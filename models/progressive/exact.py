@@ -108,7 +108,7 @@ class ExactProgressive:
         magnitudes, negative, depth = (torch.from_numpy(part) for part in (latents.magnitudes, latents.negative, latents.depth))
         values = reconstruction.values(magnitudes, negative, depth, self.points).reshape(1, height, width, -1)
         whole = len(known) - 1 if known else 0
-        part = len(known[-1]) / self.counts(height, width)[whole] if known else 0.0
+        part = len(known[-1]) / max(1, self.counts(height, width)[whole]) if known else 0.0  # a small map has no places in some rounds
         low, high = self.precision[whole], self.precision[min(whole + 1, len(self.rounds))]
         return values.numpy(), float(low + part * (high - low))
 
