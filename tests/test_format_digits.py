@@ -3,7 +3,6 @@
 # mypy: allow-any-generics, no-warn-return-any
 
 import json
-import struct
 import zlib
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ import pytest
 from conftest import HERE
 from PIL import Image
 from test_format_chain import tensors
-from test_format_ordered import chunks_of
+from test_format_ordered import chunks_of, taken_apart
 
 import presage
 from presage.codec import weights
@@ -121,15 +120,7 @@ class Digits:
 
 def decode(data: bytes, t: dict[str, np.ndarray]) -> tuple[list[int], int, Digits, float]:
     """The digits of a file in their order as the CRC has them, that CRC, the latents, and the number of rounds that are there."""
-    _, _, length, width, height, _, coding, tile, crc, count, _, name = struct.unpack_from("<8sHHIIBBHIB16sB", data)
-    assert (coding, tile) == (11, 0)
-    offset, sections = length, {}
-    for i in range(count):
-        tag, size, check = struct.unpack_from("<4sQI", data, 46 + name + 16 * i)
-        sections[tag] = (data[offset : offset + size], size, check)
-        offset += size
-    assert list(sections)[-1] == b"CODE"
-    assert sections[b"CODE"][2] == 0
+    width, height, crc, sections = taken_apart(data, 11)
     digits, chunks = Digits(t, height, width), chunks_of(*sections[b"CODE"][:2])
     left, found = 0, list[int]()
     coder: Any = None

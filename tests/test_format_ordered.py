@@ -135,10 +135,10 @@ def chunks_of(section: bytes, size: int) -> list[tuple[int, bytes]]:
     return found
 
 
-def decode(data: bytes, t: dict[str, np.ndarray]) -> tuple[list[int], int, Prior]:
-    """The codes of a file in their order, and the CRC-32 of all of them that it gives."""
+def taken_apart(data: bytes, number: int) -> tuple[int, int, int, dict[bytes, tuple[bytes, int, int]]]:
+    """Width, height and pixel CRC of a file of that coding, without tiles; its sections with their sizes and CRCs, CODE the last."""
     _, _, length, width, height, _, coding, tile, crc, count, _, name = struct.unpack_from("<8sHHIIBBHIB16sB", data)
-    assert (coding, tile) == (7, 0)
+    assert (coding, tile) == (number, 0)
     offset, sections = length, {}
     for i in range(count):
         tag, size, check = struct.unpack_from("<4sQI", data, 46 + name + 16 * i)
@@ -146,6 +146,12 @@ def decode(data: bytes, t: dict[str, np.ndarray]) -> tuple[list[int], int, Prior
         offset += size
     assert list(sections)[-1] == b"CODE"
     assert sections[b"CODE"][2] == 0
+    return width, height, crc, sections
+
+
+def decode(data: bytes, t: dict[str, np.ndarray]) -> tuple[list[int], int, Prior]:
+    """The codes of a file in their order, and the CRC-32 of all of them that it gives."""
+    width, height, crc, sections = taken_apart(data, 7)
     prior = Prior({name.removeprefix("prior."): v for name, v in t.items() if name.startswith("prior.")}, height, width)
     layers = [8 * side for side in prior.sides]
     assert zlib.crc32(sections[b"LAYR"][0]) == sections[b"LAYR"][2]

@@ -21,6 +21,7 @@ from killed import fatal
 from PIL import Image
 
 import presage
+from presage.codec import output
 from presage.codec.cli import files, work
 from presage.codec.cli.files import FileProblem, Item
 from presage.codec.cli.main import main
@@ -54,7 +55,7 @@ def test_a_full_disk_leaves_the_old_file(failing: str, tmp_path: Path, monkeypat
     old, new = tmp_path / "old", tmp_path / "new"
     old.write_bytes(b"precious")
     if failing == "write":
-        monkeypatch.setattr(files, "open", lambda *a, **k: _Full(), raising=False)
+        monkeypatch.setattr(output, "open", lambda *a, **k: _Full(), raising=False)
     elif failing == "link":
         monkeypatch.setattr(os, "link", full)
         monkeypatch.setattr(os, "replace", full)

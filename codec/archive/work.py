@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from ..errors import DamagedFile, PresageError
 from ..image.opening import format_of
 from ..limits import Limits
-from ..output import name, sync
+from ..output import whole
 from ..settings import Settings
 from . import keeping
 from .manifest import FILES, Entry
@@ -252,26 +252,15 @@ def _write(job: Job, path: Path, pieces: Iterator[bytes], replacing: bool, entry
     size, digest = 0, hashlib.sha256()
     if entry is None:
         _make_folders(Path(job.archive, FILES), path.relative_to(Path(job.archive, FILES)))
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as file:
-        try:
-            for piece in pieces:
-                file.write(piece)
-                digest.update(piece)
-                size += len(piece)
-            if entry is not None and entry.promise == "bytes" and digest.hexdigest() != entry.sha256:
+    with whole(partial, path, replacing) as file:
+        for piece in pieces:
+            file.write(piece)
+            digest.update(piece)
+            size += len(piece)
+        if entry is not None:
+            if entry.promise == "bytes" and digest.hexdigest() != entry.sha256:
                 raise DamagedFile(f"what is kept of {entry.path} is not what was archived")
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            if entry is not None:
-                os.chmod(partial, entry.mode & 0o777)
-                os.utime(partial, ns=(entry.mtime_ns, entry.mtime_ns))
-            if replacing:
-                os.replace(partial, path)
-            else:
-                name(partial, path)
-        finally:
-            with suppress(OSError):
-                os.unlink(partial)
-    sync(path.parent)
+            file.flush()  # what is written later would change the time
+            os.chmod(partial, entry.mode & 0o777)
+            os.utime(partial, ns=(entry.mtime_ns, entry.mtime_ns))
     return size, digest.hexdigest()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PresageError
-from ..output import name, sync
+from ..output import whole
 
 STDIO = Path("-")
 
@@ -146,23 +146,11 @@ def write(path: Path, data: bytes, force: bool) -> None:
 def _write_whole(path: Path, data: bytes, force: bool) -> None:
     """Write beside the final name, and give the name to what is on the disk. Raises OSError."""
     partial = path.parent / f".presage-{secrets.token_hex(8)}.partial"
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as file:
-        try:
-            if force and path.is_file():
-                with suppress(OSError):
-                    os.chmod(partial, stat.S_IMODE(path.stat().st_mode))
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            if force:
-                os.replace(partial, path)
-            else:
-                name(partial, path)
-        finally:
+    with whole(partial, path, force) as file:
+        if force and path.is_file():
             with suppress(OSError):
-                os.unlink(partial)
-    sync(path.parent)
+                os.chmod(partial, stat.S_IMODE(path.stat().st_mode))
+        file.write(data)
 
 
 def items(paths: Iterable[Path], recursive: bool, suffix: str | tuple[str, ...], kind: str) -> list[Item]:
