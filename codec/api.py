@@ -137,7 +137,8 @@ def _verify(data: bytes, picture: Picture, lossless: bool, settings: Settings) -
         raise PresageError(f"what was encoded does not decode: {error}") from None
     same = (image.mode, image.size) == (picture.image.mode, picture.image.size)
     if lossless:
-        same = same and image.tobytes() == picture.image.tobytes() and stored.same_deep(source_file(data), picture.verbatim)
+        same = same and image.tobytes() == picture.image.tobytes()
+        same = same and stored.same_deep(source_file(data, settings.limits), picture.verbatim)
         same = same and (image.mode != "P" or image.convert("RGB").tobytes() == picture.image.convert("RGB").tobytes())
     elif same and picture.mode in container.ALPHA_MODES:
         same = image.getchannel("A").tobytes() == picture.image.getchannel("A").tobytes()
@@ -341,13 +342,19 @@ def decode_cuts(data: bytes | mmap, sizes: Sequence[int], settings: Settings) ->
     return images
 
 
-def source_file(data: bytes | mmap) -> bytes | None:
+def source_file(data: bytes | mmap, limits: Limits | None = None) -> bytes | None:
     """The PNG in colour with more bits than Pillow reads that a file was made of, its chunks and samples as they were; None for all others.
 
-    Raises DamagedFile.
+    Raises DamagedFile, and LimitExceeded.
     """
     header = container.read_header(data)
-    return stored.source_of(data, header) if header.coding == Coding.STORED else None
+    if header.coding != Coding.STORED:
+        return None
+    limits, size = limits or Limits(), header.width * header.height
+    limits.check("pixels", size, "the picture")
+    estimate.decoding(data, header, size).check(limits, "decoding the picture")
+    container.check_unknown(data, header)
+    return stored.source_of(data, header)
 
 
 # -------------------------------------------------------------------------------------------------------------- sets

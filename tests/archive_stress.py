@@ -1,6 +1,6 @@
 """Archive many small pictures of all kinds while being killed, go on, restore, compare.
 
-python tests/archive_stress.py --pictures /path/to/pictures --count 500 --work /tmp/stress [--ray]
+python tests/archive_stress.py --pictures /path/to/pictures --count 500 --work /tmp/stress [--threads | --ray]
 
 --pictures: a folder with files that Pillow reads, of which small pieces are taken. Without it the sample photograph is cut up.
 """
@@ -28,6 +28,8 @@ from PIL import Image
 
 from presage.codec.archive import archiving, runners
 from presage.codec.archive.work import Done, Job, Task, archive_one
+from presage.codec.image.deep import png_of
+from presage.codec.image.stored import same_deep
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "samples" / "kodim23.png"
@@ -60,6 +62,8 @@ def kinds(image: Image.Image, chance: random.Random) -> dict[str, Any]:
     """Ways to write a picture: a function of a path, by a suffix that says which."""
     gray = image.convert("L")
     deep = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    colours = np.asarray(image).astype(np.uint16)
+    colours = colours * 250 + np.random.default_rng(image.width).integers(0, 64, colours.shape, np.uint16)
     clear = image.copy()
     clear.putalpha(gray.point(lambda level: 255 if level > 99 else level))
     exif = Image.Exif()
@@ -86,6 +90,7 @@ def kinds(image: Image.Image, chance: random.Random) -> dict[str, Any]:
         "broken.png": lambda path: path.write_bytes(png[: len(png) // 2] + b"?"), "more.png": lambda path: path.write_bytes(png + b"more"),
         "no.jpg": lambda path: path.write_bytes(b"\xff\xd8\xff" + chance.randbytes(300)), "txt": lambda path: path.write_text("no picture"),
         "empty.png": lambda path: path.write_bytes(b""), "wrong.png": lambda path: path.write_bytes(jpeg),
+        "colour16.png": lambda path: path.write_bytes(png_of(colours)),
     }  # fmt: skip
 
 
@@ -136,6 +141,7 @@ def compare(source: Path, restored: Path, archive: Path) -> Counter[str]:
         elif old.is_file():
             with Image.open(old) as first, Image.open(new) as second:
                 assert (first.mode, first.size, first.tobytes()) == (second.mode, second.size, second.tobytes()), name
+                assert not name.endswith("colour16.png") or same_deep(old.read_bytes(), new.read_bytes()), name
                 assert first.getpalette() == second.getpalette(), name
                 assert first.info.keys() == second.info.keys(), name
         same[promised[name] or "no file"] += 1
@@ -165,13 +171,27 @@ def lines_in(manifest: Path) -> int:
     return manifest.read_bytes().count(b"\n") if manifest.exists() else 0
 
 
-def archive_killed(source: Path, target: Path, kills: int, options: list[str], chance: random.Random, at_most: float = 3600) -> list[int]:
-    """Archive, killed so many times after random numbers of files, then to the end; the lines that the manifest had after each."""
+def by_threads(source: Path, target: Path, count: int = 2) -> int:
+    """Archive by so many threads of this process, which the program itself does only by one; the exit code."""
+    archiving.runner = lambda *_: (runners.threads(count), 1)
+    return archiving.archive(source, target).exit_code
+
+
+def archive_killed(
+    source: Path, target: Path, kills: int, options: list[str], chance: random.Random, at_most: float = 3600, threads: bool = False
+) -> list[int]:
+    """Archive, killed so many times after random numbers of files, then to the end; the lines that the manifest had after each.
+
+    By processes, as options say, or by threads.
+    """
+    words = command("archive", source, "-o", target, "-q", *options)
+    if threads:
+        words = [sys.executable, __file__, "--pictures", str(source), "--work", str(target), "--inside"]
     total = sum(1 for p in source.rglob("*"))
     after = sorted(chance.randrange(1, total) for _ in range(kills))
     seen = []
     for wanted in [*after, total + 10]:
-        process = subprocess.Popen(command("archive", source, "-o", target, "-q", *options), start_new_session=True)
+        process = subprocess.Popen(words, start_new_session=True)
         end = time.monotonic() + at_most
         while process.poll() is None and lines_in(target / "manifest.jsonl") <= wanted:
             assert time.monotonic() < end, "it takes too long"
@@ -273,8 +293,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--ray", action="store_true", help="On a Ray cluster of this machine, whose workers are killed twice.")
+    parser.add_argument("--threads", action="store_true", help="By threads of one process instead of processes.")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--scaling", type=Path, help="Only measure one and two workers on the files of this folder.")
     options = parser.parse_args()
+    if options.inside:
+        sys.exit(by_threads(options.pictures, options.work))
     chance = random.Random(options.seed)
     if options.scaling:
         scaling(options.scaling, options.work)
@@ -286,7 +310,8 @@ def main() -> None:
     if options.ray:
         print(f"workers killed: {archive_on_ray(source, target, 2, [], chance)}")
     else:
-        print(f"lines after each kill, and at the end: {archive_killed(source, target, options.kills, ['-j', '2'], chance)}")
+        seen = archive_killed(source, target, options.kills, ["-j", "2"], chance, threads=options.threads)
+        print(f"lines after each kill, and at the end: {seen}")
     print(f"archived in {time.monotonic() - started:.0f} s")
     again = subprocess.run(command("archive", source, "-o", target, "--json"), check=True, capture_output=True, text=True)
     print("again:", json.loads(again.stdout.splitlines()[-1]))

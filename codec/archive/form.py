@@ -29,6 +29,7 @@ RAW = {  # Pillow's raw mode, bytes to which rows are filled up, and direction, 
 LAYOUTS = (*RAW, "png", "webp")
 BITS = {"1": 1, "L": 8, "P": 8, "LA": 16, "RGB": 24, "RGBA": 32, "I;16": 16, "CMYK": 32}
 FAST, SMALL = 1, 6  # levels of compression
+DEEP = "deep"  # the text of PNG files in colour with 16 bits a channel, which their .psg files give back by themselves
 
 
 @dataclass(frozen=True)

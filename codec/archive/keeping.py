@@ -8,13 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from PIL import Image
-
 from .. import api
 from ..errors import DamagedFile, ImageRefused, PresageError, WeightsError
 from ..format.info import info
 from ..format.jpeg import is_jpeg
-from ..image import files
+from ..image import files, stored
 from ..settings import Options, Settings
 from . import form
 from .manifest import Entry
@@ -88,7 +86,7 @@ def _picture(source: bytes, name: str, exact: bool, model: str, settings: Settin
     image = picture.image
     facts |= {"width": image.width, "height": image.height}
     if picture.verbatim is not None:
-        raise BetterCopied("16 bits a channel in colour")
+        return _deep(picture, source, exact, model, settings, clock)
     around = form.find(source, image)
     if around is None:
         raise BetterCopied("its pixels are compressed with loss, or in a way that is not made anew")
@@ -106,10 +104,21 @@ def _picture(source: bytes, name: str, exact: bool, model: str, settings: Settin
     made = form.file(decoded, around, form.FAST)
     if around.exact and made != source:
         raise BetterCopied("what was encoded does not decode to the file (please report it)", True)
-    digest = "" if around.exact else pixels_of(image)
-    if not around.exact and pixels_of(files.read(made, name, settings.limits).image) != digest:
+    digest = "" if around.exact else pixels_of(picture)
+    if not around.exact and pixels_of(files.read(made, name, settings.limits)) != digest:
         raise BetterCopied("what was encoded does not decode to the picture (please report it)", True)
     return Coded(data, {"promise": "bytes" if around.exact else "pixels", "form": text, "pixels": digest})
+
+
+def _deep(picture: files.Picture, source: bytes, exact: bool, model: str, settings: Settings, clock: _Clock) -> Coded:
+    """A PNG in colour with 16 bits a channel, of which samples and all other chunks come back."""
+    if exact:
+        raise BetterCopied("its bytes would not come back")
+    data = clock(lambda: api.encode_picture(picture, model, 0, settings))
+    _check_smaller(source, len(data) + len(form.DEEP))
+    if not stored.same_deep(clock(lambda: api.source_file(data, settings.limits)), source):
+        raise BetterCopied("what was encoded does not decode to the picture (please report it)", True)
+    return Coded(data, {"promise": "pixels", "form": form.DEEP, "pixels": pixels_of(picture)})
 
 
 def _check_smaller(source: bytes, size: int) -> None:
@@ -127,21 +136,26 @@ def back(data: bytes, entry: Entry, settings: Settings) -> bytes:
     """The file that a .psg file was made of, as its entry promises. Raises DamagedFile and WeightsError."""
     if not entry.form:
         made = api.decode_file(data, **_options(settings))
+    elif entry.form == form.DEEP:
+        made = api.source_file(data, settings.limits) or b""
     else:
         made = form.file(api.decode(data, **_options(settings)), form.parse(entry.form))
     if entry.promise == "bytes":
         same = hashlib.sha256(made).hexdigest() == entry.sha256
     else:
-        same = pixels_of(files.read(made, entry.path, settings.limits).image) == entry.pixels
+        same = pixels_of(files.read(made, entry.path, settings.limits)) == entry.pixels
     if not same:
         raise DamagedFile("what was decoded is not what was archived")
     return made
 
 
-def pixels_of(image: Image.Image) -> str:
-    """SHA-256, in hexadecimal, of mode, size, pixels and palette."""
+def pixels_of(picture: files.Picture) -> str:
+    """SHA-256, in hexadecimal, of mode, size, pixels and palette; of more than 8 bits in colour also of all bits. Raises DamagedFile."""
+    image = picture.image
     digest = hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode())
     digest.update(image.tobytes())
     if image.mode == "P":
         digest.update(image.convert("RGB").tobytes())
+    if picture.verbatim is not None:
+        digest.update(stored.deep_samples(picture.verbatim))
     return digest.hexdigest()

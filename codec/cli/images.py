@@ -227,15 +227,9 @@ def _decode_picture(
 
 def _source(data: bytes | mmap, suffix: str, work: Work) -> bytes | None:
     """The PNG with 16 bits a channel in colour that a file was made of. Raises PresageError if another format is asked for."""
-    from .. import api, estimate
-    from ..format.container import Coding, check_unknown, read_header
+    from .. import api
 
-    header = read_header(data)
-    if header.coding != Coding.STORED:
-        return None
-    estimate.decoding(data, header, header.width * header.height).check(work.limits, "decoding the picture")
-    check_unknown(data, header)
-    source = api.source_file(data)
+    source = api.source_file(data, work.limits)
     if source is not None and suffix != ".png":
         raise PresageError("the image has 16 bits a channel; only a .png keeps them")
     return source

@@ -140,6 +140,15 @@ def same_deep(a: bytes | None, b: bytes | None) -> bool:
     return first is not None and second is not None and first[0] == second[0] and first[1].tobytes() == second[1].tobytes()
 
 
+def deep_samples(png: bytes) -> bytes:
+    """The samples of such a file, row by row, pixel by pixel, 2 bytes each, the lower first. Raises DamagedFile."""
+    from . import deep
+
+    if (parts := deep.split(png)) is None:
+        raise DamagedFile("a PNG file that is not as the standard has it")
+    return parts[1].astype("<u2").tobytes()
+
+
 def encode(image: Image.Image) -> bytes:
     """The smaller of a PNG and, for 8-bit colour, a lossless WebP file."""
     files = [_save(_with_whole_palette(image), "PNG", compress_level=9)]
