@@ -6,21 +6,22 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from . import errors
-from .format import container, preview
-from .image import beside, previews
+from . import errors, previews
+from .format import container
+from .image import beside
 
 
 class PresageImage(ImageFile.ImageFile):
     """An image that is decoded when its pixels are asked for. Trouble is an OSError, as with all of Pillow's formats.
 
-    `draft` and `thumbnail` show the preview of the file, if it has one that is large enough, instead of decoding the picture.
+    `draft` and `thumbnail` show the preview of the file, if it has one that is large enough, or what else is as good as that, instead of
+    decoding the picture.
     """
 
     format = "PSG"
     format_description = "Presage"
     _data = b""
-    _preview: preview.Preview | None = None
+    _small: Image.Image | None = None
 
     def _open(self) -> None:
         self._data = self.fp.read() if self.fp else b""
@@ -34,18 +35,21 @@ class PresageImage(ImageFile.ImageFile):
         self._mode = container.PIL_MODES[header.mode]
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Show the file's preview from now on if it is at least as large as a thumbnail of this size. The mode is then RGB or RGBA."""
-        if not self._data or self._preview or not size:
+        """Show a small picture of the file from now on if one is found quickly that is at least as large as a thumbnail of this size.
+
+        The mode is then RGB or RGBA.
+        """
+        if not self._data or self._small or not size:
             return None
+        wanted = max(self.size) * min(size[0] / self.width, size[1] / self.height, 1)
         try:
-            found = preview.read(self._data, container.read_header(self._data))
-            shown = previews.show(found).mode if found else ""
-        except errors.DamagedFile as error:
+            found = previews.at_least(self._data, container.read_header(self._data), wanted)
+        except errors.PresageError as error:
             raise OSError(str(error)) from error
-        if found is None or max(found.size) < max(self.size) * min(size[0] / self.width, size[1] / self.height, 1):
+        if found is None:
             return None
-        self._preview, self._size, self._mode = found, found.size, shown
-        return shown, (0, 0, *found.size)
+        self._small, self._size, self._mode = found, found.size, found.mode
+        return found.mode, (0, 0, *found.size)
 
     def thumbnail(
         self, size: tuple[float, float], resample: Image.Resampling = Image.Resampling.BICUBIC, reducing_gap: float | None = 2.0
@@ -58,8 +62,8 @@ class PresageImage(ImageFile.ImageFile):
         from . import api
 
         try:
-            if self._preview:
-                return beside.restore_texts(previews.show(self._preview), self._data, container.read_header(self._data))
+            if self._small:
+                return beside.restore_texts(self._small, self._data, container.read_header(self._data))
             return api.decode(self._data)
         except errors.PresageError as error:
             raise OSError(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,17 +19,19 @@ from .format import preview as sections
 from .format.container import Coding, Header, Tag
 from .format.preview import LONGEST
 from .image import previews as pictures
+from .isolation import isolated
 from .limits import Limits
-from .settings import Options
+from .settings import Options, Settings
 
-COARSE = 0.25  # share of the codes of every patch that a preview of ordered codes is made of
+CODES = 0.25  # share of the codes of every patch that a preview of ordered codes is made of
+COARSE = (Coding.COLOUR, Coding.GRAY, Coding.PLANES)  # codings in tiles of pixels
 ENLARGED = 2  # an EXIF thumbnail does for previews of so many times its size
 BARS = 24  # the mean grey level of bars beside a thumbnail, at most
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture as it is to be shown, and where it comes from: preview, stored, thumbnail, cut or decoded."""
+    """A picture as it is to be shown, and where it comes from: preview, stored, thumbnail, cut, coarse or decoded."""
 
     image: Image.Image
     way: str
@@ -53,11 +56,35 @@ def shown(
     header = container.read_header(data, partial=True)
     if header.coding in container.SETS:
         raise ImageRefused("the file is a set of many images; use `presage unpack`")
-    image, way, orientation = _as_a_picture(data, header, size, options) or _decoded(data, header, size, before, options)
+    found = _as_a_picture(data, header, size, options)
+    if found is None and before:
+        before()
+    image, way, orientation = found or _coarse(data, header, size, options) or _decoded(data, header, size, options)
     image = pictures.turned(image, orientation)
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     image.info = {}
     return Shown(image, way)
+
+
+def at_least(data: bytes | mmap, header: Header, side: float) -> Image.Image | None:
+    """A picture of a file whose longer side is no shorter than so many pixels, as its pixels lie, if that is found without decoding it.
+
+    It is the preview, the thumbnail of a JPEG file, or, of a large picture of which a very small one is wanted, a coarse one.
+    Raises DamagedFile and WeightsError.
+    """
+    if (made := sections.read(data, header)) and max(made.size) >= side:
+        return pictures.show(made)
+    if header.coding == Coding.JPEG and header.section(Tag.RECORD):
+        exif = _exif_of(jpeg_format.skeleton_of(data, header))
+        small = _thumbnail(exif, (header.width, header.height), 1)
+        if small is None or max(small.size) < side:
+            return None
+        small.info = {"exif": exif}
+        return small
+    if header.coding in COARSE and side * header.tile <= max(header.width, header.height):
+        found = _coarse(data, header, math.ceil(side), {})
+        return found[0] if found else None
+    return None
 
 
 def to_file(image: Image.Image, kind: str) -> bytes:
@@ -93,17 +120,43 @@ def _as_a_picture(data: bytes | mmap, header: Header, size: int, options: Option
     return None
 
 
-def _decoded(data: bytes | mmap, header: Header, size: int, before: Callable[[], None] | None, options: Options) -> Found:
+@isolated()
+def _coarse(data: bytes | mmap, header: Header, size: int, options: Options) -> Found | None:
+    """A coarse picture of a large one, where a small one is wanted. Raises DamagedFile and WeightsError."""
+    if size > LONGEST or header.coding not in COARSE:
+        return None
+    from . import estimate
+    from .image import stored
+    from .paths import coarse
+    from .paths.reading import Reading
+    from .weights import load_for
+
+    settings = Settings(**options).started()
+    estimate.decoding(data, header, header.width * header.height).check(settings.limits, "decoding the picture")
+    container.check_unknown(data, header)
+    found = coarse.decode(Reading(data, header, False, settings), load_for(header, settings).model)
+    if found is None:
+        return None
+    whole = header.width, header.height
+    shown = [max(1, round(side * min(1, size / max(whole)))) for side in whole]
+    left, top = found.corner
+    box = left, top, left + header.width / found.cell, top + header.height / found.cell
+    image = Image.fromarray(found.levels).resize((shown[0], shown[1]), Image.Resampling.BICUBIC, box)
+    exif, icc, alpha = (container.read_section(data, header, tag) for tag in (Tag.EXIF, Tag.ICC, Tag.ALPHA))
+    if alpha:
+        image.putalpha(stored.decode(alpha, "L", whole).resize(image.size))
+    return pictures.plain(image, icc or b""), "coarse", pictures.orientation_of(exif or b"")
+
+
+def _decoded(data: bytes | mmap, header: Header, size: int, options: Options) -> Found:
     """A picture by a model, which takes longer."""
     from . import api
 
-    if before:
-        before()
     if header.coding == Coding.JPEG:
         return _of_jpeg(api.decode_file(data, **options), size, "decoded")
     codes = None
     if header.coding == Coding.ORDERED:
-        codes = max(1, round(COARSE * len(container.read_layers(data, header)))) or None
+        codes = max(1, round(CODES * len(container.read_layers(data, header)))) or None
     image = api.decode(data, codes=codes, **options)
     orientation = pictures.orientation_of(image.info.get("exif", b""))
     return pictures.plain(image, image.info.get("icc_profile", b"")), "decoded" if codes is None else "cut", orientation

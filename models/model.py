@@ -82,7 +82,8 @@ class Turn:
 
 
 Code = Callable[[Turn, NDArray[np.float32]], Nibbles]
-"""Integer weights (n, entries) of the symbols at a turn -> the symbols (n), of any integer type; of codes fewer than n end the walk."""
+"""Integer weights (n, entries) of the symbols at a turn -> the symbols (n), of any integer type; of codes, and of
+pixels along a wavefront, fewer than n end the walk."""
 
 
 class Known:

@@ -206,6 +206,14 @@ def test_thumbnail_in_exif() -> None:
     assert near(found.image, picture) < 8
     assert previews.shown(data, 400).way == "decoded"
     assert previews.shown(presage.encode(jpeg_with_thumbnail(200), model="tiny-jpeg"), 256).way == "decoded"
+    presage.register_pillow()
+    for side, size in ((160, (160, 107)), (161, (600, 400))):
+        opened = Image.open(io.BytesIO(data))
+        opened.draft(None, (side, side))
+        assert opened.size == size
+        opened.load()
+        assert opened.getexif()[0x0112] == 6
+        assert near(opened, Image.open(io.BytesIO(source))) < 8
     with_one = presage.encode(source, model="tiny-jpeg", preview=True)
     assert presage.decode_file(with_one) == source
     assert previews.shown(with_one).way == "preview"

@@ -67,9 +67,17 @@ WAYS: dict[str, Callable[[Pixels], Made]] = {
 
 
 def run(
-    run_file: Path, *, threads: int, limit: int | None, ways: Sequence[str] = (), every: int = 1, log: Log = lambda _: None
+    run_file: Path,
+    *,
+    threads: int,
+    limit: int | None,
+    ways: Sequence[str] = (),
+    every: int = 1,
+    alone: bool = False,
+    log: Log = lambda _: None,
 ) -> dict[str, Any]:
     """Measure on the pictures that a training run holds out; a dict for JSON and `reports.origins`. every: only each n-th of them.
+    alone: without what Presage is compared with.
 
     Of every way: the sums of bytes by default, by the RGB model alone, by planes where they can be, of JPEG XL effort 9; what the files
     became; and of pictures out of JPEG files the bytes of these, as they are and through Presage. Raises ValueError for a run or a way
@@ -82,32 +90,42 @@ def run(
     pictures = Pictures(config).validation[::every][:limit]
     rows = []
     for way in ways or WAYS:
-        rows.append({"way": way} | _sum([_measure(WAYS[way](picture), threads) for picture in pictures]))
-        log(f"{way}: " + "  ".join(f"{name} {rows[-1][name] / rows[-1]['jxl9']:.3f}" for name in ("presage", "rgb")))
+        rows.append({"way": way} | _sum([_measure(WAYS[way](picture), threads, alone) for picture in pictures]))
+        log(f"{way}: {rows[-1]['presage']:,} bytes; {rows[-1]['codings']}")
     return {"machine": machine(threads), "run": run_file.name, "pictures": len(pictures), "ways": rows}
 
 
-def _measure(made: Made, threads: int) -> dict[str, Any]:
+def _measure(made: Made, threads: int, alone: bool) -> dict[str, Any]:
     pixels = made.pixels
     data, seconds = timed(partial(presage.encode, threads=threads), pixels)
     _compare(data, pixels)
-    facts: dict[str, Any] = {"presage": len(data), "coding": presage.info(data)["coding"], "seconds": seconds}
+    facts: dict[str, Any] = {"presage": len(data), "coding": presage.info(data)["coding"], "seconds": seconds, "samples": pixels.size}
+    return facts | ({} if alone else _beside(pixels, threads)) | _of_source(made.source, threads)
+
+
+def _beside(pixels: Pixels, threads: int) -> dict[str, Any]:
+    """What the RGB model, planes and JPEG XL make of pixels."""
     rgb = presage.encode(pixels, model=RGB, threads=threads)
     _compare(rgb, pixels)
     reference, reference_s = timed(REFERENCE.encode, pixels, threads)
-    facts |= {"rgb": len(rgb), "jxl9": len(reference), "jxl9_seconds": reference_s, "samples": pixels.size}
+    facts: dict[str, Any] = {"rgb": len(rgb), "jxl9": len(reference), "jxl9_seconds": reference_s}
     try:
         by_planes = presage.encode(pixels, model="planes", threads=threads)
         _compare(by_planes, pixels)
         facts["planes"] = len(by_planes)
     except presage.ImageRefused:
         facts["planes"] = None
-    if made.source is not None:
-        again = presage.encode(made.source, threads=threads)
-        if presage.decode_file(again) != made.source:
-            raise RuntimeError("a JPEG file does not come back")
-        facts |= {"source": len(made.source), "source_presage": len(again)}
     return facts
+
+
+def _of_source(source: bytes | None, threads: int) -> dict[str, Any]:
+    """What Presage makes of the JPEG file that pixels come from."""
+    if source is None:
+        return {}
+    again = presage.encode(source, threads=threads)
+    if presage.decode_file(again) != source:
+        raise RuntimeError("a JPEG file does not come back")
+    return {"source": len(source), "source_presage": len(again)}
 
 
 def _compare(data: bytes, pixels: Pixels) -> None:
@@ -117,14 +135,15 @@ def _compare(data: bytes, pixels: Pixels) -> None:
 
 def _sum(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Sums of bytes and seconds; how many pictures became what."""
-    names = ("presage", "rgb", "jxl9", "seconds", "jxl9_seconds", "samples")
+    names = [name for name in ("presage", "rgb", "jxl9", "seconds", "jxl9_seconds", "samples") if name in facts[0]]
     sums: dict[str, Any] = {name: sum(entry[name] for entry in facts) for name in names}
     kinds = [entry["coding"] for entry in facts]
     sums["codings"] = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
-    planes = [entry for entry in facts if entry["planes"] is not None]
-    sums["planes"] = {key: sum(entry[key] for entry in planes) for key in ("planes", "jxl9")} | {"pictures": len(planes)}
+    if "jxl9" in facts[0]:
+        planes = [entry for entry in facts if entry["planes"] is not None]
+        sums["planes"] = {key: sum(entry[key] for entry in planes) for key in ("planes", "jxl9")} | {"pictures": len(planes)}
+        sums["above_reference"] = sum(entry["presage"] > entry["jxl9"] for entry in facts)
     if "source" in facts[0]:
         sums["source"], sums["source_presage"] = (sum(entry[key] for entry in facts) for key in ("source", "source_presage"))
         sums["largest_to_source"] = max(entry["presage"] / entry["source_presage"] for entry in facts)
-    sums["above_reference"] = sum(entry["presage"] > entry["jxl9"] for entry in facts)
     return sums

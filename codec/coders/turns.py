@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.model import Code, Nibbles, Turn
+from ...models.model import Code, Nibbles, Places, Turn
 from ..errors import DamagedFile
 from ..settings import Progress
 from . import ans
@@ -50,6 +50,28 @@ class Pull:
         """Raises DamagedFile if not exactly everything was pulled."""
         if not self._decoder.finished:
             raise DamagedFile("a tile's stream does not end where its symbols do")
+
+
+class PullFirst(Pull):
+    """Pulls the symbols of the first steps of a walk, which it ends then."""
+
+    def __init__(self, streams: Iterable[bytes], steps: int) -> None:
+        """Raises DamagedFile for bytes that cannot be a stream."""
+        super().__init__(streams)
+        self._steps, self._share = steps, -1.0
+        self._seen: list[Turn] = []
+
+    def __call__(self, turn: Turn, weights: Weights) -> Nibbles:
+        if turn.share != self._share:  # a step has several turns
+            self._share = turn.share
+            if len(self._seen) == self._steps:
+                return np.empty(0, np.int32)
+            self._seen.append(turn)
+        return super().__call__(turn, weights)
+
+    def places(self, stream: int) -> Places:
+        """Where the symbols of a stream are, see `Turn`."""
+        return np.concatenate([turn.at[slice(*turn.bounds[stream])] for turn in self._seen])
 
 
 class Draw:

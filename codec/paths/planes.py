@@ -24,6 +24,7 @@ from ..image.files import Picture
 from ..origins import exceptions, planes
 from ..origins.planes import Planes
 from ..origins.sampling import Plane, Sampling, upsample
+from ..origins.table import Origin
 from ..parallel import part_of, spread
 from ..settings import Progress, Settings
 from ..weights import Loaded
@@ -140,10 +141,7 @@ def decode(reading: Reading, model: Planar, area: Box) -> tuple[Pixels, list[Box
     Only the tiles that the area needs are decoded.
     """
     header = reading.header
-    content = container.read_section(reading.data, header, Tag.ORIGIN)
-    if content is None:
-        raise DamagedFile("the origin of the planes is missing")
-    origin, sampling, rest = planes.unpack(content)
+    origin, sampling, rest = planes.unpack(_origin(reading))
     layout = Layout.of(header.width, header.height, sampling, header.tile)
     kept = planes.unpack_exceptions(rest, len(layout.luma))
     wanted = {box: i for i, box in enumerate(layout.luma) if _meet(box, area)}
@@ -159,6 +157,32 @@ def decode(reading: Reading, model: Planar, area: Box) -> tuple[Pixels, list[Box
         inside = max(box[0], area[0]), max(box[1], area[1]), min(box[2], area[2]), min(box[3], area[3])
         cut(pixels, _relative(inside, area))[:] = cut(made, _relative(inside, box))
     return pixels, [(x, y, right - x, bottom - y) for x, y, right, bottom in sorted(lost, key=lambda box: (box[1], box[0]))]
+
+
+@dataclass(frozen=True)
+class BeforeLuma:
+    """What is known before luma: both chroma planes, and the streams of luma's tiles."""
+
+    origin: Origin
+    chroma: Chroma
+    streams: list[bytes]
+
+
+def before_luma(reading: Reading, model: Planar) -> BeforeLuma:
+    """The chroma of a file. Raises DamagedFile."""
+    header = reading.header
+    origin, sampling, _ = planes.unpack(_origin(reading))
+    layout = Layout.of(header.width, header.height, sampling, header.tile)
+    chroma, _, _ = _decode_chroma(reading, model, layout, sampling, layout.luma)
+    streams = container.TileStreams(reading.data, header, layout.count)
+    return BeforeLuma(origin, chroma, [streams[2 * len(layout.chroma) + i] for i in range(len(layout.luma))])
+
+
+def _origin(reading: Reading) -> bytes:
+    content = container.read_section(reading.data, reading.header, Tag.ORIGIN)
+    if content is None:
+        raise DamagedFile("the origin of the planes is missing")
+    return content
 
 
 def _decode_chroma(

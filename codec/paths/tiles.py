@@ -136,7 +136,7 @@ def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]
         inside = tile[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
         symbols[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
     if not model.lossy:
-        return _with_levels(reading, symbols, model.blank, (left, top), lost), lost
+        return with_levels(reading, symbols, model.blank, (left, top), lost), lost
     if not lost and zlib.crc32(symbols.tobytes()) != header.pixel_crc:
         if not reading.recovering:
             raise DamagedFile("the decoded latents are not those that were encoded")
@@ -146,7 +146,7 @@ def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]
     return pixels[area[1] : area[3], area[0] : area[2]], lost
 
 
-def _with_levels(reading: Reading, symbols: Symbols, blank: int, corner: tuple[int, int], lost: Sequence[Box]) -> Pixels:
+def with_levels(reading: Reading, symbols: Symbols, blank: int, corner: tuple[int, int] = (0, 0), lost: Sequence[Box] = ()) -> Pixels:
     """Pixels of symbols that may be places among the levels that there are. corner: x and y of the first one."""
     content = container.read_section(reading.data, reading.header, Tag.LEVELS)
     if content is None:
@@ -198,7 +198,7 @@ def _size(box: Box) -> Size:
     return box[3] - box[1], box[2] - box[0]
 
 
-def _spans(reading: Reading, model: Walkable) -> list[Span]:
+def spans_of(reading: Reading, model: Walkable) -> list[Span]:
     """What every channel holds, by what the file says."""
     if model.lossy:
         return [Span(span) for span in container.read_latents(reading.data, reading.header, model.channels)[1]]
@@ -208,7 +208,7 @@ def _spans(reading: Reading, model: Walkable) -> list[Span]:
 def _from_streams(reading: Reading, model: Walkable, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:
     """Tiles with a stream each."""
     streams = container.TileStreams(reading.data, reading.header, len(boxes))
-    spans, quality, settings = _spans(reading, model), quality_of(reading, model), reading.settings
+    spans, quality, settings = spans_of(reading, model), quality_of(reading, model), reading.settings
     for start in range(0, len(wanted), CHUNK_TILES):
         chunk = {}
         for i in wanted[start : start + CHUNK_TILES]:

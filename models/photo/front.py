@@ -46,7 +46,7 @@ class Front(ABC):
     def walk(self, spans: Sequence[Span], code: Code) -> Symbols:
         """Go through all steps, in each channel after channel, of each the high nibbles of all rows first; (tiles, height, width, spans).
 
-        spans: what each channel holds, FULL or SAME.
+        spans: what each channel holds, FULL or SAME. Pixels that the code does not come to are 0.
         """
         decoded = np.zeros((self.tiles, self.height, self.width, len(spans)), np.uint8)
         start = np.arange(self.tiles)[:, None] * self.height * self.width
@@ -61,6 +61,8 @@ class Front(ABC):
                 if span != Span.SAME:
                     self.begin(channel)
                     high = code(Turn(channel, 0, at, self.bounds, share), self.weights()).astype(np.int32, copy=False)
+                    if len(high) < self.count:
+                        return decoded
                     low = code(Turn(channel, 1, at, self.bounds, share), self.weights(high))
                     symbols = (high * 16 + low).astype(np.uint8)
                 self.put(channel, symbols)
