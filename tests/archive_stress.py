@@ -261,10 +261,11 @@ def scaling(source: Path, target: Path) -> None:
     """What a file takes with one and two workers, threads and processes (Linux).
 
     Seconds on the processor, and waiting for something else than a processor: for the interpreter's lock, for the disk. They are the same
-    on a machine that is busy with other work. The first files of each process, which load models, do not count.
+    on a machine that is busy with other work; seconds by the clock are not. The first files of each process, which load models, do not
+    count.
     """
     setattr(archiving, "archive_one", measured)  # noqa: B010
-    alone = 0.0
+    alone = first = 0.0
     for name, count in (("processes", 1), ("processes", 2), ("threads", 1), ("threads", 2)):
         shutil.rmtree(target, ignore_errors=True)
         chosen = getattr(runners, name)(count)
@@ -277,11 +278,12 @@ def scaling(source: Path, target: Path) -> None:
             if seen[note[3]] > 4 * (count if name == "threads" else 1):
                 counted.append(note)
         wall, processor, queue = (sum(note[i] for note in counted) / len(counted) for i in range(3))
-        alone = wall - queue if count == 1 else alone
+        alone, first = (wall - queue, wall) if count == 1 else (alone, first)
         print(
             f"{count} {name}: a file takes {processor:.3f} s of a processor, and waits {wall - processor - queue:.3f} s for other than one;"
         )
         print(f"  {count * alone / (wall - queue):.2f} times the files of one, where each has a processor")
+        print(f"  by the clock {wall:.3f} s a file, {count * first / wall:.2f} times the files of one")
 
 
 def main() -> None:

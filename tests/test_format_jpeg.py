@@ -144,7 +144,7 @@ def test_flips_are_reported(coded: bytes) -> None:
 
 
 def test_cuts_are_reported(coded: bytes) -> None:
-    for size in [*range(0, 400, 3), *range(400, len(coded), 97), len(coded) - 1]:
+    for size in range(len(coded)):
         with pytest.raises(presage.DamagedFile):
             presage.decode_file(coded[:size])
     with pytest.raises(presage.DamagedFile):

@@ -114,19 +114,17 @@ def test_same_bytes(photo: Bytes, threads: int) -> None:
 
 
 def test_damage_is_told(photo: Bytes) -> None:
-    """Every cut, and flips all over the file."""
-    image = once(photo[:40, :48], 75)
+    """Every cut, and a thousand flips."""
     file = encoded(once(photo, 60)[:, :])
-    for end in range(0, len(file), 97):
+    for end in range(len(file)):
         with pytest.raises(DamagedFile):
             presage.decode(file[:end])
     generator = np.random.default_rng(0)
-    for place in generator.integers(0, len(file), 60):
+    for place in generator.integers(0, len(file), 1000):
         flipped = bytearray(file)
         flipped[place] ^= 1 << int(generator.integers(8))
         with pytest.raises((DamagedFile, presage.WeightsError)):
             presage.decode(bytes(flipped))
-    assert image.shape == (40, 48, 3)
 
 
 def test_recovering(photo: Bytes) -> None:

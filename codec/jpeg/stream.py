@@ -46,8 +46,25 @@ class _Visits:
 
 
 def read(data: bytes, limits: Limits | None = None) -> tuple[Picture, bytes]:
-    """A JPEG file -> picture and record. Raises NotModelled for what cannot be written again from these, LimitExceeded."""
-    limits = limits or Limits()
+    """A JPEG file -> picture and record. Raises NotModelled for what cannot be written again from these, LimitExceeded.
+
+    Most files are written as all encoders do: that is tried first, with all of the file, and only then with each of its scans.
+    """
+    for usual in (True, False):
+        picture, record = _read(data, limits or Limits(), usual)
+        try:
+            again = write(picture, record, len(data))
+        except DamagedFile as error:
+            again, reason = b"", f"a file that is not written again: {error}"
+        else:
+            reason = "a file that is written otherwise"
+        if again == data:
+            return picture, record
+    raise NotModelled(reason)
+
+
+def _read(data: bytes, limits: Limits, usual: bool) -> tuple[Picture, bytes]:
+    """The same, not written again. usual: what scans are like is not looked into."""
     record = FileRecord()
     pieces: list[bytes] = []
     blocks: list[Blocks] = []
@@ -66,7 +83,7 @@ def read(data: bytes, limits: Limits | None = None) -> tuple[Picture, bytes]:
         visits.add(frame, scan)
         found = MARKER.search(data, start)
         stop = found.start() if found else len(data)
-        scan_record = _read_scan(data[start:stop], blocks[0], scan)
+        scan_record = _read_scan(data[start:stop], blocks[0], scan, usual)
         record.scans.append(scan_record)
         pieces.append(data[at:start])
         at = start + scan_record.size
@@ -78,14 +95,7 @@ def read(data: bytes, limits: Limits | None = None) -> tuple[Picture, bytes]:
     record.skeleton = b"".join([*pieces, data[at:]])
     if sum(len(scan.tail) for scan in record.scans) > KEPT * len(data):
         raise NotModelled("broken data of a scan")
-    picture, packed = Picture(frame.height, frame.width, tuple(_component(part, blocks[0]) for part in frame.parts)), pack(record)
-    try:
-        again = write(picture, packed, len(data))
-    except DamagedFile as error:
-        raise NotModelled(f"a file that is not written again: {error}") from None
-    if again != data:
-        raise NotModelled("a file that is written otherwise")
-    return picture, packed
+    return Picture(frame.height, frame.width, tuple(_component(part, blocks[0]) for part in frame.parts)), pack(record)
 
 
 def _component(part: Part, blocks: Blocks) -> Component:
@@ -95,8 +105,11 @@ def _component(part: Part, blocks: Blocks) -> Component:
     return Component((part.vertical, part.horizontal), steps, coefficients)
 
 
-def _read_scan(data: bytes, blocks: Blocks, scan: Scan) -> ScanRecord:
-    """Read the data of a scan, up to the next marker or to where they end before it, and find out how to write them."""
+def _read_scan(data: bytes, blocks: Blocks, scan: Scan, usual: bool) -> ScanRecord:
+    """Read the data of a scan, up to the next marker or to where they end before it, and find out how to write them.
+
+    usual: they are not tried to be written, if they are whole.
+    """
     band, units = _arrays(scan)
     count = int(units[0] * units[1])
     restarts = (count - 1) // scan.restart if scan.restart else 0
@@ -115,6 +128,8 @@ def _read_scan(data: bytes, blocks: Blocks, scan: Scan) -> ScanRecord:
     last = passed + 1 if whole == count else passed
     if not np.isin(pads[:last], (ONES, NOTHING)).all():
         record.pads = np.zeros(1, np.uint8) if np.isin(pads[:last], (0, NOTHING)).all() else pads[:last]
+    if usual and whole == count:
+        return record
     written = _write_scan(record, blocks, scan, whole)
     wanted = source[: record.size]
     if written is None or not np.array_equal(written, wanted):
