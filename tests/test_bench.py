@@ -130,13 +130,18 @@ def test_calls_of_latents(tmp_path: Path) -> None:
 def test_jpeg_files(tmp_path: Path) -> None:
     Image.open(HERE / "golden" / "rgb.png").resize((300, 200), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=90)
     (tmp_path / "b.txt").write_bytes(b"text")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(100))
     lines: list[str] = []
     result = jpeg.run(tmp_path, ["presage", "jxl"], model="tiny-jpeg", model_path=[], threads=1, limit=None, log=lines.append)
-    assert [row["name"] for row in result["files"]] == ["a.jpg"]
+    assert [row["name"] for row in result["files"]] == ["a.jpg", "broken.jpg"]
+    assert (result["sums"]["presage"]["taken"], result["sums"]["presage"]["kept"]) == (1, {"a broken or unusual file": 1})
+    assert 0 < result["sums"]["presage"]["most_growth"] <= 100
     sizes = result["files"][0]["codecs"]
-    assert result["sums"]["jxl"]["share"] == sizes["jxl"]["bytes"] / (tmp_path / "a.jpg").stat().st_size
+    total = sum(row["bytes"] for row in result["files"])
+    assert result["sums"]["jxl"]["share"] == sum(row["codecs"]["jxl"]["bytes"] for row in result["files"]) / total
     assert sizes["jxl"]["bytes"] < (tmp_path / "a.jpg").stat().st_size
-    assert len(lines) == 1
+    assert len(lines) == 2
     assert "| Presage |" in jpeg_report.markdown(result)
+    assert "keeps as they are, 1: a broken" in jpeg_report.markdown(result)
     with pytest.raises(ValueError, match="no JPEG files"):
         jpeg.run(HERE / "golden" / "..", ["presage"], model="tiny-jpeg", model_path=[], threads=1, limit=None)

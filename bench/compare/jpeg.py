@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -123,8 +124,10 @@ def _measure(codec: Repacker, path: Path, threads: int) -> dict[str, Any]:
     unpacked, decode_s = timed(codec.decode, packed, threads)
     if unpacked != data:
         raise RuntimeError(f"{codec.name} does not give back {path.name}")
-    taken = codec.name != "presage" or bool(presage.info(packed)["tile"])
-    return {"bytes": len(packed), "taken": taken, "encode_s": encode_s, "decode_s": decode_s}
+    facts = {"bytes": len(packed), "taken": True, "encode_s": encode_s, "decode_s": decode_s}
+    if codec.name == "presage" and not (said := presage.info(packed))["tile"]:
+        facts |= {"taken": False, "why": said["note"].rpartition(": ")[2]}
+    return facts
 
 
 def _sum(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -135,6 +138,8 @@ def _sum(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
         "share": sum(entry["bytes"] for entry, _ in facts) / sum(size for _, size in facts),
         "mean_share": fmean(entry["bytes"] / size for entry, size in facts),
         "taken": sum(entry["taken"] for entry, _ in facts),
+        "kept": dict(Counter(entry["why"] for entry, _ in facts if "why" in entry)),
+        "most_growth": max(entry["bytes"] - size for entry, size in facts),
         "encode_mb_s": _rate(timed_facts, "encode_s"),
         "decode_mb_s": _rate(timed_facts, "decode_s"),
     }

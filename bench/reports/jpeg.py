@@ -24,4 +24,14 @@ def markdown(result: dict[str, Any]) -> str:
         for name, facts in result["sums"].items()
     ]
     table = rows_of(["coder", "bytes", "of the JPEG files", "mean of files", "files taken", "encode, MB/s", "decode, MB/s"], rows)
-    return "\n\n".join([head, table, *([bullets(result["notes"])] if result["notes"] else [])])
+    notes = [line for name, facts in result["sums"].items() for line in _kept(result["codecs"][name], facts)] + result["notes"]
+    return "\n\n".join([head, table, *([bullets(notes)] if notes else [])])
+
+
+def _kept(name: str, facts: dict[str, Any]) -> list[str]:
+    """What a coder keeps as it is, and why."""
+    kept = facts.get("kept")
+    if not kept:
+        return []
+    reasons = ", ".join(f"{count}: {why}" for why, count in sorted(kept.items(), key=lambda pair: -pair[1]))
+    return [f"{name} keeps as they are, {reasons}. No file grows by more than {facts['most_growth']} bytes."]
