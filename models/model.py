@@ -87,14 +87,14 @@ pixels along a wavefront, fewer than n end the walk."""
 
 
 class Known:
-    """The code that answers with known symbols: the nibbles of tiles (height, width, channels) each."""
+    """The code that answers with known symbols: the nibbles of tiles (height, width, channels) each; `padded` holds them all."""
 
     def __init__(self, tiles: Sequence[Symbols]) -> None:
         height, width = (max(tile.shape[i] for tile in tiles) for i in (0, 1))
         padded = np.zeros((len(tiles), height, width, tiles[0].shape[2]), np.uint8)
         for i, tile in enumerate(tiles):
             padded[i, : tile.shape[0], : tile.shape[1]] = tile
-        self.symbols = padded.reshape(-1, padded.shape[3])
+        self.padded, self.symbols = padded, padded.reshape(-1, padded.shape[3])
 
     def __call__(self, turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
         symbols = self.symbols[turn.at, turn.channel].astype(np.int32)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.kernels import jit
+from ...models.kernels.program import Program
 from ..errors import DamagedFile
 from . import ans_loops as loops
 
@@ -73,10 +74,24 @@ class CompiledEncoder(Encoder):
     def __init__(self, streams: int) -> None:
         super().__init__(streams)
         self._intervals: list[NDArray[np.uint32]] = []
+        self._planned: list[NDArray[np.uint32]] = []
 
     def _keep(self, nibbles: Nibbles, weights: Weights) -> None:
         self._intervals.append(np.empty((len(nibbles), 2), np.uint32))
         loops.intervals(np.ascontiguousarray(nibbles, np.int32), np.ascontiguousarray(weights), self._intervals[-1])
+
+    def answer(self, program: Program, weights: Weights, bounds: Bounds, nibbles: Nibbles) -> None:
+        """Remember, whenever the program has run, known nibbles (n) with their weights (n, 16)."""
+        self._planned.append(program.cut(np.empty((len(nibbles), 2), np.uint32)))
+        program.add(loops.intervals, nibbles, weights, self._planned[-1])
+
+    def done(self, count: int, bounds: Bounds) -> None:
+        """The program has run for so many places."""
+        which = np.full(count, self._count, np.uint16)  # those of no stream come after those of all
+        for stream, (first, last) in enumerate(bounds.tolist()):
+            which[first:last] = stream
+        self._streams += [which] * len(self._planned)
+        self._intervals += [intervals[:count].copy() for intervals in self._planned]
 
     def _write(self, order: NDArray[np.int64], ends: NDArray[np.int64]) -> list[bytes]:
         intervals = np.concatenate(self._intervals)
@@ -137,11 +152,16 @@ class CompiledDecoder(Decoder):
         self._states = np.zeros(len(self.streams), np.uint64)
         loops.start(self._words, self._starts, self._tops, self._states)
 
+        self._stacks = (self._words, self._starts, self._tops, self._states)
+
     def decode(self, weights: Weights, bounds: Bounds) -> Nibbles:
         nibbles = np.zeros(len(weights), np.int32)
-        stacks = (self._words, self._starts, self._tops, self._states)
-        loops.decode(np.ascontiguousarray(weights), np.ascontiguousarray(bounds), *stacks, nibbles)
+        loops.decode(np.ascontiguousarray(weights), np.ascontiguousarray(bounds), *self._stacks, nibbles)
         return nibbles
+
+    def answer(self, program: Program, weights: Weights, bounds: Bounds, nibbles: Nibbles) -> None:
+        """Decode, whenever the program runs, the next nibbles (n) of the streams."""
+        program.add(loops.decode, weights, bounds, *self._stacks, nibbles)
 
     @property
     def finished(self) -> bool:

@@ -5,11 +5,14 @@ Encoding is walk(Record(answers)), decoding walk(Pull(streams)), sampling walk(D
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.model import Code, Nibbles, Places, Turn
+from ...models.kernels.program import Program
+from ...models.model import Code, Nibbles, Places, Symbols, Turn
+from ...models.plans import Plan, plan_of
 from ..errors import DamagedFile
 from ..settings import Progress
 from . import ans
@@ -31,6 +34,10 @@ class Record:
         self._encoder.add(nibbles, weights, turn.bounds, keys)
         return nibbles
 
+    def plan(self) -> Plan | None:
+        known, encoder = getattr(self._answers, "padded", None), self._encoder
+        return RecordPlan(known, encoder) if known is not None and isinstance(encoder, ans.CompiledEncoder) else None
+
     def streams(self) -> list[bytes]:
         """The ANS streams of what was recorded; empty where nothing was."""
         return self._encoder.streams()
@@ -45,6 +52,9 @@ class Pull:
 
     def __call__(self, turn: Turn, weights: Weights) -> Nibbles:
         return self._decoder.decode(weights, turn.bounds)
+
+    def plan(self) -> Plan | None:
+        return PullPlan(self._decoder) if isinstance(self._decoder, ans.CompiledDecoder) else None
 
     def check(self) -> None:
         """Raises DamagedFile if not exactly everything was pulled."""
@@ -69,9 +79,40 @@ class PullFirst(Pull):
             self._seen.append(turn)
         return super().__call__(turn, weights)
 
+    def plan(self) -> None:
+        """Nothing: a program does not end early."""
+
     def places(self, stream: int) -> Places:
         """Where the symbols of a stream are, see `Turn`."""
         return np.concatenate([turn.at[slice(*turn.bounds[stream])] for turn in self._seen])
+
+
+@dataclass(frozen=True)
+class RecordPlan:
+    """`Record` as calls of kernels."""
+
+    known: Symbols
+    encoder: ans.CompiledEncoder
+
+    def answer(self, program: Program, weights: Weights, bounds: Places, nibbles: NDArray[np.int32]) -> None:
+        self.encoder.answer(program, weights, bounds, nibbles)
+
+    def done(self, count: int, bounds: Places, share: float) -> None:
+        self.encoder.done(count, bounds)
+
+
+@dataclass(frozen=True)
+class PullPlan:
+    """`Pull` as calls of kernels."""
+
+    decoder: ans.CompiledDecoder
+    known: None = None
+
+    def answer(self, program: Program, weights: Weights, bounds: Places, nibbles: NDArray[np.int32]) -> None:
+        self.decoder.answer(program, weights, bounds, nibbles)
+
+    def done(self, count: int, bounds: Places, share: float) -> None:
+        pass
 
 
 class Draw:
@@ -95,15 +136,37 @@ class Draw:
 
 def watched(code: Code, progress: Progress) -> Code:
     """The same code, reporting how far the walk is."""
+    return Watched(code, progress)
 
-    told = -1.0
 
-    def report(turn: Turn, weights: Weights) -> Nibbles:
-        nonlocal told
-        symbols = code(turn, weights)
-        if turn.share != told:  # turns are many
-            told = turn.share
-            progress(told)
+class Watched:
+    def __init__(self, code: Code, progress: Progress) -> None:
+        self._code, self._progress, self._told = code, progress, -1.0
+
+    def __call__(self, turn: Turn, weights: Weights) -> Nibbles:
+        symbols = self._code(turn, weights)
+        if turn.share != self._told:  # turns are many
+            self._told = turn.share
+            self._progress(turn.share)
         return symbols
 
-    return report
+    def plan(self) -> Plan | None:
+        plan = plan_of(self._code)
+        return None if plan is None else WatchedPlan(plan, self._progress)
+
+
+@dataclass(frozen=True)
+class WatchedPlan:
+    plan: Plan
+    progress: Progress
+
+    @property
+    def known(self) -> Symbols | None:
+        return self.plan.known
+
+    def answer(self, program: Program, weights: Weights, bounds: Places, nibbles: NDArray[np.int32]) -> None:
+        self.plan.answer(program, weights, bounds, nibbles)
+
+    def done(self, count: int, bounds: Places, share: float) -> None:
+        self.plan.done(count, bounds, share)
+        self.progress(share)

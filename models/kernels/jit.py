@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 """An argument of a kernel, whose type and shape stand in the signature."""
 Function = TypeVar("Function", bound=Callable[..., Any])
+Do: TypeAlias = Callable[..., None]
+"""Calls a kernel with its arguments, at once or as part of a program (`program.py`)."""
 KERNELS = "PRESAGE_KERNELS"
 """The environment variable that switches kernels off: `torch`."""
 ARITHMETIC = "int16"
@@ -69,6 +71,11 @@ def kernel(*signatures: str) -> Callable[[Function], Function]:
         return compiled
 
     return decorate
+
+
+def at_once(function: Callable[..., None], *arguments: Any) -> None:
+    """Call a kernel."""
+    function(*arguments)
 
 
 def callback(signature: str) -> Callable[[Function], Any]:

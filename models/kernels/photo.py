@@ -19,6 +19,7 @@ from ..units import (
     PIXEL_BLOCK,
     PREDICTIONS,
     SIGNED_LIMIT,
+    SLOPE,
 )
 from .jit import Array, kernel
 
@@ -50,6 +51,12 @@ def _predict(planes: Array, tile: int, step: int, row: int, channel: int, out: A
     if nne == OUTSIDE:
         nne = ne
     out[0], out[1], out[2], out[3], out[4], out[5] = w, n, w + n - nw, w + ne - n, n + ne - nne, (2 * (w + n) + ne - nw) >> 2
+
+
+@kernel("void(int64, int16[:,:,:,::1], uint8[:,:,:,::1], int8[:,:,:,::1], int16[:,:,:,::1])")
+def advance(step: int, planes: Array, errors: Array, residuals: Array, hidden: Array) -> None:
+    """Make room for a step in the rings."""
+    planes[step % RING], errors[step % RING], residuals[step % RING], hidden[step % RING] = OUTSIDE, 0, 0, 0
 
 
 @kernel(
@@ -114,6 +121,25 @@ def look(
                         at += 1
 
 
+@kernel("void(int64, int64, int64, uint8[:,:,:,::1], int64, int64, int32[::1])")
+def known(step: int, low: int, rows: int, symbols: Array, channel: int, half: int, out: Array) -> None:
+    """The nibbles of a step's symbols (tiles, height, width, channels), high (half 0) or low; out (n)."""
+    for tile in range(len(symbols)):
+        for row in range(low, low + rows):
+            symbol = symbols[tile, row, step - SLOPE * row, channel]
+            out[tile * rows + row - low] = symbol & 15 if half else symbol >> 4
+
+
+@kernel("void(int64, int64, int64, int32[::1], int32[::1], int64, uint8[::1], uint8[:,:,:,::1])")
+def join(step: int, low: int, rows: int, high: Array, below: Array, channel: int, symbols: Array, out: Array) -> None:
+    """A step's symbols (n) of their nibbles, high and low (n), and in their places (tiles, height, width, channels)."""
+    for tile in range(len(out)):
+        for row in range(low, low + rows):
+            i = tile * rows + row - low
+            symbols[i] = high[i] * 16 + below[i]
+            out[tile, row, step - SLOPE * row, channel] = symbols[i]
+
+
 @kernel("void(int32[:,::1], int64, int64, int16[:,::1], int32[:,:,::1], int32[::1], int16[:,::1])")
 def tell(heads: Array, first: int, channel: int, away: Array, hints: Array, shift: Array, features: Array) -> None:
     """What a channel's head makes of the sums (n, heads) and of the residuals of earlier channels (n, 3); features (n, head).
@@ -137,15 +163,15 @@ def tell(heads: Array, first: int, channel: int, away: Array, hints: Array, shif
 def centre(combined: Array, channel: int, green: Array, out: Array) -> None:
     """Where a channel's distributions are centred, in 1/GREY grey levels (n)."""
     for i in range(len(out)):
-        place = combined[i, channel] + FRACTION * green[i]
+        place = combined[i, channel] + (FRACTION * green[i] if channel else 0)
         out[i] = min(max(place, 0), 255 * FRACTION) * (GREY // FRACTION)
 
 
 @kernel("void(int64, int16[:,::1], uint8[::1], int16[::1], int16[:,::1], int16[:,::1])")
 def put(channel: int, combined: Array, symbols: Array, green: Array, values: Array, away: Array) -> None:
-    """The planes and residuals (n, 3) of a channel's symbols (n); `green` (n) is 0 before channel 0 and its symbols then."""
+    """The planes and residuals (n, 3) of a channel's symbols (n); `green` (n) becomes those of channel 0."""
     for i in range(len(symbols)):
-        value = np.int16(symbols[i]) - green[i]
+        value = np.int16(symbols[i]) - (green[i] if channel else np.int16(0))
         values[i, channel] = value
         away[i, channel] = value - ((combined[i, channel] + FRACTION // 2) >> 3)
         if channel == 0:

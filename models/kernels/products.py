@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..integer import IntLinear, known_answers
-from .jit import callback, kernel
+from .jit import Do, at_once, callback, kernel
 from .tiles import COLUMNS, LANES, QUADS, ROWS, narrow, tile_of_row, tile_of_rows
 
 LINE = 64  # bytes
@@ -147,17 +147,17 @@ class Packed:
         """Outputs with those that fill up the tiles."""
         return len(self.bias)
 
-    def sums(self, x: Int16, out: Int32) -> Int32:
+    def sums(self, x: Int16, out: Int32, do: Do = at_once) -> Int32:
         """(W x + b) >> shift of int16 (n, inputs in whole fours), in `out`, int32 (n, width)."""
-        sums(x, self.weight, self.bias, self.shift, out)
+        do(sums, x, self.weight, self.bias, self.shift, out)
         return out
 
-    def activations(self, x: Int16, out: Int16, scratch: Int32) -> Int16:
+    def activations(self, x: Int16, out: Int16, scratch: Int32, do: Do = at_once) -> Int16:
         """The sums with their skip connection, shifted and clamped to 0..127, in `out`, int16 (n, width).
 
         scratch: int32 (BLOCK, at least width).
         """
-        activations(x, self.weight, self.bias, self.shift, self.skip, scratch, out)
+        do(activations, x, self.weight, self.bias, self.shift, self.skip, scratch, out)
         return out
 
 

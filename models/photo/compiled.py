@@ -11,7 +11,9 @@ from ..kernels import jit, mixtures, products
 from ..kernels import photo as kernels
 from ..kernels.photo import RING, TOP
 from ..kernels.products import Packed
-from ..model import Size
+from ..kernels.program import Program, Variable
+from ..model import Code, Size, Span, Symbols
+from ..plans import Plan, plan_of
 from ..units import CHANNELS, ERROR_LIMIT, HINT_LIMIT, HINTS, INPUTS, OUTSIDE, PREDICTIONS
 from .front import Front
 
@@ -51,46 +53,91 @@ class RingFront(Front):
         self._hidden = np.zeros((*cells, network.hidden), np.int16)
         self._rings = (self._planes, self._errors, self._residuals, self._hidden)
         self._every = Step(network, self.tiles * self.height)
+        self._do: jit.Do = jit.at_once
+
+    def walk(self, spans: Sequence[Span], code: Code) -> Symbols:
+        plan = plan_of(code)
+        return super().walk(spans, code) if plan is None else self._run(spans, plan)
+
+    def _run(self, spans: Sequence[Span], plan: Plan) -> Symbols:
+        """The same walk with a program for all of a step."""
+        decoded = np.zeros((self.tiles, self.height, self.width, len(spans)), np.uint8)
+        places, bounds = (Variable(), Variable(), Variable()), np.empty((self.tiles, 2), np.int64)
+        program = self._program(spans, plan, decoded, places, bounds)
+        for step in range(self.steps):
+            if not self.go_to(step):
+                self.advance()
+                continue
+            bounds[:] = self.bounds
+            program.run(self.count, tuple(zip(places, (step, self.low, self.rows), strict=True)))
+            plan.done(self.count, self.bounds, (step + 1) / self.steps)
+        return decoded
+
+    def _program(
+        self, spans: Sequence[Span], plan: Plan, decoded: Symbols, places: tuple[Variable, Variable, Variable], bounds: NDArray[np.int64]
+    ) -> Program:
+        """What is done in every step."""
+        program, now = Program(), self._every
+        for array in now.rows():
+            program.cut(array)
+        self._do, self._now = program.add, now
+        self.step, self.low, self.rows = places
+        self.bounds = bounds
+        self.advance()
+        self._look()
+        for channel, span in enumerate(spans):
+            if span != Span.SAME:
+                self.begin(channel)
+                for half, nibbles in enumerate(now.nibbles):
+                    weights = self.weights(now.nibbles[0] if half else None)
+                    if plan.known is not None:
+                        program.add(kernels.known, *places, plan.known, channel, half, nibbles)
+                    plan.answer(program, weights, bounds, nibbles)
+            program.add(kernels.join, *places, *now.nibbles, channel, now.symbols, decoded)
+            self.put(channel, now.symbols)
+        self.finish()
+        self._do = jit.at_once
+        return program
 
     def advance(self) -> None:
-        ring = self.step % RING
-        self._planes[ring] = OUTSIDE
-        for state in (self._errors, self._residuals, self._hidden):
-            state[ring] = 0
+        self._do(kernels.advance, self.step, *self._rings)
 
     def look(self) -> None:
-        net = self._net
-        self._now = now = self._every.first(self.count)
+        self._now = self._every.first(self.count)
+        self._look()
+
+    def _look(self) -> None:
+        net, now = self._net, self._now
         tables = (net.signed, net.error, net.trust)
-        kernels.look(self.step, self.low, self.rows, *self._rings, *tables, now.inputs, now.predictions, now.combined)
-        now.green[:] = 0
+        self._do(kernels.look, self.step, self.low, self.rows, *self._rings, *tables, now.inputs, now.predictions, now.combined)
 
     def represent(self) -> NDArray[np.int16]:
         """What the layers make of the inputs."""
         y: NDArray[np.int16] = self._now.inputs
         for layer, out in zip(self._net.layers, self._now.layers, strict=True):
-            y = layer.activations(y, out, self._now.block)
+            y = layer.activations(y, out, self._now.block, self._do)
         return y
 
     def weights(self, above: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
         net, now = self._net, self._now
         above = np.empty(0, np.int32) if above is None else above
         count = net.outs[0].outputs // 3
-        mixtures.nibbles(now.outputs, count, now.centres, above, net.inverse, net.sigmoid, net.share, now.edges, now.weights)
+        self._do(mixtures.nibbles, now.outputs, count, now.centres, above, net.inverse, net.sigmoid, net.share, now.edges, now.weights)
         weights: NDArray[np.float32] = now.weights
         return weights
 
     def put(self, channel: int, symbols: NDArray[np.uint8]) -> None:
         now = self._now
-        kernels.put(channel, now.combined, symbols, now.green, now.values, now.away)
+        self._do(kernels.put, channel, now.combined, symbols, now.green, now.values, now.away)
 
     def finish(self) -> None:
         net, now = self._net, self._now
-        kernels.cell_input(now.inputs, now.away, net.signed, now.cells)
+        self._do(kernels.cell_input, now.inputs, now.away, net.signed, now.cells)
         hidden = now.cells
         for layer, out in zip(net.cell, now.hidden, strict=True):
-            hidden = layer.activations(hidden, out, now.block)
-        kernels.remember(self.step, self.low, self.rows, self.bounds, now.values, now.predictions, now.cells, hidden, *self._rings)
+            hidden = layer.activations(hidden, out, now.block, self._do)
+        step = (self.step, self.low, self.rows, self.bounds)
+        self._do(kernels.remember, *step, now.values, now.predictions, now.cells, hidden, *self._rings)
 
 
 class Step(Buffers):
@@ -107,6 +154,7 @@ class Step(Buffers):
         self.heads, self.features = np.empty((count, 0), np.int32), np.empty((count, 0), np.int16)  # where there are several heads
         self.centres, self.green = np.empty(count, np.int32), np.empty(count, np.int16)
         self.weights = np.empty((count, 16), np.float32)
+        self.nibbles, self.symbols = [np.zeros(count, np.int32) for _ in range(2)], np.empty(count, np.uint8)
         self.cells = np.empty((count, products.padded(INPUTS + CHANNELS, products.INPUTS)), np.int16)
         widest = max(layer.width for layer in (*net.layers, *net.cell))
         self.block = np.empty((products.BLOCK, widest), np.int32)
@@ -148,12 +196,12 @@ class PhotoFront(RingFront):
         self._every.heads = np.empty((count, network.heads.width), np.int32)
         self._every.features = np.empty((count, products.padded(network.head, products.INPUTS)), np.int16)
 
-    def look(self) -> None:
-        super().look()
-        self.network.heads.sums(self.represent(), self._now.heads)
+    def _look(self) -> None:
+        super()._look()
+        self.network.heads.sums(self.represent(), self._now.heads, self._do)
 
     def begin(self, channel: int) -> None:
         net, now = self.network, self._now
-        kernels.tell(now.heads, channel * net.head, channel, now.away, net.hints[channel], net.shifts, now.features)
-        net.outs[channel].sums(now.features, now.outputs)
-        kernels.centre(now.combined, channel, now.green, now.centres)
+        self._do(kernels.tell, now.heads, channel * net.head, channel, now.away, net.hints[channel], net.shifts, now.features)
+        net.outs[channel].sums(now.features, now.outputs, self._do)
+        self._do(kernels.centre, now.combined, channel, now.green, now.centres)

@@ -28,20 +28,16 @@ class Front(ABC):
         self.tiles = len(sizes)
         self.steps = self.width + SLOPE * (self.height - 1)
 
-    def start(self, step: int) -> bool:
-        """Go to a step: everything that does not depend on its symbols. False if no pixel belongs to it."""
+    def go_to(self, step: int) -> bool:
+        """Find out who belongs to a step. False if no pixel does."""
         self.step = step
         first = np.maximum(0, -(-(step - self._sizes[:, 1] + 1) // SLOPE))
         last = np.minimum(self._sizes[:, 0] - 1, step // SLOPE) + 1
         self.low, self.rows = int(first.min()), int(last.max() - first.min())
-        self.advance()
-        if self.rows <= 0:
-            return False
         self.count = self.tiles * self.rows
         starts = np.arange(self.tiles) * self.rows - self.low
         self.bounds = np.stack([starts + first, starts + np.maximum(first, last)], 1)
-        self.look()
-        return True
+        return self.rows > 0
 
     def walk(self, spans: Sequence[Span], code: Code) -> Symbols:
         """Go through all steps, in each channel after channel, of each the high nibbles of all rows first; (tiles, height, width, spans).
@@ -52,8 +48,11 @@ class Front(ABC):
         start = np.arange(self.tiles)[:, None] * self.height * self.width
         symbols = np.empty(0, np.uint8)
         for step in range(self.steps):
-            if not self.start(step):
+            there = self.go_to(step)
+            self.advance()
+            if not there:
                 continue
+            self.look()
             rows = np.arange(self.low, self.low + self.rows)
             columns = step - SLOPE * rows
             at, share = (start + rows * self.width + columns).ravel(), (step + 1) / self.steps

@@ -40,12 +40,12 @@ class PlanesFront(RingFront):
             self._sides[i, : side.shape[0], : side.shape[1]] = side.astype(np.int16) - UNKNOWN
         self._ahead = np.array(AHEAD, np.int64)
 
-    def look(self) -> None:
-        super().look()
+    def _look(self) -> None:
+        super()._look()
         net, now = self.network, self._now
         known = (self._sizes, self._sides, self._ahead, net.signed, INPUTS + 6 * net.hidden)
-        sides_of.tell(self.step, self.low, self.rows, *known, now.combined, now.inputs, now.values, now.away)
-        net.outs[0].sums(self.represent(), now.outputs)
+        self._do(sides_of.tell, self.step, self.low, self.rows, *known, now.combined, now.inputs, now.values, now.away)
+        net.outs[0].sums(self.represent(), now.outputs, self._do)
 
     def begin(self, channel: int) -> None:
-        kernels.centre(self._now.combined, channel, self._now.green, self._now.centres)
+        self._do(kernels.centre, self._now.combined, channel, self._now.green, self._now.centres)
