@@ -44,6 +44,8 @@ DECODING = {
     Coding.JPEG: Cost(40, 0, 1e6),
     Coding.RECOGNISED: Cost(50, 0, 8e5),
     Coding.DIGITS: Cost(250, 0, 1e5),
+    Coding.FLOW: Cost(14, 6e8, 1e5),
+    Coding.FLOW_SET: Cost(14, 6e8, 1e5),
 }
 ENCODING = {
     Coding.STORED: Cost(20, 0, 1e6),
@@ -58,6 +60,8 @@ ENCODING = {
     Coding.JPEG: Cost(60, 0, 1e6),
     Coding.RECOGNISED: Cost(80, 0, 2e5),
     Coding.DIGITS: Cost(350, 0, 8e4),
+    Coding.FLOW: Cost(60, 8e8, 1e5),
+    Coding.FLOW_SET: Cost(60, 8e8, 1e5),
 }
 
 SAMPLED = Cost(30, 0, 2.5e5)  # stored pictures by our own conventional coder

@@ -31,6 +31,7 @@ SHIPPED = {
     "latent": "ExactLatent",
     "ordered": "ExactOrdered",
     "progressive": "ExactProgressive",
+    "flow": "ExactFlow",
 }
 CODINGS = {
     ("tiles", False): (Coding.COLOUR, Coding.GRAY),
@@ -40,6 +41,7 @@ CODINGS = {
     ("layers", True): (Coding.ORDERED,),
     ("digits", True): (Coding.DIGITS,),
     ("planes", False): (Coding.PLANES,),
+    ("flow", False): (Coding.FLOW, Coding.FLOW_SET),
     ("jpeg", False): (Coding.JPEG, Coding.RECOGNISED),
 }
 """What the header of a model's files may say, given how its symbols are coded and whether it is lossy."""

@@ -8,6 +8,7 @@ How a model's symbols are coded (`coding`):
 
 - `tiles`: independent tiles, one ANS stream each, in the turns of a `Walkable` model;
 - `groups`: tiles in groups with a chain stream each, which a `Predictable` model decodes with far fewer evaluations than symbols;
+- `flow`: tiles, some of which share an ANS stream, in the few turns of a `Flowing` model, whose symbols are made of pixels layer by layer;
 - `planes`: luma and chroma of a picture whose RGB values come from such planes, in tiles as `tiles`, by a `Planar` model;
 - `jpeg`: quantised coefficients of a JPEG file, component after component, in tiles of blocks as `tiles`, by a `Transformed` model;
 - `layers`: the ordered codes of a `Layered` model, all patches' first codes, then the second ones, in chunks that may be cut anywhere;
@@ -37,7 +38,7 @@ Size = tuple[int, int]
 """(height, width)"""
 Window = tuple[int, int, int, int]
 """(top, bottom, left, right)"""
-Way = Literal["tiles", "groups", "layers", "digits", "planes", "jpeg"]
+Way = Literal["tiles", "groups", "layers", "digits", "planes", "jpeg", "flow"]
 """How a model's symbols are coded, see above."""
 Places = NDArray[np.int64]
 Nibbles = NDArray[Any]
@@ -160,6 +161,19 @@ class Walkable(Tiled, Protocol):
 
     def walk(self, sizes: Sequence[Size], spans: Sequence[Span], quality: int, code: Code, known: Known | None = None) -> list[Symbols]:
         """Tiles of these sizes, as `code` says. known: what it will say, if that is known beforehand."""
+
+
+class Flowing(Tiled, Protocol):
+    """A model of coding `flow`, which is walked through as a `Walkable` one. calls: networks that a walk evaluates."""
+
+    @property
+    def calls(self) -> int: ...
+
+    def answers(self, tiles: Sequence[Symbols]) -> Code:
+        """The code that answers with what the layers make of tiles (height, width, channels) each."""
+
+    def walk(self, sizes: Sequence[Size], spans: Sequence[Span], quality: int, code: Code) -> list[Symbols]:
+        """Tiles of these sizes, as `code` says. spans: none but FULL."""
 
 
 class Planar(Model, Protocol):

@@ -1,7 +1,7 @@
 """What the arrays of a weights file must be, by its settings: names, types, shapes and ranges. Checked before anything is made of them.
 
 The loops that work with weights do not ask whether a place is inside an array; that it always is, is seen to here. Names are those of
-FORMAT.md, sections 4, 8, 9 and 10.
+FORMAT.md, sections 4, 8, 9, 10 and 18.
 """
 
 import json
@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .flow.plan import CHANNELS as CHANNELS_OF_PATCH
+from .flow.plan import EXTRA, unpacked
 from .integer import Tensors
 from .jpeg import units as jpeg
 from .planes.units import KNOWN
@@ -22,6 +24,7 @@ from .units import CHANNELS, ERROR_LIMIT, HINTS, INPUTS, SIGNED_LIMIT
 CELLS = 6  # places whose hidden vectors `photo` sees
 MOST = 1 << 13  # of any setting that counts
 MOST_TENSORS = 1 << 13
+DEEPEST_SCALE = 8  # of a flow
 Shapes = dict[str, tuple[str, tuple[int, ...]]]
 """Type and shape of every array by its name."""
 Range = tuple[int, int]
@@ -264,6 +267,28 @@ def _progressive(tensors: Tensors) -> None:
     _compare(tensors, {"points": ("float32", (PLANES, channels, KINDS_OF_POINTS)), "precision": ("float32", (rounds + 1,))})
 
 
+def _flow(tensors: Tensors) -> None:
+    plan = tensors["plan"]
+    if plan.dtype != np.int8 or plan.ndim != 2 or plan.shape[1] != 2 + CHANNELS_OF_PATCH or not 1 <= len(plan) <= len(tensors):
+        raise ValueError("plan is no table of layers")
+    steps, outputs = unpacked(plan), tensors["last"].shape[-1]
+    if outputs % 3 or not 3 <= outputs <= 21 or steps[-1].scale >= DEEPEST_SCALE:
+        raise ValueError(f"{outputs} outputs, {steps[-1].scale + 1} scales")
+    wanted: Shapes = {"last": ("int32", (CHANNELS, outputs)), "tables.signed": CONTEXT["tables.signed"]} | MIXTURE
+    for i, step in enumerate(steps):
+        name = f"layers.{i}"
+        width, head = (tensors[f"{name}.{part}.bias"].size for part in ("first", "head"))
+        if not (1 <= width <= MOST and 1 <= head <= MOST):
+            raise ValueError(f"{name} has layers of {width} and {head}")
+        wanted |= _layer(width, 9 * len(step.given) + EXTRA)(f"{name}.first") | _layer(head, width)(f"{name}.head")
+        wanted |= _layer(len(step.changed) * (outputs if step.codes else 1), head)(f"{name}.out")
+        block = 0
+        while f"{name}.blocks.{block}.weight" in tensors:
+            wanted |= _layer(width, 9 * width, skip=True)(f"{name}.blocks.{block}")
+            block += 1
+    _compare(tensors, wanted)
+
+
 KINDS: dict[str, Callable[[Tensors], Any]] = {
     "photo": _photo,
     "planes": _planes,
@@ -272,4 +297,5 @@ KINDS: dict[str, Callable[[Tensors], Any]] = {
     "ordered": _ordered,
     "jpeg": _jpeg,
     "progressive": _progressive,
+    "flow": _flow,
 }

@@ -6,17 +6,22 @@ The weights are made by `presage train tests/data/tiny.toml --out tests/data`.
 import io
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 import presage
+from presage.codec import weights
 from presage.codec.format import preview
 from presage.codec.image import deep
 from presage.codec.image import files as images
 from presage.codec.paths import sets
+from presage.codec.paths.tiles import TiledEncoding
 from presage.codec.settings import Settings
+from presage.codec.weights import Loaded
+from presage.models.model import Tiled
 
 HERE = Path(__file__).resolve().parent
 
@@ -68,6 +73,13 @@ def main(source: str) -> None:
     for name, model, mode in (("set-colour", "tiny-chain", "RGB"), ("set-bits", "tiny-bits", "1")):
         named = [(f"part-{8 + i:02}.png", images.from_pillow(part.convert(mode))) for i, part in enumerate(parts)]
         (HERE / "golden" / f"{name}.psg").write_bytes(sets.pack_pictures(named, model, 0, settings))
+    flow = {"flow": rgb.crop((30, 20, 49, 33)), "flow-alpha": kinds["gray_alpha"].crop((3, 3, 12, 17))}
+    for name, image in flow.items():
+        image.save(HERE / "golden" / f"{name}.png")
+        loaded = cast(Loaded[Tiled], weights.load("tiny-flow", settings))
+        (HERE / "golden" / f"{name}.psg").write_bytes(TiledEncoding(images.from_pillow(image), loaded, 12, settings).file(0))
+    named = [(f"part-{8 + i:02}.png", images.from_pillow(part)) for i, part in enumerate(parts)]
+    (HERE / "golden" / "flow-set.psg").write_bytes(sets.pack_pictures(named, "tiny-flow", 0, settings))
     lossy = rgb.crop((0, 0, 57, 41))
     for name, image, model in (
         ("lossy", lossy, "tiny-latent"),

@@ -15,7 +15,7 @@ from PIL import Image
 import presage
 from presage.models.photo.exact import ExactPhoto
 
-OTHERS = ("set-", "lossy", "ordered", "digits", "jpeg", "preview")  # with tests of their own
+OTHERS = ("set-", "flow", "lossy", "ordered", "digits", "jpeg", "preview")  # with tests of their own
 GOLDEN = sorted(path for path in (HERE / "golden").glob("*.psg") if not path.stem.startswith(OTHERS))
 
 

@@ -75,7 +75,8 @@ def test_what_training_asks_of_a_network(name: str) -> None:
     model = MODELS[name]
     prior = {"latent": {"width": 8, "head": 8}, "ordered": {"width": 8}}.get(name)
     more = {"prior": prior} if prior else {"tops": [2, 1], "order": [0, 1], "sizes": [1, 1]} if name == "progressive" else {}
-    network = model.network(model.config(**({"width": 8} | more)))
+    narrow = {"widths": [8], "blocks": [1], "coupling_widths": [8], "coupling_blocks": [0]} if name == "flow" else {"width": 8}
+    network = model.network(model.config(**(narrow | more)))
     assert isinstance(network, Trainable)
     assert not network.is_quantised
     if name not in ("ordered", "progressive"):

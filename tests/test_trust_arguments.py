@@ -118,6 +118,8 @@ WEIGHTS = {
     "infinite": ("ordered", wrong("tiny-ordered-1", lambda a: a["codebooks"].__setitem__((0, 0, 0), np.inf))),
     "planes": ("progressive", config("tiny-progressive-1", tops=[9] * 6)),
     "channels": ("progressive", config("tiny-progressive-1", order=[0] * 6)),
+    "flow": ("flow", wrong("tiny-flow-1", lambda a: a["plan"].__setitem__((0, 1), 13))),
+    "no flow": ("flow", wrong("tiny-flow-1", lambda a: a.update({"last": np.zeros((3, 10**6 * 3), np.int32)}))),
     "transforms": ("progressive", config("tiny-progressive-1", transforms={"channels": 6, "width": 10**5})),
 }
 
@@ -126,7 +128,7 @@ WEIGHTS = {
 def test_hostile_weights(case: str, tmp_path: Path) -> None:
     kind, arrays = WEIGHTS[case]
     save_file(arrays, tmp_path / "bad-1.safetensors", {"model": kind})
-    encode = presage.encode if kind in ("photo", "pixelcnn") else presage.encode_lossy
+    encode = presage.encode if kind in ("photo", "pixelcnn", "flow") else presage.encode_lossy
     with little_memory(200), pytest.raises(presage.WeightsError, match="bad-1"):
         encode(noise(9, 9), model="bad", model_path=[tmp_path])
 

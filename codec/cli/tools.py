@@ -194,6 +194,18 @@ def bench_calls(**options: Any) -> None:
     _print("papers", "calls", **options)
 
 
+@bench.command("families")
+@click.argument("data", type=EXISTING, metavar="PICTURES")
+@click.option("-m", "--model", "models", multiple=True, help="Of the models of the table only this one; repeatable.")
+@click.option("--count", type=NATURAL, default=0, help="Only the first so many pictures; 0: all.")
+@click.option("--threads", type=NATURAL, default=0, help="For the file of all pictures.")
+@click.option("--plot", type=PATH, help="Draw bits against calls and seconds.")
+@JSON
+def bench_families(**options: Any) -> None:
+    """Families of generative models as codecs of small pictures: a mosaic or a folder of them, 32 x 32."""
+    _print("papers", "families", **options)
+
+
 @bench.command("codes")
 @click.argument("folder", type=FOLDER, metavar="CHECKPOINTS")
 @click.option("--data", type=EXISTING, multiple=True, required=True, help="Mosaic of test pictures; may be repeated.")

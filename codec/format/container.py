@@ -30,6 +30,7 @@ MAX_PIXELS = 1 << 28
 TILE_SIDES = range(8, 1025)
 MAX_SECTIONS = 64
 MAX_LAYERS = 4096  # of ordered codes
+STREAM_TILES = 64  # that share a stream of a flow, at most
 PRECISIONS = range(9, 25)
 FIXED = struct.Struct("<8sHHIIBBHIB16sB")
 """magic, version, header bytes, width, height, mode, coding, tile side, pixel CRC, sections, weights, model name bytes"""
@@ -207,6 +208,11 @@ def pack_tiles(streams: Sequence[bytes]) -> dict[bytes, bytes]:
     """The two sections that hold the tiles' streams."""
     index = b"".join(TILE_ENTRY.pack(len(s), zlib.crc32(s)) for s in streams)
     return {Tag.TILE_INDEX: index, Tag.TILES: b"".join(streams)}
+
+
+def stream_count(tiles: int) -> int:
+    """Streams of so many tiles of a flow."""
+    return -(-tiles // STREAM_TILES)
 
 
 class TileStreams:

@@ -25,6 +25,8 @@ NAMES = {
     Coding.JPEG: "JPEG",
     Coding.RECOGNISED: "recognised",
     Coding.DIGITS: "digits",
+    Coding.FLOW: "flow",
+    Coding.FLOW_SET: "flow set",
 }
 ORIGINS = {1: "Photo CD", 2: "JPEG", 3: "BT.601", 4: "BT.709", 5: "BT.709, full range"}
 SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}  # at a pixel; 1 in all other modes

@@ -43,6 +43,8 @@ class Coding(IntEnum):
     JPEG = 9  # a JPEG file, by its coefficients in tiles of blocks, or whole
     RECOGNISED = 10  # pixels that a JPEG decoder gave, by the coefficients that they came from, and corrections
     DIGITS = 11  # latents of an autoencoder, with loss, digit by digit in a stream that may be cut anywhere
+    FLOW = 14  # what an integer flow makes of the pixels, in tiles, one ANS stream for some of them
+    FLOW_SET = 15  # many images in such tiles
 
 
 CODED_MODES = {
@@ -58,8 +60,10 @@ CODED_MODES = {
     Coding.JPEG: (Mode.GRAY, Mode.RGB, Mode.CMYK),
     Coding.RECOGNISED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.DIGITS: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.FLOW: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.FLOW_SET: (Mode.GRAY, Mode.RGB),
 }
-SETS = (Coding.SET, Coding.LATENT_SET)
+SETS = (Coding.SET, Coding.LATENT_SET, Coding.FLOW_SET)
 ALPHA_MODES = (Mode.GRAY_ALPHA, Mode.RGBA)
 LOSSY = (Coding.LATENT, Coding.LATENT_SET, Coding.ORDERED, Coding.DIGITS)
 CUT = (Coding.ORDERED, Coding.DIGITS)
@@ -110,6 +114,8 @@ _CODED = {
     Coding.JPEG: (Tag.RECORD, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES, Tag.SOURCE, Tag.REASON),
     Coding.RECOGNISED: (Tag.DECODER, Tag.PROFILES, Tag.TILE_INDEX, Tag.TILES),
     Coding.DIGITS: (Tag.CODES,),
+    Coding.FLOW: (Tag.TILE_INDEX, Tag.TILES),
+    Coding.FLOW_SET: (Tag.LIST, Tag.TILE_INDEX, Tag.TILES),
 }
 _ALL = {tag for tags in _CODED.values() for tag in tags} | {*Tag.BESIDE, Tag.PREVIEW}
 

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from ...models.model import Features, Pixels, Predictable, Symbols, Tiled
+from ...models.model import Features, Flowing, Pixels, Predictable, Symbols, Tiled
 from .. import estimate
 from ..errors import DamagedFile, ImageRefused, PresageError
 from ..format import container
@@ -34,7 +34,7 @@ TOGETHER = 32  # small pictures of one size that go through a model's transforms
 @isolated()
 def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: Settings) -> bytes:
     """A set of named pictures of one mode. Raises ImageRefused and WeightsError."""
-    from . import groups  # with torch, which photographs do without
+    from . import flows, groups  # with torch, which photographs do without
 
     settings, limits = settings.started(), settings.limits
     if not 0 < len(pictures) <= MAX_IMAGES:
@@ -47,7 +47,8 @@ def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int
     limits.check("pixels", total, "the set")
     tiles.check_tile(tile)
     loaded = cast(Loaded[Tiled], load(model, settings))
-    coding = Coding.LATENT_SET if loaded.model.lossy else Coding.SET
+    flow = loaded.model.coding == "flow"
+    coding = Coding.LATENT_SET if loaded.model.lossy else Coding.FLOW_SET if flow else Coding.SET
     if coding not in loaded.codings or loaded.model.qualities > 1:
         raise ImageRefused(f"the model {loaded.name} does not pack sets; `presage models` lists those that do")
     estimate.encoding(total, pictures[0][1].mode, coding).check(limits, "encoding the set")
@@ -58,10 +59,14 @@ def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int
     for image, symbols in zip(images, maps, strict=True):
         crc = zlib.crc32(symbols.tobytes() if loaded.model.lossy else image.tobytes(), crc)
         cut += tiles.cut(symbols, side)
-    coded = groups.encode_tiles(cast(Predictable, loaded.model.predictor(0)), cut, settings.workers, settings.progress)
+    if flow:
+        coded = container.pack_tiles(flows.encode_tiles(cast(Flowing, loaded.model), cut, settings.workers, settings.progress))
+    else:
+        predictor = cast(Predictable, loaded.model.predictor(0))
+        coded = container.pack_groups(*groups.encode_tiles(predictor, cut, settings.workers, settings.progress))
     header = Header(0, 0, pictures[0][1].mode, coding, crc, side, loaded.name, loaded.hash)
     listed = pack_list([name for name, _ in pictures], [image.size for image in images])
-    data = container.write(header, listed | container.pack_groups(*coded))
+    data = container.write(header, listed | coded)
     if settings.verify:
         _verify(data, pictures, loaded.model.lossy, settings)
     return data
@@ -148,7 +153,7 @@ def unpack_pictures(reading: Reading, wanted: Sequence[str] | None) -> tuple[lis
         raise ImageRefused(f"the set has no image called {sorted(missing)[0]!r}; `presage info` lists what there is")
     model = cast(Tiled, load_for(header, reading.settings).model)
     sizes = [model.size(height, width) for _, (width, height) in listed]
-    tiles.check_index(reading, sum(container.tile_count(width, height, header.tile) for height, width in sizes))
+    tiles.check_index(reading, model, sum(container.tile_count(width, height, header.tile) for height, width in sizes))
     boxes: list[Box] = []
     owners: list[int] = []
     asked: list[int] = []

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...models.model import Pixels, Planar, Predictable, Size, Span, Symbols, Tiled, Walkable
+from ...models.model import Flowing, Pixels, Planar, Predictable, Size, Span, Symbols, Tiled, Walkable
 from ..errors import DamagedFile, ImageRefused
 from ..estimate import EVALUATED, TOGETHER
 from ..format import container
@@ -23,6 +23,7 @@ from .encoding import Encoding
 from .reading import Reading
 
 CHUNK_TILES = 192  # tiles that are held at once
+CHUNK_STREAMS = 16  # streams of tiles of a flow that are decoded before any of them is put away
 TRIED = 192  # side of the part that shows whether missing levels matter
 MARGIN = 8  # places around a tile that is evaluated predictively, at most
 Found = Iterator[tuple[int, Symbols | None]]
@@ -77,7 +78,8 @@ class TiledEncoding(Encoding):
         crc, kept = zlib.crc32(symbols.tobytes() if self.model.lossy else self.picture.image.tobytes()), dict[bytes, bytes]()
         if self.model.coding == "tiles" and not self.model.lossy:
             symbols, kept = self._without_missing_levels(symbols)
-        coding, sections = (self._streams if self.model.coding == "tiles" else self._groups)(cut(symbols, self.tile), quality)
+        way = {"tiles": self._streams, "groups": self._groups, "flow": self._flow}[self.model.coding]
+        coding, sections = way(cut(symbols, self.tile), quality)
         return self.write(coding, crc, self.tile, kept | sections)
 
     def _without_missing_levels(self, symbols: Symbols) -> tuple[Symbols, dict[bytes, bytes]]:
@@ -112,6 +114,12 @@ class TiledEncoding(Encoding):
         packed = container.pack_groups(*groups.encode_tiles(predictor, tiles, self.settings.workers, self.settings.progress))
         return Coding.LATENT if self.model.lossy else Coding.CHAIN, packed
 
+    def _flow(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
+        from . import flows  # with torch
+
+        settings = self.settings
+        return Coding.FLOW, container.pack_tiles(flows.encode_tiles(cast(Flowing, self.model), tiles, settings.workers, settings.progress))
+
 
 def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]]:
     """The pixels (height, width, 1 or 3) of an area of the picture, and the (x, y, width, height) of tiles that are lost and blank.
@@ -121,7 +129,7 @@ def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]
     header, stride = reading.header, model.stride
     height, width = model.size(*reading.size)
     left, top, right, bottom = (0, 0, width, height) if model.lossy else area
-    check_index(reading, container.tile_count(width, height, header.tile))
+    check_index(reading, model, container.tile_count(width, height, header.tile))
     boxes = container.tile_boxes(width, height, header.tile)
     wanted = [i for i, (x0, y0, x1, y1) in enumerate(boxes) if x0 < right and x1 > left and y0 < bottom and y1 > top]
     symbols = np.full((bottom - top, right - left, model.channels), model.blank, np.uint8)
@@ -160,10 +168,12 @@ def with_levels(reading: Reading, symbols: Symbols, blank: int, corner: tuple[in
     return pixels
 
 
-def check_index(reading: Reading, count: int) -> None:
+def check_index(reading: Reading, model: Tiled, count: int) -> None:
     """That a file has an index of so many tiles, before anything is made for each of them. Raises DamagedFile."""
     data, header = reading.data, reading.header
-    if header.section(Tag.GROUP_INDEX) is None:
+    if model.coding == "flow":
+        container.TileStreams(data, header, container.stream_count(count))
+    elif header.section(Tag.GROUP_INDEX) is None:
         container.TileStreams(data, header, count)
     elif header.section(Tag.TILE_INDEX) is None:
         container.GroupStreams(data, header, count)
@@ -191,6 +201,8 @@ def read(reading: Reading, model: Tiled, boxes: Sequence[Box], wanted: Sequence[
     """The wanted tiles of the map, uint8 (h, w, channels), some at a time; with `recovering` None for damaged ones. Raises DamagedFile."""
     if model.coding == "tiles":
         return _from_streams(reading, cast(Walkable, model), boxes, wanted)
+    if model.coding == "flow":
+        return _from_flow(reading, cast(Flowing, model), boxes, wanted)
     return _from_groups(reading, cast(Predictable, model.predictor(quality_of(reading, model))), boxes, wanted)
 
 
@@ -222,6 +234,33 @@ def _from_streams(reading: Reading, model: Walkable, boxes: Sequence[Box], wante
         progress = part_of(settings.progress, start, len(chunk), len(wanted))
         tiles = wavefront.decode_tiles(model, list(chunk.values()), sizes, spans, quality, settings.workers, progress)
         yield from zip(chunk, tiles, strict=True)
+
+
+def _from_flow(reading: Reading, model: Flowing, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:
+    """Tiles of which some have a stream together."""
+    from . import flows
+
+    count, settings = container.STREAM_TILES, reading.settings
+    streams = container.TileStreams(reading.data, reading.header, container.stream_count(len(boxes)))
+    asked = set(wanted)
+    whole: dict[int, bytes] = {}
+    for number in sorted({i // count for i in wanted}):
+        try:
+            whole[number] = streams[number]
+        except DamagedFile:
+            if not reading.recovering:
+                raise
+            yield from ((i, None) for i in range(count * number, count * (number + 1)) if i in asked)
+    numbers = list(whole)
+    for start in range(0, len(numbers), CHUNK_STREAMS):
+        chunk = numbers[start : start + CHUNK_STREAMS]
+        inside = [range(count * number, min(count * (number + 1), len(boxes))) for number in chunk]
+        sizes = [[_size(boxes[i]) for i in some] for some in inside]
+        progress = part_of(settings.progress, start, len(chunk), len(numbers))
+        tiles, statistics = flows.decode_tiles(model, [whole[number] for number in chunk], sizes, settings.workers, progress)
+        if settings.statistics is not None:
+            settings.statistics.extend(statistics)
+        yield from ((i, tile) for i, tile in zip([i for some in inside for i in some], tiles, strict=True) if i in asked)
 
 
 def _from_groups(reading: Reading, predictor: Predictable, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:

@@ -17,6 +17,9 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..flow import network as flow
+from ..flow.export import flow_tensors
+from ..flow.plan import FlowConfig
 from ..jpeg import network as jpeg
 from ..jpeg.export import jpeg_tensors
 from ..latent import network as latent
@@ -51,6 +54,7 @@ MODELS = {
     "photo": Model(photo.PhotoConfig, photo.Photo, photo_tensors),
     "planes": Model(photo.PhotoConfig, planes.Planes, planes_tensors),
     "pixelcnn": Model(pixelcnn.PixelCNNConfig, pixelcnn.PixelCNN, pixelcnn_tensors),
+    "flow": Model(FlowConfig, flow.Flow, flow_tensors),
     "latent": Model(latent.LatentConfig, latent.Latent, latent_tensors),
     "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
     "jpeg": Model(jpeg.JpegConfig, jpeg.Jpeg, jpeg_tensors, lambda settings: JpegBlocks(JpegData(**settings))),

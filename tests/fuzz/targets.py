@@ -131,6 +131,16 @@ def attempt_jpeg(data: bytes) -> str:
     return "kept" if container.read_header(written).tile == 0 else "decoded"
 
 
+def flow_seeds(real: bool) -> list[bytes]:
+    by_model = [_by_model(piece(9, 7, mode), "tiny-flow", 8) for mode in ("RGB", "LA")]
+    packed = {f"{i}.png": piece(5 + i % 2, 4) for i in range(3)}
+    return [
+        *by_model,
+        presage.pack(packed, model="tiny-flow", **MAKING),
+        *(_by_model(piece(9, 9), "cifar10-idfpp", 8) for _ in range(real)),
+    ]
+
+
 def chain_seeds(real: bool) -> list[bytes]:
     seeds = [_by_model(piece(9, 5), "tiny-chain", 8), _by_model(piece(9, 8, "1"), "tiny-bits", 8)]
     return seeds + [_by_model(piece(8, 8, mode), model, 8) for model, mode in (("cifar10", "RGB"), ("mnist", "1")) if real]
@@ -379,6 +389,7 @@ TARGETS: Mapping[str, Target] = {
     "latent": _files(latent_seeds),
     "ordered": _files(ordered_seeds),
     "digits": _files(digits_seeds),
+    "flow": _files(flow_seeds),
     "stored": _files(stored_seeds),
     "jpeg": _files(jpeg_seeds),
     "recognised": _files(recognised_seeds),

@@ -1,0 +1,221 @@
+"""What families of generative models make of small pictures as codecs: Table 3 of van den Berg's "Generative models for discrete random
+variables" for this project, with real files.
+
+Every row packs all pictures into one file and unpacks it, makes a file of each of some pictures alone, and compares all that comes back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...codec.api import picture_of
+from ...codec.format import container
+from ...codec.image import files as images
+from ...codec.paths import groups as chains
+from ...codec.paths import sets
+from ...codec.paths.reading import Reading
+from ...codec.paths.tiles import TiledEncoding
+from ...codec.predictive.decoder import Statistics
+from ...codec.predictive.schedule import Schedule
+from ...codec.settings import Settings
+from ...codec.weights import Loaded, load
+from ...models import catalogue
+from ...models.model import Flowing, Nibbles, Pixels, Predictable, Tiled, Turn
+from ..compare.common import Log, processor, timed
+
+SIDE = 32
+TIMED = 64  # pictures that are decoded on one thread
+ALONE = 64  # that have files of their own
+SLOW = 64  # that are decoded by schedules with a call a symbol
+PUBLISHED = (
+    ("VDM (Kingma et al. 2021)", 1000, 8.0, 2.72),
+    ("VDM (Kingma et al. 2021)", 500, 8.0, 2.72),
+    ("OA-ARDM (Hoogeboom et al. 2021)", 500, 2.73, 2.73),
+    ("ARDM-Upscale 4 (Hoogeboom et al. 2021)", 500, 2.71, 2.71),
+    ("VDM (Kingma et al. 2021)", 100, 8.0, 2.91),
+    ("OA-ARDM (Hoogeboom et al. 2021)", 100, 2.75, 2.75),
+    ("ARDM-Upscale 4 (Hoogeboom et al. 2021)", 100, 2.76, 2.76),
+    ("LBB (Ho et al. 2019)", None, 8.0, 3.12),
+    ("IDF (Hoogeboom et al. 2019)", None, 3.34, 3.34),
+    ("IDF++ (van den Berg et al. 2021)", None, 3.26, 3.26),
+    ("HiLLoC (Townsend et al. 2020)", None, 4.19, 3.56),
+    ("FLIF (Sneyers and Wuille 2016)", None, 4.19, 4.19),
+)
+"""Rows of the slides' Table 3, CIFAR-10: model, steps, bits a dimension of one image alone (8: or more), and of the data set."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A model, and the schedule by which its files are decoded."""
+
+    model: str
+    name: str
+    schedule: str = "auto"
+    slow: bool = False
+
+
+WAYS = (
+    Way("cifar10", "ancestral", "ancestral", slow=True),
+    Way("cifar10", "fixed point", "fixed-point", slow=True),
+    Way("cifar10", "wavefront", "wavefront"),
+    Way("cifar10-idf", "one pass"),
+    Way("cifar10-idfpp", "one pass"),
+)
+
+
+class Counting:
+    """The code that says known symbols, and counts what they cost."""
+
+    def __init__(self, answers: Callable[[Turn, NDArray[np.float32]], Nibbles]) -> None:
+        self._answers, self.bits = answers, 0.0
+
+    def __call__(self, turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
+        nibbles = self._answers(turn, weights)
+        self.bits -= float(np.log2(weights[np.arange(len(nibbles)), nibbles] / weights.sum(1, dtype=np.float64)).sum())
+        return nibbles
+
+
+def _of_groups(model: Tiled, pictures: Sequence[Pixels]) -> float:
+    predictor = cast(Predictable, model.predictor(0))
+    coded = chains.intervals(predictor, pictures, chains.PRECISION)
+    return sum(float((chains.PRECISION - np.log2(part[1])).sum()) for part in coded)
+
+
+def _of_flow(model: Tiled, pictures: Sequence[Pixels]) -> float:
+    flow = cast(Flowing, model)
+    code = Counting(flow.answers(pictures))
+    flow.walk([picture.shape[:2] for picture in pictures], [], 0, code)
+    return code.bits
+
+
+MEASURED: dict[str, Callable[[Tiled, Sequence[Pixels]], float]] = {"groups": _of_groups, "flow": _of_flow}
+"""Bits of the exact model's own for pictures, by how its symbols are coded."""
+
+
+def load_pictures(path: Path, count: int) -> list[Pixels]:
+    """The tiles of a mosaic, or pictures of a folder. Raises ValueError if there is none."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    pictures: list[Pixels] = []
+    for file in files:
+        pixels = np.asarray(images.read(file.read_bytes(), str(file)).image.convert("RGB"))
+        boxes = container.tile_boxes(pixels.shape[1], pixels.shape[0], SIDE)
+        pictures += [np.ascontiguousarray(pixels[top:bottom, left:right]) for left, top, right, bottom in boxes]
+    if not pictures:
+        raise ValueError(f"no pictures in {path}")
+    return pictures[:count] if count else pictures
+
+
+def run(data: Path, models: Sequence[str], count: int, threads: int, log: Log) -> dict[str, Any]:
+    """Measure the models that are installed, or those of these names. count: of the first pictures; 0: all."""
+    settings = Settings(threads=threads)
+    pictures = load_pictures(data, count)
+    result: dict[str, Any] = {
+        "pictures": len(pictures),
+        "alone": min(ALONE, len(pictures)),
+        "timed": min(TIMED, len(pictures)),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": settings.workers,
+        "rows": [],
+        "published": [dict(zip(("model", "calls", "alone", "set"), row, strict=True)) for row in PUBLISHED],
+    }
+    for model in dict.fromkeys(way.model for way in WAYS if not models or way.model in models):
+        try:
+            catalogue.find(model)
+        except catalogue.WeightsNotFound:
+            log(f"{model}: there are no weights")
+            continue
+        loaded = cast(Loaded[Tiled], load(model, settings))
+        with torch.inference_mode():
+            sizes = _sizes(loaded, pictures, settings)
+        few = replace(settings, threads=1)
+        part = _named(pictures[:TIMED])
+        packed, small = sizes.pop("file"), sets.pack_pictures(part, model, 0, few)
+        for way in (way for way in WAYS if way.model == model):
+            row = {"model": loaded.name, "way": way.name} | sizes
+            schedule = Schedule(cast(Any, way.schedule))
+            row |= _unpacked(small, part, replace(few, schedule=schedule), "timed_")
+            if not way.slow:
+                row |= _unpacked(packed, _named(pictures), replace(settings, schedule=schedule), "")
+            result["rows"].append(row)
+            log(f"{loaded.name:18} {way.name:12} {row['timed_calls']:8.1f} calls  {row['set']:.4f} bits/dim  {row['timed_decode_s']:.2f} s")
+    return result
+
+
+def _named(pictures: Sequence[Pixels]) -> list[tuple[str, images.Picture]]:
+    return [(f"{i:05}.png", images.from_pillow(Image.fromarray(picture))) for i, picture in enumerate(pictures)]
+
+
+def _sizes(loaded: Loaded[Tiled], pictures: Sequence[Pixels], settings: Settings) -> dict[str, Any]:
+    """Bits a dimension of the exact model, of one file of all pictures, and of files of some alone, which must come back."""
+    model, values = loaded.model, sum(picture.size for picture in pictures)
+    parts = [pictures[first : first + 64] for first in range(0, len(pictures), 64)]
+    ideal = [MEASURED[model.coding](model, part) for part in parts]
+    data, seconds = timed(sets.pack_pictures, _named(pictures), loaded.name, 0, settings)
+    few, alone, streams = pictures[:ALONE], 0, 0
+    own = sum(MEASURED[model.coding](model, [picture]) for picture in few)
+    started = partial(timed, _alone, few, loaded, replace(settings, threads=1))
+    files, spent = started()
+    for picture, file in zip(few, files, strict=True):
+        _check(_decoded(file, settings), picture)
+        alone += len(file)
+        section = container.read_header(file).section
+        streams += sum(found.size for tag in (container.Tag.TILES, container.Tag.GROUPS) if (found := section(tag)))
+    dimensions = sum(picture.size for picture in few)
+    return {
+        "file": data,
+        "parameters": _parameters(loaded.name),
+        "model_bits": sum(ideal) / values,
+        "set_bytes": len(data),
+        "set": 8 * len(data) / values,
+        "encode_s": seconds,
+        "alone_model_bits": own / dimensions,
+        "alone_bytes": alone / len(few),
+        "alone": 8 * alone / dimensions,
+        "alone_streams": 8 * streams / dimensions,
+        "alone_encode_s": spent / len(few),
+    }
+
+
+def _alone(pictures: Sequence[Pixels], loaded: Loaded[Tiled], settings: Settings) -> list[bytes]:
+    """Files in which the model codes the pixels, though the stored form of some may be smaller."""
+    return [TiledEncoding(picture_of(picture), loaded, 0, settings).file(0) for picture in pictures]
+
+
+def _decoded(data: bytes, settings: Settings) -> Pixels:
+    from ...codec.api import decode_picture
+
+    return np.asarray(decode_picture(Reading(data, container.read_header(data), False, settings), None, None)[0])
+
+
+def _check(found: Pixels, picture: Pixels) -> None:
+    if not np.array_equal(found, picture):
+        raise RuntimeError("a picture does not come back")
+
+
+def _parameters(model: str) -> int:
+    """Weights and biases of the network that probabilities come from."""
+    from safetensors.numpy import load_file
+
+    arrays = load_file(catalogue.find(model).path)
+    return sum(a.size for n, a in arrays.items() if n.endswith((".weight", ".bias")) and not n.startswith("forecasters."))
+
+
+def _unpacked(data: bytes, named: Sequence[tuple[str, images.Picture]], settings: Settings, prefix: str) -> dict[str, float]:
+    """Calls and seconds of unpacking a set, which must come back."""
+    statistics: list[Statistics] = []
+    reading = Reading(data, container.read_header(data), False, replace(settings, statistics=statistics))
+    (back, _), seconds = timed(sets.unpack_pictures, reading, None)
+    for (_, image), (_, picture) in zip(back, named, strict=True):
+        _check(np.asarray(image), np.asarray(picture.image))
+    return {f"{prefix}calls": float(np.mean([s.calls for s in statistics])), f"{prefix}decode_s": seconds}

@@ -1,0 +1,1 @@
+"""Integer discrete flows: pixels through invertible integer layers, with a conditional base."""
