@@ -63,7 +63,7 @@ def decode(reading: Reading, model: Model) -> Coarse | None:
 
 def _tiles(reading: Reading, model: Model, boxes: Sequence[Box], steps: int, grid: _Grid) -> None:
     walkable = cast(Walkable, model)
-    tiles.check_index(reading, len(boxes))
+    tiles.check_index(reading, walkable, len(boxes))
     found = container.TileStreams(reading.data, reading.header, len(boxes))
     streams, sizes, spans = [found[i] for i in range(len(boxes))], _sizes(boxes), tiles.spans_of(reading, walkable)
 
