@@ -176,7 +176,10 @@ REPORTS: dict[str, tuple[Any, str]] = {
     "lossy": (lossy, "kodak-lossy"),
     "anytime": (anytime, "kodak-anytime"),
     "jpeg": (jpeg, "jpeg-camera"),
+    "jpeg-train": (jpeg, "jpeg-train"),
+    "jpeg-odd": (jpeg, "jpeg-odd"),
     "origins": (origins, "held-out"),
+    "recognised": (origins, "recognised"),
     "codes": (codes, "codes-cifar10"),
     **{f"calls-{name}": (calls, f"calls-{name}") for name in OF_IMAGES},
 }

@@ -1,6 +1,7 @@
 """Pictures that once were something else: held-out photographs as they are, out of JPEG files, and out of video frames, without loss."""
 
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -74,10 +75,11 @@ def run(
     ways: Sequence[str] = (),
     every: int = 1,
     alone: bool = False,
+    beside: Path | None = None,
     log: Log = lambda _: None,
 ) -> dict[str, Any]:
     """Measure on the pictures that a training run holds out; a dict for JSON and `reports.origins`. every: only each n-th of them.
-    alone: without what Presage is compared with.
+    alone: without what Presage is compared with. beside: an earlier result for as many pictures of the run, whose other ways stand first.
 
     Of every way: the sums of bytes by default, by the RGB model alone, by planes where they can be, of JPEG XL effort 9; what the files
     became; and of pictures out of JPEG files the bytes of these, as they are and through Presage. Raises ValueError for a run or a way
@@ -88,7 +90,10 @@ def run(
         raise ValueError(f"no way is called {sorted(unknown)[0]!r}; there are: {'; '.join(WAYS)}")
     config = DataConfig(**read_run(run_file, []).data)
     pictures = Pictures(config).validation[::every][:limit]
-    rows = []
+    earlier: dict[str, Any] = json.loads(beside.read_text()) if beside else {"run": run_file.name, "pictures": len(pictures), "ways": []}
+    if (earlier.get("run"), earlier.get("pictures")) != (run_file.name, len(pictures)):
+        raise ValueError(f"{beside} is not of these pictures")
+    rows = [row for row in earlier["ways"] if row["way"] not in (ways or WAYS)]
     for way in ways or WAYS:
         rows.append({"way": way} | _sum([_measure(WAYS[way](picture), threads, alone) for picture in pictures]))
         log(f"{way}: {rows[-1]['presage']:,} bytes; {rows[-1]['codings']}")

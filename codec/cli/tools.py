@@ -170,6 +170,7 @@ def bench_jpeg(**options: Any) -> None:
 @click.option("--way", "ways", multiple=True, help="What the pictures went through; may be repeated; by default everything.")
 @click.option("--every", type=POSITIVE, default=1, show_default=True, help="Only each n-th picture.")
 @click.option("--alone", is_flag=True, help="Without the RGB model, planes and JPEG XL beside it.")
+@click.option("--beside", type=EXISTING, help="Result of an earlier run: take over its other ways.")
 @click.option("--threads", type=POSITIVE, default=2, show_default=True)
 @click.option("--limit", type=POSITIVE, help="Only the first pictures.")
 @JSON
