@@ -4,10 +4,8 @@ import math
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,8 +24,8 @@ from ...codec.coders import ans
 from ...codec.format import container
 from ...codec.settings import Settings
 from ...codec.weights import load
-from ...models.kernels import mixtures, products
-from ...models.kernels import photo as contexts
+from ...models.kernels.program import Program, Variable
+from ...models.photo import compiled
 from ...models.photo import network as photo
 from ...models.photo.exact import ExactPhoto
 from ...models.training.loop import averaged
@@ -39,13 +37,8 @@ REFERENCE = "jxl9"
 WARM_UP_SIDE = 64
 SLOW = 5.0  # seconds
 PORTABLE = "float32"
-PARTS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("network", products, ("sums", "activations")),
-    ("contexts", contexts, ("look", "tell", "centre", "put", "cell_input", "remember")),
-    ("distributions", mixtures, ("nibbles",)),
-    ("entropy coder", ans.CompiledDecoder, ("__init__", "decode")),
-)
-"""Part, and the functions whose own time, without that of others in this list, it is."""
+PARTS = {"products": "network", "photo": "contexts", "mixtures": "distributions", "ans_loops": "entropy coder"}
+"""The files of kernels, and the parts of decoding that these are."""
 WHOLE_PIXELS = 1 << 19  # an image of more is not given to the float network in one piece
 FLOAT_TILES = 24  # tiles in a call of the float network
 NOT_TIMED = dict.fromkeys(("encode_s", "decode_s", "encode_mb_s", "decode_mb_s", "encode_mib", "decode_mib"))
@@ -190,27 +183,14 @@ def _command_line(path: Path, threads: int, repeats: int) -> dict[str, float]:
 
 def where_time_goes(data: bytes) -> list[dict[str, Any]]:
     """Seconds and shares of the parts of decoding a .psg file with one thread."""
-    seconds = dict.fromkeys((part for part, _, _ in PARTS), 0.0)
-    nested: list[float] = []  # seconds in functions of PARTS below each that runs
+    seconds = dict.fromkeys(PARTS.values(), 0.0)
 
-    def clocked(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            nested.append(0.0)
-            started = time.perf_counter()
-            try:
-                return function(*arguments, **named)
-            finally:
-                spent = time.perf_counter() - started
-                seconds[part] += spent - nested.pop()
-                if nested:
-                    nested[-1] += spent
+    def one_by_one(self: Program, count: int, values: Sequence[tuple[Variable, int]]) -> None:
+        self.fill(count, values)
+        for i, kernel in enumerate(self.kernels):
+            seconds[PARTS[kernel.__module__.rpartition(".")[2]]] += timed(self.play, slice(i, i + 1))[1]
 
-        return call
-
-    with ExitStack() as stack:
-        for part, owner, names in PARTS:
-            for name in names:
-                stack.enter_context(patch.object(owner, name, clocked(part, getattr(owner, name))))
+    with patch.object(Program, "run", one_by_one):
         total = timed(partial(presage.decode, data, threads=1))[1]
     seconds["rest"] = total - sum(seconds.values())
     return [{"part": part, "seconds": s, "share": s / total} for part, s in seconds.items()]
@@ -264,7 +244,8 @@ def coded_bits(pixels: Pixels) -> tuple[float, int, int]:
         sizes.append(8 * sum(map(len, written)))
         return written
 
-    with patch.object(ans.Encoder, "add", counting), patch.object(ans.Encoder, "streams", measured):
+    turn_by_turn = patch.object(compiled, "plan_of", lambda code: None)
+    with turn_by_turn, patch.object(ans.Encoder, "add", counting), patch.object(ans.Encoder, "streams", measured):
         size = len(presage_rgb(pixels, 1))
     return sum(ideal), sum(sizes), 8 * size
 

@@ -65,12 +65,13 @@ class Program:
         self._cut: set[int] = set()
         self._kept: list[Any] = []  # what the tape has addresses of
         self._cells: list[int] = []
+        self.kernels: list[Any] = []  # that are called, in their order
         self._calls: list[int] = []
         self._variables: dict[int, list[int]] = {}
         self._counts: list[int] = []
         self._sizes: list[int] = []  # of a row of the arrays at `_counts`
         self._room = np.zeros(2, np.int64)
-        self._tape: Array | None = None
+        self._tape: Array = np.empty(0, np.int64)
 
     def cut(self, array: Array) -> Array:
         """The same array, of which each run uses another number of rows, as many of all such arrays."""
@@ -86,6 +87,7 @@ class Program:
         given = tuple(wanted[i] if isinstance(a, int) else typeof(a) for i, a in enumerate(arguments[: len(wanted)]))
         if given != wanted or len(arguments) != len(wanted):
             raise TypeError(f"{function.__name__} wants {wanted}, not {given}")
+        self.kernels.append(function)
         self._calls.append(len(self._cells))
         self._cells.append(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
         for argument in arguments:
@@ -108,12 +110,20 @@ class Program:
 
     def run(self, count: int, values: Sequence[tuple[Variable, int]]) -> None:
         """Make all calls with so many rows and these values. Raises MemoryError."""
-        if self._tape is None:
+        self.fill(count, values)
+        self.play(slice(None))
+
+    def play(self, calls: slice) -> None:
+        """Make some of the calls as they stand. Raises MemoryError."""
+        if play(self._tape, self._starts[calls], self._room):
+            raise MemoryError("a kernel found no room for what it works on")
+
+    def fill(self, count: int, values: Sequence[tuple[Variable, int]]) -> None:
+        """Write down so many rows and these values."""
+        if not len(self._tape):
             self._tape = np.array([*self._cells, *[0] * MOST], np.int64)
             self._starts, self._places, self._each = (np.array(part, np.int64) for part in (self._calls, self._counts, self._sizes))
         self._tape[self._places + SHAPE] = count
         self._tape[self._places + len(OWNERS)] = count * self._each
         for variable, value in values:
             self._tape[self._variables.get(id(variable), [])] = value
-        if play(self._tape, self._starts, self._room):
-            raise MemoryError("a kernel found no room for what it works on")

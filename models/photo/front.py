@@ -27,17 +27,20 @@ class Front(ABC):
         self.height, self.width = self._sizes.max(0).tolist()
         self.tiles = len(sizes)
         self.steps = self.width + SLOPE * (self.height - 1)
+        steps = np.arange(self.steps)[:, None]
+        first = np.maximum(0, -(-(steps - self._sizes[:, 1] + 1) // SLOPE))
+        last = np.minimum(self._sizes[:, 0] - 1, steps // SLOPE) + 1
+        low, rows = first.min(1), last.max(1) - first.min(1)
+        starts = np.arange(self.tiles) * rows[:, None] - low[:, None]
+        self._bounds = np.stack([starts + first, starts + np.maximum(first, last)], 2)
+        self._lows, self._rows = low.tolist(), rows.tolist()
 
     def go_to(self, step: int) -> bool:
         """Find out who belongs to a step. False if no pixel does."""
         self.step = step
-        first = np.maximum(0, -(-(step - self._sizes[:, 1] + 1) // SLOPE))
-        last = np.minimum(self._sizes[:, 0] - 1, step // SLOPE) + 1
-        self.low, self.rows = int(first.min()), int(last.max() - first.min())
+        self.low, self.rows, self.bounds = self._lows[step], self._rows[step], self._bounds[step]
         self.count = self.tiles * self.rows
-        starts = np.arange(self.tiles) * self.rows - self.low
-        self.bounds = np.stack([starts + first, starts + np.maximum(first, last)], 1)
-        return self.rows > 0
+        return bool(self.rows > 0)
 
     def walk(self, spans: Sequence[Span], code: Code) -> Symbols:
         """Go through all steps, in each channel after channel, of each the high nibbles of all rows first; (tiles, height, width, spans).
