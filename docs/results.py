@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from presage.bench.compare.anytime_codecs import RATES
-from presage.bench.reports import anytime, calls, codes, jpeg, lossless, lossy, origins
+from presage.bench.reports import anytime, calls, codes, families, jpeg, lossless, lossy, origins
 from presage.bench.reports.layout import bullets, nearest, number, relative, rows_of, threads
 from presage.models import catalogue
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "bench" / "recorded"
 BLOCK = re.compile(r"(<!-- results: begin ?(\S*) -->\n).*?(<!-- results: end -->)", re.DOTALL)
 MARKER = "<!-- results: begin"
-DRAWN = ("lossless", "lossy", "anytime", "calls-cifar10", "codes")
+DRAWN = ("lossless", "lossy", "anytime", "calls-cifar10", "codes", "families")
 NOTHING = "Nothing is recorded.\n"
 RATE = 0.3  # bits a pixel, of the summary
 OF_IMAGES = ("cifar10", "cifar10-5bit", "mnist", "mnist-stochastic")
@@ -181,6 +181,7 @@ REPORTS: dict[str, tuple[Any, str]] = {
     "origins": (origins, "held-out"),
     "recognised": (origins, "recognised"),
     "codes": (codes, "codes-cifar10"),
+    "families": (families, "families"),
     **{f"calls-{name}": (calls, f"calls-{name}") for name in OF_IMAGES},
 }
 """Module of the report, and what is recorded for it."""

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HERE
+from conftest import HERE, noise
 from PIL import Image
 
 import presage
 from presage.bench.compare import common, instructions, jpeg, lossless, lossy
-from presage.bench.papers import calls
+from presage.bench.papers import calls, families
 from presage.bench.reports import calls as calls_report
+from presage.bench.reports import families as families_report
 from presage.bench.reports import instructions as instructions_report
 from presage.bench.reports import jpeg as jpeg_report
 from presage.bench.reports import lossless as lossless_report
@@ -85,6 +86,33 @@ def test_calls(tmp_path: Path) -> None:
     assert "tiny-bits-1" in calls_report.summary([result, result])
     calls_report.draw(result, tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").width > 800
+
+
+def test_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = [families.Way("tiny-chain", "fixed point", "fixed-point", slow=True), families.Way("tiny-chain", "wavefront", "wavefront")]
+    monkeypatch.setattr(families, "WAYS", (*ways, families.Way("tiny-flow", "one pass"), families.Way("none", "missing")))
+    Image.fromarray(noise(32, 96)).save(tmp_path / "mosaic.png")
+    result = families.run(tmp_path / "mosaic.png", [], 3, 1, None, lambda _: None)
+    chain, wavefront, flow = result["rows"]
+    assert (chain["set_bytes"], flow["model"]) == (wavefront["set_bytes"], "tiny-flow-1")
+    assert "calls" not in chain
+    assert flow["calls"] == flow["timed_calls"] == 12
+    for row in result["rows"]:
+        assert row["model_bits"] < row["set"] < row["alone"]
+        assert row["alone_model_bits"] == pytest.approx(row["model_bits"], rel=1e-6)  # the same pictures
+        assert row["alone_model_bits"] < row["alone_streams"] < row["alone_model_bits"] * 1.03
+    text = families_report.markdown(result)
+    assert "tiny-flow-1, one pass" in text
+    assert "published" in text
+    families_report.draw(result, tmp_path / "plot.png")
+    (tmp_path / "before.json").write_text(json.dumps(result))
+    again = families.run(tmp_path / "mosaic.png", ["tiny-flow"], 3, 1, tmp_path / "before.json", lambda _: None)
+    assert [row["model"] for row in again["rows"]] == [row["model"] for row in result["rows"]]
+    with pytest.raises(ValueError, match="other pictures"):
+        families.run(tmp_path / "mosaic.png", [], 2, 1, tmp_path / "before.json", lambda _: None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no pictures"):
+        families.run(tmp_path / "empty", [], 3, 1, None, lambda _: None)
 
 
 def test_lossy(tmp_path: Path) -> None:

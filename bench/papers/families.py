@@ -6,6 +6,7 @@ Every row packs all pictures into one file and unpacks it, makes a file of each 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -115,8 +116,11 @@ def load_pictures(path: Path, count: int) -> list[Pixels]:
     return pictures[:count] if count else pictures
 
 
-def run(data: Path, models: Sequence[str], count: int, threads: int, log: Log) -> dict[str, Any]:
-    """Measure the models that are installed, or those of these names. count: of the first pictures; 0: all."""
+def run(data: Path, models: Sequence[str], count: int, threads: int, beside: Path | None, log: Log) -> dict[str, Any]:
+    """Measure the models that are installed, or those of these names. count: of the first pictures; 0: all.
+
+    beside: an earlier result, whose rows of other models are taken over. Raises ValueError if it is of other pictures or another machine.
+    """
     settings = Settings(threads=threads)
     pictures = load_pictures(data, count)
     result: dict[str, Any] = {
@@ -129,6 +133,9 @@ def run(data: Path, models: Sequence[str], count: int, threads: int, log: Log) -
         "rows": [],
         "published": [dict(zip(("model", "calls", "alone", "set"), row, strict=True)) for row in PUBLISHED],
     }
+    before = json.loads(beside.read_text()) if beside else result
+    if any(before[key] != result[key] for key in ("pictures", "processor", "threads")):
+        raise ValueError(f"{beside} was measured with other pictures or on another machine")
     for model in dict.fromkeys(way.model for way in WAYS if not models or way.model in models):
         try:
             catalogue.find(model)
@@ -149,6 +156,8 @@ def run(data: Path, models: Sequence[str], count: int, threads: int, log: Log) -
                 row |= _unpacked(packed, _named(pictures), replace(settings, schedule=schedule), "")
             result["rows"].append(row)
             log(f"{loaded.name:18} {way.name:12} {row['timed_calls']:8.1f} calls  {row['set']:.4f} bits/dim  {row['timed_decode_s']:.2f} s")
+    measured = {row["model"] for row in result["rows"]}
+    result["rows"] = [row for row in before["rows"] if row["model"] not in measured] + result["rows"]
     return result
 
 

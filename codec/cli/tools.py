@@ -200,6 +200,7 @@ def bench_calls(**options: Any) -> None:
 @click.option("-m", "--model", "models", multiple=True, help="Of the models of the table only this one; repeatable.")
 @click.option("--count", type=NATURAL, default=0, help="Only the first so many pictures; 0: all.")
 @click.option("--threads", type=NATURAL, default=0, help="For the file of all pictures.")
+@click.option("--beside", type=EXISTING, help="Result of an earlier run: take over its other models.")
 @click.option("--plot", type=PATH, help="Draw bits against calls and seconds.")
 @JSON
 def bench_families(**options: Any) -> None:
