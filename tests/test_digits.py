@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 from conftest import HERE, arrays
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from test_command_line import run as start
 
 import presage
@@ -284,3 +284,28 @@ pictures = {{ folder = "{tmp_path}", pattern = "*.png", crop = 48, hold_out = 4 
     data = presage.encode_lossy(PHOTO, model="mine", model_path=[tmp_path / "a"], verify=True)
     assert presage.info(data)["coding"] == "digits"
     assert presage.decode(data, model_path=[tmp_path / "a"]).size == (83, 61)
+
+    pixels = (
+        path.read_text()
+        .replace(f'start = "{tmp_path}/latent.safetensors"', f'start = "{tmp_path}/a/mine-1.checkpoint"')
+        .partition("[data]")[0]
+    )
+    other = tmp_path / "decoder.toml"
+    other.write_text(
+        pixels.replace("[model]", 'quantise_from = 1.0\n[model]\nstage = "decoder"')
+        + f'''
+[data]
+folder = "{tmp_path}"
+pattern = "*.png"
+crop = 48
+hold_out = 4
+'''
+    )
+    loop.run(other, [], tmp_path / "b", False, "cpu", said.append)
+    assert "dB" in said[-1]
+    written = loop.export(other, [], tmp_path / "b")
+    assert written
+    before, after = load_file(tmp_path / "a" / "mine-1.safetensors"), load_file(written)
+    changed = {name for name in before if not torch.equal(before[name], after[name])} - {"config"}
+    assert changed
+    assert all(name.startswith(("transforms.decoder.", "transforms.inverse_gain")) for name in changed)

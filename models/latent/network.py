@@ -29,6 +29,7 @@ from ..pixelcnn import network as pixelcnn
 from ..pixelcnn.network import KNOTS, between_knots
 from ..precision import working_dtype
 from ..quantisation import straight_through
+from ..tensors import part_of
 from ..training.trainable import Trainable
 
 QUALITIES = 256  # of `steps`; q / (QUALITIES - 1) is the position between the knots of gains and conditions
@@ -128,6 +129,10 @@ class Latent(Trainable):
         frozen = {"autoencoder": self.prior, "prior": self.transforms}.get(config.stage)
         if frozen is not None:
             frozen.requires_grad_(False)
+
+    def start_from(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the transforms of a weights file; the prior, of which it has integers, begins anew."""
+        self.transforms.load_state_dict({name: value.float() for name, value in part_of(tensors, "transforms.").items()})
 
     def compile_loss(self) -> None:
         self.prior.compile_loss()

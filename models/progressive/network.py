@@ -5,21 +5,23 @@ vectors, and is told the round. A small head for every channel sees the trunk's 
 gives three logits. After Lee et al. 2022 (DPICT), with two digits instead of three, and in place of the prior a network that knows the
 coarser digits of all neighbours, before and after.
 
-The latents are those of a `latent` network at one quality; its transforms come along unchanged.
+The latents are those of a `latent` network at one quality, and its transforms come along. In the stage `decoder` the decoder alone learns
+what cut latents look like; encoder, latents and digits stay what they are.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..latent.network import LatentConfig, Transforms
+from ..autoencoder import mean_psnr, squared_errors
+from ..latent.network import QUALITIES, LatentConfig, Transforms
 from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list
 from ..tensors import part_of
 from ..training.trainable import Trainable
-from .reconstruction import best_precisions, mean_points
+from .reconstruction import best_precisions, decode, mean_points, values
 from .rounds import KINDS, LINEAR_BITS, LOCAL, PARTS, PLANES, STEPS, ProgressiveConfig, cells, compand_table, in_pattern
 
 AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2)]
@@ -28,11 +30,14 @@ FIRST_SHARE = 0.02  # bits a pixel of a round, to begin with
 SAMPLE, DECODED, FITTED = 512, 6, 16  # crops of which means are taken, that are decoded, and that bases are fitted to
 NEWTON = 2  # steps
 BASE = 8.0
+LEAST_BITS = 0.03  # a pixel: cuts below are hardly drawn
+SHOWN = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)  # bits a pixel, of the rounds after which decoded pixels are compared
 LEAST = 0.01  # chance of a round to be drawn, at least, before they are made to sum to 1
 
 
 class Progressive(Trainable):
-    """`forward` gives bits a pixel of latents, int16 (B, h, w, channels)."""
+    """`forward` gives bits a pixel of latents, int16 (B, h, w, channels); in the stage `decoder` minus the PSNR of pixels, uint8
+    (B, H, W, 3), of which a random number of digits is known."""
 
     quantised: Tensor
     depths: Tensor
@@ -67,11 +72,24 @@ class Progressive(Trainable):
         self.register_buffer("spent", torch.full((rounds,), FIRST_SHARE))
         self.register_buffer("points", torch.zeros(PLANES, c.channels, KINDS))
         self.register_buffer("precision", torch.ones(rounds + 1))
+        if config.stage == "decoder":
+            self.requires_grad_(False)
+            self.transforms.decoder.requires_grad_(True)
+            self.transforms.inverse_gain.requires_grad_(True)
+            self.unit, self.unit_name = -1.0, "dB"
+
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
+        if self.config.stage == "decoder":
+            self.load_state_dict(state)
+        else:
+            super().adopt(state)
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> None:
         self.transforms.load_state_dict({name: value.float() for name, value in part_of(tensors, "transforms.").items()})
 
     def begin(self, crops: Callable[[int], Tensor], fresh: bool) -> None:
+        if self.config.stage == "decoder":
+            return
         if fresh:
             self.points.copy_(mean_points(crops(SAMPLE), self.config.tops))
             self.precision.copy_(best_precisions(self.transforms, self.config, self.points, crops(DECODED)))
@@ -173,8 +191,43 @@ class Progressive(Trainable):
         found: Tensor = nats.unflatten(1, (len(latents), -1)).sum((0, 2)) / math.log(2)
         return found
 
+    def cut_errors(self, pixels: Tensor, numbers: Tensor, part: Tensor) -> Tensor:
+        """Squared errors in grey levels (B) of pixels, uint8 (B, H, W, 3), after so many rounds and a part of the next one, (B) each."""
+        place = torch.full((len(pixels),), self.config.quality / (QUALITIES - 1))
+        with torch.no_grad():
+            most = (1 << torch.tensor(self.config.tops)) - 1
+            latents = self.transforms.scaled(self.transforms.encode(pixels, torch.float32), place).round().int().clamp(-most, most)
+            following = (numbers + 1).clamp(max=len(self.rounds))
+            board = torch.from_numpy(cells(*latents.shape[1:3]))
+            sooner = torch.rand(latents.shape) < part[:, None, None, None]
+            depth = torch.where(sooner, self.depths[following][:, board], self.depths[numbers][:, board])
+            found = values(latents.abs() >> depth, latents < 0, depth, self.points)
+            told = torch.lerp(self.precision[numbers], self.precision[following], part)
+        return squared_errors(decode(self.transforms, found, self.config.quality, told), pixels)
+
+    def _cut(self, pixels: Tensor) -> Tensor:
+        """Minus the PSNR (B) of pixels, cut anywhere: evenly in the logarithm of the bytes."""
+        size = self.spent.cumsum(0)
+        chance = ((size + LEAST_BITS) / (size - self.spent + LEAST_BITS)).log()
+        numbers = torch.multinomial(chance, len(pixels), replacement=True)
+        errors = self.cut_errors(pixels, numbers, torch.rand(len(pixels)))
+        return 10 * torch.log10(errors / 255**2)
+
+    def describe(self, parts: Sequence[Tensor]) -> str:
+        """In the stage `decoder`, PSNR after some rounds."""
+        if self.config.stage == "digits":
+            return super().describe(parts)
+        size, said = self.spent.cumsum(0), []
+        for bits in SHOWN:
+            number = int((size <= bits).sum())
+            errors = [self.cut_errors(part, torch.full((len(part),), number), torch.zeros(len(part))) for part in parts]
+            said.append(f"{number}: {mean_psnr(torch.cat(errors)):.2f}")
+        return "PSNR after rounds " + ", ".join(said)
+
     def forward(self, latents: Tensor) -> Tensor:
         """Bits a pixel (B) of latents; with gradients an estimate by some rounds, those with more bits more often."""
+        if self.config.stage == "decoder":
+            return self._cut(latents)
         pixels = latents.shape[1] * latents.shape[2] * 64
         if not torch.is_grad_enabled():
             return torch.stack([self.bits(latents, number) for number in range(len(self.rounds))]).sum(0) / pixels

@@ -53,11 +53,14 @@ class ProgressiveConfig:
     narrow: int = 32
     head: int = 32
     late: int = 0  # logit, in 1/64, of what comes as late as digits of latents that are not 0
+    stage: str = "digits"  # what is trained: the network of digits, or the `decoder` of cut latents
     transforms: dict[str, Any] = field(default_factory=dict)  # settings of encoder and decoder, see `latent.LatentConfig`
 
     def __post_init__(self) -> None:
         for name in ("tops", "order", "sizes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.stage not in ("digits", "decoder"):
+            raise ValueError("stage is `digits` or `decoder`")
         if sorted(self.order) != list(range(len(self.tops))) or sum(self.sizes) != len(self.order) or min(self.sizes) < 1:
             raise ValueError("the order is not one of all channels in groups")
         if not all(1 <= top <= PLANES for top in self.tops):

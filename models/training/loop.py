@@ -58,10 +58,13 @@ MODELS = {
     "latent": Model(latent.LatentConfig, latent.Latent, latent_tensors),
     "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
     "jpeg": Model(jpeg.JpegConfig, jpeg.Jpeg, jpeg_tensors, lambda settings: JpegBlocks(JpegData(**settings))),
-    "progressive": Model(
-        ProgressiveConfig, progressive.Progressive, progressive_tensors, lambda settings: LatentCrops(LatentData(**settings))
-    ),
+    "progressive": Model(ProgressiveConfig, progressive.Progressive, progressive_tensors, lambda settings: latents_or_pictures(settings)),
 }
+
+
+def latents_or_pictures(settings: Mapping[str, Any]) -> Any:
+    """The latents that weights make of pictures, if there are any in the settings, or pictures."""
+    return LatentCrops(LatentData(**settings)) if "weights" in settings else Pictures(DataConfig(**settings))
 
 
 @dataclass(frozen=True)
