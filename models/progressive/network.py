@@ -214,23 +214,29 @@ class Progressive(Trainable):
         return 10 * torch.log10(errors / 255**2)
 
     def describe(self, parts: Sequence[Tensor]) -> str:
-        """In the stage `decoder`, PSNR after some rounds."""
+        """Bits a pixel after some rounds and after all; in the stage `decoder` PSNR."""
+        shown = [int((self.spent.cumsum(0) <= bits).sum()) for bits in SHOWN]
         if self.config.stage == "digits":
-            return super().describe(parts)
-        size, said = self.spent.cumsum(0), []
-        for bits in SHOWN:
-            number = int((size <= bits).sum())
+            bits = torch.cat([self._by_round(part) for part in parts]).mean(0).cumsum(0)
+            return "bits/pixel after rounds " + ", ".join(f"{number}: {float(bits[number - 1]):.4f}" for number in shown if number)
+        said = []
+        for number in shown:
             errors = [self.cut_errors(part, torch.full((len(part),), number), torch.zeros(len(part))) for part in parts]
             said.append(f"{number}: {mean_psnr(torch.cat(errors)):.2f}")
         return "PSNR after rounds " + ", ".join(said)
+
+    def _by_round(self, latents: Tensor) -> Tensor:
+        """Bits a pixel of each round, (B, rounds)."""
+        pixels = latents.shape[1] * latents.shape[2] * self.transforms.config.side**2
+        return torch.stack([self.bits(latents, number) for number in range(len(self.rounds))], 1) / pixels
 
     def forward(self, latents: Tensor) -> Tensor:
         """Bits a pixel (B) of latents; with gradients an estimate by some rounds, those with more bits more often."""
         if self.config.stage == "decoder":
             return self._cut(latents)
-        pixels = latents.shape[1] * latents.shape[2] * 64
         if not torch.is_grad_enabled():
-            return torch.stack([self.bits(latents, number) for number in range(len(self.rounds))]).sum(0) / pixels
+            return self._by_round(latents).sum(1)
+        pixels = latents.shape[1] * latents.shape[2] * self.transforms.config.side**2
         chance = (self.spent / self.spent.sum()).sqrt() + LEAST
         chance = chance / chance.sum()
         total = torch.zeros(len(latents))
