@@ -50,22 +50,29 @@ MANY = 0.1  # share of a file of planes that is spent on pixels that do not come
 
 
 def encode(
-    image: Source, *, model: str = DEFAULT_MODEL, tile: int = 0, pixels: bool = False, preview: bool = False, **options: Unpack[Options]
+    image: Source,
+    *,
+    model: str = DEFAULT_MODEL,
+    tile: int = 0,
+    pixels: bool = False,
+    preview: bool = False,
+    calls: int = 0,
+    **options: Unpack[Options],
 ) -> bytes:
     """Compress an image without loss; returns the .psg file.
 
     image: a Pillow image, an array (uint8 (H, W), (H, W, 1..4) or uint16 (H, W)), a path, or the bytes of an image file.
     tile: the side of the independent tiles; 0: what suits the model. Of a JPEG file, its path or bytes, the bytes are kept, which
-    `decode_file` gives back; pixels: only its pixels. preview: with a small picture, see `preview`. options: see `Settings`. Raises
-    ImageRefused and WeightsError.
+    `decode_file` gives back; pixels: only its pixels. preview: with a small picture, see `preview`. calls: of each stage, for models that
+    are decoded in as many as one likes; 0: what is usual. options: see `Settings`. Raises ImageRefused and WeightsError.
     """
     settings = Settings(**options)
     if not pixels and isinstance(image, str | Path | bytes | bytearray | memoryview):
         data = _bytes_of(image)
         if takes_jpeg(data, model, settings):
             return encode_jpeg(data, model, tile, settings, preview)
-        return encode_picture(_picture_in(image, data, settings.limits), model, tile, settings, preview=preview)
-    return encode_picture(picture_of(image, settings.limits), model, tile, settings, preview=preview)
+        return encode_picture(_picture_in(image, data, settings.limits), model, tile, settings, preview=preview, calls=calls)
+    return encode_picture(picture_of(image, settings.limits), model, tile, settings, preview=preview, calls=calls)
 
 
 def takes_jpeg(data: bytes, model: str, settings: Settings) -> bool:
@@ -116,11 +123,11 @@ def encode_lossy(
 
 @isolated()
 def encode_picture(
-    picture: Picture, model: str, tile: int, settings: Settings, target: Target | None = None, preview: bool = False
+    picture: Picture, model: str, tile: int, settings: Settings, target: Target | None = None, preview: bool = False, calls: int = 0
 ) -> bytes:
     """The .psg file of a checked picture: with a target what comes nearest to it, otherwise without loss. Verified, if settings say so."""
     settings = settings.started()
-    data = _file_of(picture, model, tile, settings, target.leaving(SHARE) if target and preview else target)
+    data = _file_of(picture, model, tile, settings, target.leaving(SHARE) if target and preview else target, calls)
     if settings.verify:
         _verify(data, picture, target is None, settings)
     return previews.of_picture(data, picture) if preview else data
@@ -146,25 +153,25 @@ def _verify(data: bytes, picture: Picture, lossless: bool, settings: Settings) -
         raise PresageError("what was encoded does not decode to the picture")
 
 
-def _file_of(picture: Picture, model: str, tile: int, settings: Settings, target: Target | None) -> bytes:
+def _file_of(picture: Picture, model: str, tile: int, settings: Settings, target: Target | None, calls: int) -> bytes:
     tiles.check_tile(tile)
     if target is not None:
         loaded = load(model, settings, lossy=True)
         target.check(loaded)
-        return target.file(_encoding(picture, loaded, tile, settings))
+        return target.file(_encoding(picture, loaded, tile, settings, calls))
     pixels.check(picture, Coding.STORED, lossy=False)
     if picture.verbatim is not None:
         return _stored(picture)
     coded: list[bytes] = []
     if picture.mode in container.CODED_MODES[Coding.CHAIN]:  # what models without loss may take
-        coded = _coded(picture, model, tile, settings)
+        coded = _coded(picture, model, tile, settings, calls)
     raw = picture.image.width * picture.image.height * len(picture.image.getbands())
     if not coded or pixels.may_be_drawn(picture.image) or len(coded[0]) > raw:
         coded.append(_stored(picture))
     return min(coded, key=len)
 
 
-def _coded(picture: Picture, model: str, tile: int, settings: Settings) -> list[bytes]:
+def _coded(picture: Picture, model: str, tile: int, settings: Settings, calls: int) -> list[bytes]:
     """The files of a picture by a model without loss, if it takes such pictures.
 
     The default one gives way to the coefficients of a JPEG file that the pixels come from, or to planes; of the latter it stands beside
@@ -187,17 +194,17 @@ def _coded(picture: Picture, model: str, tile: int, settings: Settings) -> list[
         if data := derived.of_planes(picture, model, tile, settings):
             return [data]
         raise ImageRefused(f"the model {loaded.name} is for colour pictures whose pixels come from luma and chroma planes")
-    return [*files, _encoding(picture, loaded, tile, settings).file(0)] if loaded.takes(picture.mode) else files
+    return [*files, _encoding(picture, loaded, tile, settings, calls).file(0)] if loaded.takes(picture.mode) else files
 
 
-def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings) -> Encoding:
+def _encoding(picture: Picture, loaded: Loaded[Model], tile: int, settings: Settings, calls: int) -> Encoding:
     """The picture on its way through a model to a file. Raises ImageRefused."""
     coding = Coding.GRAY if loaded.model.coding == "tiles" and picture.mode in pixels.GRAY else loaded.codings[0]
     pixels.check(picture, loaded.codings[0], loaded.model.lossy)
     size = picture.image.width * picture.image.height
     estimate.encoding(size, picture.mode, coding).check(settings.limits, "encoding the picture")
     if loaded.model.coding not in ("layers", "digits"):
-        return TiledEncoding(picture, cast(Loaded[Tiled], loaded), tile, settings)
+        return TiledEncoding(picture, cast(Loaded[Tiled], loaded), tile, settings, calls)
     if tile:
         raise ImageRefused("files that may be cut have no tiles; leave out --tile")
     return LayeredEncoding(picture, cast(Loaded[Layered], loaded), settings)
@@ -222,13 +229,16 @@ def decode(data: File, *, crop: Box | None = None, codes: int | None = None, **o
     return decode_picture(Reading(data, container.read_header(data), False, settings), crop, codes)[0]
 
 
-def recover(data: File, *, crop: Box | None = None, codes: int | None = None, **options: Unpack[Options]) -> tuple[Image.Image, list[Box]]:
+def recover(
+    data: File, *, crop: Box | None = None, codes: int | None = None, fill: bool = False, **options: Unpack[Options]
+) -> tuple[Image.Image, list[Box]]:
     """What can be saved of a damaged file: the image, and the (x, y, width, height) of tiles that are lost and filled with gray.
 
-    Of ordered codes, what comes before the damage shows the whole picture, and all of it is listed.
+    Of ordered codes, what comes before the damage shows the whole picture, and all of it is listed. fill: instead of gray, what is lost is
+    drawn by the file's model, if it can (`fill` does so for any picture).
     """
     settings, data = Settings(**options), container.octets(data)
-    return decode_picture(Reading(data, container.read_header(data, partial=True), True, settings), crop, codes)
+    return decode_picture(Reading(data, container.read_header(data, partial=True), True, settings, fill), crop, codes)
 
 
 @isolated()
@@ -307,7 +317,7 @@ def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -
         decoded, lost = tiles.decode(reading, cast(Tiled, model), area)
     image = pixels.image_of(decoded, header.mode)
     beside.put_alpha(image, reading.data, header, area, reading.recovering)
-    if not model.lossy and not lost and area == reading.whole and zlib.crc32(image.tobytes()) != header.pixel_crc:
+    if not (model.lossy or lost or reading.cut) and area == reading.whole and zlib.crc32(image.tobytes()) != header.pixel_crc:
         if not reading.recovering:
             raise DamagedFile("the decoded pixels are not those that were encoded")
         lost = [reading.whole]
@@ -360,17 +370,17 @@ def source_file(data: bytes | mmap, limits: Limits | None = None) -> bytes | Non
 # -------------------------------------------------------------------------------------------------------------- sets
 
 
-def pack(pictures: Mapping[str, Source], *, model: str, tile: int = 0, **options: Unpack[Options]) -> bytes:
+def pack(pictures: Mapping[str, Source], *, model: str, tile: int = 0, calls: int = 0, **options: Unpack[Options]) -> bytes:
     """Compress many images to one file, without loss unless the model is a lossy one; returns the .psg file.
 
     pictures: the images by their names, of one mode; as `encode` takes them. tile: the side of the independent tiles; 0: what
-    suits the model. options: see `Settings`. Raises ImageRefused and WeightsError.
+    suits the model. calls: see `encode`. options: see `Settings`. Raises ImageRefused and WeightsError.
     """
     settings = Settings(**options)
     if not all(isinstance(name, str) for name in pictures):
         raise ImageRefused("the names of pictures are texts")
     named = [(name, picture_of(image, settings.limits)) for name, image in pictures.items()]
-    return sets.pack_pictures(named, model, tile, settings)
+    return sets.pack_pictures(named, model, tile, settings, calls)
 
 
 def unpack(data: File, names: Sequence[str] | None = None, **options: Unpack[Options]) -> dict[str, Image.Image]:

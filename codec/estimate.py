@@ -46,6 +46,8 @@ DECODING = {
     Coding.DIGITS: Cost(250, 0, 1e5),
     Coding.FLOW: Cost(14, 6e8, 1e5),
     Coding.FLOW_SET: Cost(14, 6e8, 1e5),
+    Coding.STAGED: Cost(14, 3e8, 4e3, small=4000),  # at the usual number of calls
+    Coding.STAGED_SET: Cost(14, 3e8, 4e3, small=4000),
 }
 ENCODING = {
     Coding.STORED: Cost(20, 0, 1e6),
@@ -62,6 +64,8 @@ ENCODING = {
     Coding.DIGITS: Cost(350, 0, 8e4),
     Coding.FLOW: Cost(60, 8e8, 1e5),
     Coding.FLOW_SET: Cost(60, 8e8, 1e5),
+    Coding.STAGED: Cost(40, 3e8, 4e3, small=4000),
+    Coding.STAGED_SET: Cost(40, 3e8, 4e3, small=4000),
 }
 
 SAMPLED = Cost(30, 0, 2.5e5)  # stored pictures by our own conventional coder

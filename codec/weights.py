@@ -32,6 +32,7 @@ SHIPPED = {
     "ordered": "ExactOrdered",
     "progressive": "ExactProgressive",
     "flow": "ExactFlow",
+    "ardm": "ExactArdm",
 }
 CODINGS = {
     ("tiles", False): (Coding.COLOUR, Coding.GRAY),
@@ -42,6 +43,7 @@ CODINGS = {
     ("digits", True): (Coding.DIGITS,),
     ("planes", False): (Coding.PLANES,),
     ("flow", False): (Coding.FLOW, Coding.FLOW_SET),
+    ("stages", False): (Coding.STAGED, Coding.STAGED_SET),
     ("jpeg", False): (Coding.JPEG, Coding.RECOGNISED),
 }
 """What the header of a model's files may say, given how its symbols are coded and whether it is lossy."""

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .ardm.checks import check_order, check_settings
+from .ardm.stages import BINS, ArdmConfig
 from .flow.plan import CHANNELS as CHANNELS_OF_PATCH
 from .flow.plan import EXTRA, unpacked
 from .integer import Tensors
@@ -289,6 +291,17 @@ def _flow(tensors: Tensors) -> None:
     _compare(tensors, wanted)
 
 
+def _ardm(tensors: Tensors) -> None:
+    c = _settings(tensors, "config", ("patch", "width", "head", "mixtures", "side", "seed"))
+    check_settings(c)
+    check_order(tensors, c)
+    known = ArdmConfig(**c)
+    wanted = _layer(c["width"], 9 * known.inputs)("first") | _layer(c["head"], c["width"])("head") | _layer(known.outputs, c["head"])("out")
+    for i in range(len(known.steps)):
+        wanted |= _layer(c["width"], 9 * c["width"], skip=True)(f"blocks.{i}")
+    _compare(tensors, wanted | MIXTURE | {"tables.signed": CONTEXT["tables.signed"], "components": ("int32", (len(known.stages), BINS))})
+
+
 KINDS: dict[str, Callable[[Tensors], Any]] = {
     "photo": _photo,
     "planes": _planes,
@@ -298,4 +311,5 @@ KINDS: dict[str, Callable[[Tensors], Any]] = {
     "jpeg": _jpeg,
     "progressive": _progressive,
     "flow": _flow,
+    "ardm": _ardm,
 }

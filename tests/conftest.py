@@ -12,11 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from presage.codec import weights
+from presage.codec.api import picture_of
 from presage.codec.format.container import read_header
 from presage.codec.paths.reading import Reading
 from presage.codec.paths.sets import unpack_pictures
+from presage.codec.paths.tiles import TiledEncoding
 from presage.codec.settings import Settings
-from presage.models.model import Walkable
+from presage.codec.weights import Loaded
+from presage.models.model import Tiled, Walkable
 
 HERE = Path(__file__).resolve().parent
 TINY = HERE / "data"
@@ -58,6 +61,12 @@ def unpack(
 ) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """The images of a set, and what of it is lost."""
     return unpack_pictures(Reading(data, read_header(data, partial=recovering), recovering, settings), wanted)
+
+
+def in_stages(image: Image.Image | NDArray[np.uint8], model: str, calls: int = 20, tile: int = 0, **options: Any) -> bytes:
+    """The file of a picture by a model of stages, also where a conventional coder makes a smaller one."""
+    settings = Settings(**{"model_path": [TINY]} | options)
+    return TiledEncoding(picture_of(image), cast(Loaded[Tiled], weights.load(model, settings)), tile, settings, calls).file(0)
 
 
 def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

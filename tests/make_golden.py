@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from conftest import in_stages
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -99,6 +100,12 @@ def main(source: str) -> None:
         ("digits-cut", wide.crop((0, 0, 120, 90)), "tiny-progressive", 0.7),
     ):
         data = presage.encode_lossy(image, model=model, model_path=[HERE / "data"])
+        data = data[: int(share * len(data))]
+        (HERE / "golden" / f"{name}.psg").write_bytes(data)
+        presage.decode(data, model_path=[HERE / "data"]).save(HERE / "golden" / f"{name}.png")
+    rough = (pixels[:7, :9].astype(int) + np.random.default_rng(0).integers(-12, 13, (7, 9, 3))).clip(0, 255).astype(np.uint8)
+    for name, share in (("stages", 1.0), ("stages-cut", 0.8)):
+        data = in_stages(rough, "tiny-upscale", tile=8)
         data = data[: int(share * len(data))]
         (HERE / "golden" / f"{name}.psg").write_bytes(data)
         presage.decode(data, model_path=[HERE / "data"]).save(HERE / "golden" / f"{name}.png")

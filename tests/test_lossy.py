@@ -43,7 +43,7 @@ def symbols_of(data: bytes, **settings: Unpack[Options]) -> np.ndarray:
     found = np.zeros((height, width, network.config.channels), np.uint8)
     boxes = container.tile_boxes(width, height, header.tile)
     used = replace(SETTINGS, **settings)
-    for i, tile in tiles.read(Reading(data, header, False, used), network, boxes, range(len(boxes))):
+    for i, tile, _ in tiles.read(Reading(data, header, False, used), network, boxes, range(len(boxes))):
         left, top, right, bottom = boxes[i]
         assert tile is not None
         found[top:bottom, left:right] = tile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from mmap import mmap
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..predictive.schedule import Schedule
 from ..settings import Options
 from . import files
 from .files import Item, Outputs
-from .options import VERIFY, Numbers, common, light, results, scheduled, several
+from .options import CALLS, DRAWN, FILL, VERIFY, Numbers, check_fill, common, light, results, scheduled, several
 from .ordered import cut_note, write_progressive
 from .work import Facts, Work, add_calls, each, plain
 
@@ -44,6 +44,7 @@ JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 @click.option("--pixels", is_flag=True, help="Of JPEG files only the pixels; by default decoding gives back the very file.")
 @click.option("--preview", is_flag=True, help="Put a small picture in front, at most 1.5 % of the bytes, for `presage preview`.")
 @click.option("--quantise", is_flag=True, help="Bring the picture to the grey levels that the model has, with loss.")
+@CALLS
 @VERIFY
 def encode(
     items: list[Item],
@@ -56,6 +57,7 @@ def encode(
     quantise: bool,
     pixels: bool,
     preview: bool,
+    calls: int | None,
     verify: bool,
     effort: int | None,
     **target: Any,
@@ -71,25 +73,37 @@ def encode(
         wanted["effort"] = effort
     work = replace(work, verify=verify)
     one = _encode if lossy or pixels or quantise else _encode_file
-    each(items, partial(one, work, outputs, model, tile or 0, quantise, preview, wanted if lossy else None), work)
+    how = Coded(model, tile or 0, calls or 0, quantise, preview, wanted if lossy else None)
+    each(items, partial(one, work, outputs, how), work)
 
 
-def _encode_file(
-    work: Work, outputs: Outputs, name: str | None, tile: int, quantise: bool, preview: bool, wanted: dict[str, Any] | None, item: Item
-) -> Facts:
+@dataclass(frozen=True)
+class Coded:
+    """How a picture is to be coded. wanted: with loss what is asked for, otherwise None."""
+
+    model: str | None
+    tile: int
+    calls: int
+    quantise: bool
+    preview: bool
+    wanted: dict[str, Any] | None
+
+
+def _encode_file(work: Work, outputs: Outputs, how: Coded, item: Item) -> Facts:
     """A JPEG file whose bytes are kept; any other picture as `_encode` does it."""
     from .. import api
     from ..settings import Settings
 
     path, source = item.path, files.read(item.path)
     settings = Settings(**work.options(path.name))
-    if not api.takes_jpeg(source, name or api.DEFAULT_MODEL, settings):
-        return _encode(work, outputs, name, tile, quantise, preview, wanted, item, source)
+    model = how.model or api.DEFAULT_MODEL
+    if not api.takes_jpeg(source, model, settings):
+        return _encode(work, outputs, how, item, source)
     destination = outputs.prepared(item)
     started = time.monotonic()
-    data = api.encode_jpeg(source, name or api.DEFAULT_MODEL, tile, settings, preview)
+    data = api.encode_jpeg(source, model, how.tile, settings, how.preview)
     files.write(destination, data, outputs.force)
-    return _written(work, path, destination, data, len(source), started, f"{len(data) / len(source):.1%}", preview)
+    return _written(work, path, destination, data, len(source), started, f"{len(data) / len(source):.1%}", how.preview)
 
 
 def _written(work: Work, path: Path, destination: Path, data: bytes, source: int, started: float, rate: str, preview: bool) -> Facts:
@@ -104,17 +118,7 @@ def _written(work: Work, path: Path, destination: Path, data: bytes, source: int
     return facts
 
 
-def _encode(
-    work: Work,
-    outputs: Outputs,
-    name: str | None,
-    tile: int,
-    quantise: bool,
-    preview: bool,
-    wanted: dict[str, Any] | None,
-    item: Item,
-    source: bytes | None = None,
-) -> Facts:
+def _encode(work: Work, outputs: Outputs, how: Coded, item: Item, source: bytes | None = None) -> Facts:
     from .. import api, estimate, weights
     from ..format.container import Coding
     from ..image import files as images
@@ -122,7 +126,7 @@ def _encode(
     from ..paths.target import Target
     from ..settings import Settings
 
-    path = item.path
+    path, name, wanted = item.path, how.model, how.wanted
     source = files.read(path) if source is None else source
     picture = images.read(source, str(path), work.limits)
     destination = outputs.prepared(item)
@@ -134,14 +138,15 @@ def _encode(
     started = time.monotonic()
     settings = Settings(**work.options(path.name))
     model = name or (api.DEFAULT_MODEL if wanted is None else api.DEFAULT_LOSSY)
-    if quantise:
+    if how.quantise:
         picture = quantised(picture, weights.load(model, settings).model)
-    data = api.encode_picture(picture, model, tile, settings, None if wanted is None else Target(**wanted), preview)
+    target = None if wanted is None else Target(**wanted)
+    data = api.encode_picture(picture, model, how.tile, settings, target, how.preview, how.calls)
     files.write(destination, data, outputs.force)
     size = picture.image.width * picture.image.height
     samples = 1 if wanted is not None else len(picture.image.getbands())
     rate = f"{8 * len(data) / (size * samples):.3f} bits/{'pixel' if wanted is not None else 'sample'}"
-    return _written(work, path, destination, data, len(source), started, rate, preview)
+    return _written(work, path, destination, data, len(source), started, rate, how.preview)
 
 
 @click.command()
@@ -150,6 +155,7 @@ def _encode(
 @results(".png")
 @click.option("--crop", type=Numbers("x,y,w,h", "X,Y,WIDTH,HEIGHT", ","), help="Only this part; reads only the tiles it needs.")
 @click.option("--recover", is_flag=True, help="Save what is whole of a damaged file; lost tiles become gray and are listed.")
+@FILL
 @click.option(
     "--codes",
     type=click.IntRange(min=0),
@@ -158,11 +164,20 @@ def _encode(
 @click.option("--progressive", type=click.Path(path_type=Path, file_okay=False), help="Folder for the picture at several cuts of the file.")
 @scheduled
 def decode(
-    items: list[Item], outputs: Outputs, work: Work, recover: bool, progressive: Path | None, schedule: Schedule, stats: bool, **part: Any
+    items: list[Item],
+    outputs: Outputs,
+    work: Work,
+    recover: bool,
+    fill: bool,
+    progressive: Path | None,
+    schedule: Schedule,
+    stats: bool,
+    **part: Any,
 ) -> None:
     """Decompress .psg files, to PNG or to the format of -o; of folders all .psg files in them."""
+    check_fill(fill, recover)
     if progressive is None:
-        one = partial(_decode, work, outputs, recover, schedule, stats, part)
+        one = partial(_decode, work, outputs, recover, schedule, stats, part | {"fill": True} if fill else part)
     elif recover or any(value is not None for value in (outputs.path, outputs.folder, *part.values())):
         raise click.UsageError("--progressive goes without -o, --out-dir, --crop, --recover and --codes")
     else:
@@ -212,6 +227,8 @@ def _decode_picture(
         if recovering:
             image, lost = api.recover(data, **part, **options)
             _tell_lost(work, path, facts, lost)
+            if lost and part.get("fill"):
+                work.say(DRAWN)
         else:
             image = api.decode(data, **part, **options)
         facts |= cut_note(work, path, data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import archives, images, ordered, preview, sample, sets, tools
+from . import archives, fill, images, ordered, preview, sample, sets, tools
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,6 +25,7 @@ for command in (
     sets.pack,
     sets.unpack,
     sample.sample,
+    fill.fill,
     tools.models,
     tools.train,
     tools.bench,

@@ -21,6 +21,9 @@ from .work import Work
 PATH = click.Path(path_type=Path)
 WAYS = click.Choice(SCHEDULES)
 VERIFY = click.option("--verify", is_flag=True, help="Decode in memory and compare before the file is written.")
+CALLS = click.option("--calls", type=click.IntRange(min=1), help="Of models of stages: decode each in so many calls; more cost fewer bits.")
+FILL = click.option("--fill", is_flag=True, help="With --recover, where the file's model can: draw what is lost, and list it.")
+DRAWN = "presage: what is lost was drawn by the model of the file: it is likely, and not what was there"
 FORCE = click.option("-f", "--force", is_flag=True, help="Replace existing files.")
 Command = Callable[..., Any]
 
@@ -39,6 +42,12 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         if len(numbers) != self.name.count(self.separator) + 1:
             self.fail(f"{value!r} is not {self.meaning}", param, ctx)
         return numbers
+
+
+def check_fill(fill: bool, recover: bool) -> None:
+    """Raises UsageError for --fill alone."""
+    if fill and not recover:
+        raise click.UsageError("--fill goes with --recover")
 
 
 def _limits(options: dict[str, Any]) -> Limits:

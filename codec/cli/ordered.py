@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..format.container import Header
 from . import files
 from .files import Item
 from .options import FORCE, PATH
@@ -29,7 +30,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # of a file's bytes, for `d
 def truncate(
     path: Path, output: Path, size: int | None, bpp: float | None, fraction: float | None, force: bool, quiet: bool, as_json: bool
 ) -> None:
-    """Cut a file of --progressive, or of ordered codes, shorter; needs no weights. The picture is still whole, and coarser."""
+    """Cut a file of --progressive, of ordered codes or of stages, shorter; needs no weights. The picture is still whole, and coarser."""
     if [size, bpp, fraction].count(None) != 2:
         raise click.UsageError("one of --bytes, --bpp and --fraction says where to cut")
     if as_json and output == files.STDIO:
@@ -45,7 +46,9 @@ def truncate(
             before = len(data)
         facts = info(shorter) | {"output": str(output), "source_bytes": before}
         files.write(output, shorter, force)
-        text = f"{path} -> {output}  {before:,} -> {len(shorter):,} bytes  {facts['bits_per_pixel']:.3f} bits/pixel"
+        pixels = "bits_per_pixel" in facts
+        rate = f"{facts['bits_per_pixel']:.3f} bits/pixel" if pixels else f"{facts['bits_per_sample']:.3f} bits/sample"
+        text = f"{path} -> {output}  {before:,} -> {len(shorter):,} bytes  {rate}"
         return facts | {"text": text}
 
     once(Work(quiet, as_json), act)
@@ -58,8 +61,10 @@ def cut_note(work: Work, path: Path, data: Any) -> Facts:
     from ..format.info import codes_of
 
     header = container.read_header(data, partial=True)
-    if header.coding not in container.CUT or len(data) >= header.size:
+    if header.coding not in (*container.CUT, *container.STAGED) or len(data) >= header.size:
         return {}
+    if header.coding in container.STAGED:
+        return _stages_note(work, path, data, header)
     places = container.ChunkStream(data, header)
     share = f"{len(data):,} of {header.size:,} bytes"
     facts = {"cut": True, "chunks": len(places)}
@@ -68,6 +73,19 @@ def cut_note(work: Work, path: Path, data: Any) -> Facts:
         if "layers" in facts:
             share += f", {facts['layers_there']:.1f} of {facts['layers']} codes of every patch"
     work.say(f"presage: {path}: the file is cut: {share}")
+    return facts
+
+
+def _stages_note(work: Work, path: Path, data: Any, header: Header) -> Facts:
+    """The same of a file of stages."""
+    from ..errors import DamagedFile
+    from ..format.stages import facts_of
+
+    facts: Facts = {"cut": True}
+    with suppress(DamagedFile):
+        facts |= facts_of(data, header)
+    stages = f"; of all tiles {facts['stages_there']} of {facts['stages']} stages are there" if "stages" in facts else ""
+    work.say(f"presage: {path}: the file is cut: {len(data):,} of {header.size:,} bytes{stages}")
     return facts
 
 

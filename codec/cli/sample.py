@@ -11,7 +11,7 @@ import click
 from ..errors import ImageRefused
 from ..predictive.schedule import Schedule
 from . import files
-from .options import FORCE, PATH, Numbers, common, scheduled
+from .options import CALLS, FORCE, PATH, Numbers, common, scheduled
 from .work import Facts, Work, add_calls, once
 
 
@@ -28,6 +28,7 @@ from .work import Facts, Work, add_calls, once
 @click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Samples drawn together.")
 @click.option("--codes", "layers", type=click.IntRange(min=0), help="Of a model of ordered codes: only the first so many of every patch.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="Of a model of ordered codes: stop drawing when they are over, and decode.")
+@CALLS
 @scheduled
 @FORCE
 @common
@@ -40,6 +41,7 @@ def sample(
     mistakes: Path | None,
     convergence: Path | None,
     noise: str,
+    calls: int | None,
     work: Work,
     schedule: Schedule,
     stats: bool,
@@ -61,7 +63,9 @@ def sample(
         loaded = weights.load(model, settings)
         width, height = size or (loaded.side, loaded.side)
         started = time.monotonic()
-        drawn = sampling.draw_pictures(loaded.model, count, (height, width), seed, settings, gumbel=noise == "gumbel", **drawing)
+        drawn = sampling.draw_pictures(
+            loaded.model, count, (height, width), seed, settings, gumbel=noise == "gumbel", calls=calls or 0, **drawing
+        )
         seconds = round(time.monotonic() - started, 3)
         if (mistakes or convergence) and not drawn.samples:
             raise ImageRefused("nothing is guessed for this model: there are no mistakes and no convergence to show")

@@ -11,7 +11,8 @@ import click
 
 from ..predictive.schedule import Schedule
 from . import files
-from .options import FORCE, PATH, VERIFY, common, scheduled
+from .options import CALLS, DRAWN, FILL, FORCE, PATH, VERIFY, check_fill, common, scheduled
+from .ordered import cut_note
 from .work import Facts, Work, add_calls, once
 
 SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".gif", ".jpg", ".jpeg")
@@ -47,11 +48,21 @@ def _targets(folder: Path, names: Sequence[str], force: bool) -> list[Path]:
 @click.option("--tile", type=click.IntRange(8, 1024), default=None, help="Side of the independent tiles; by default what suits the model.")
 @click.option("--quantise", is_flag=True, help="Bring the pictures to the grey levels that the model has, with loss.")
 @click.option("--lossy", is_flag=True, help="With loss, for models that do so.")
+@CALLS
 @VERIFY
 @FORCE
 @common
 def pack(
-    work: Work, paths: tuple[Path, ...], model: str, output: Path, tile: int | None, quantise: bool, lossy: bool, force: bool, verify: bool
+    work: Work,
+    paths: tuple[Path, ...],
+    model: str,
+    output: Path,
+    tile: int | None,
+    quantise: bool,
+    lossy: bool,
+    calls: int | None,
+    force: bool,
+    verify: bool,
 ) -> None:
     """Compress many images to one .psg file; for small ones."""
 
@@ -76,7 +87,7 @@ def pack(
             picture = images.read(content, str(path), work.limits)
             pictures.append((name, quantised(picture, loaded.model) if quantise else picture))
         started = time.monotonic()
-        data = pack_pictures(pictures, model, tile or 0, settings)
+        data = pack_pictures(pictures, model, tile or 0, settings, calls or 0)
         files.write(output, data, force)
         facts = info(data) | {"output": str(output), "source_bytes": source, "seconds": round(time.monotonic() - started, 3)}
         del facts["names"]
@@ -94,13 +105,15 @@ def pack(
 @click.option("-n", "--name", "names", multiple=True, help="Only the image of this name; may be repeated.")
 @click.option("--out-dir", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for the images, as PNG.")
 @click.option("--recover", is_flag=True, help="Save what is whole of a damaged set; lost images are listed.")
+@FILL
 @scheduled
 @FORCE
 @common
 def unpack(
-    work: Work, path: Path, names: tuple[str, ...], out_dir: Path, recover: bool, force: bool, schedule: Schedule, stats: bool
+    work: Work, path: Path, names: tuple[str, ...], out_dir: Path, recover: bool, fill: bool, force: bool, schedule: Schedule, stats: bool
 ) -> None:
     """Decompress the images of a packed set to PNG files."""
+    check_fill(fill, recover)
 
     def act() -> Facts:
         from .. import estimate
@@ -120,7 +133,8 @@ def unpack(
             _targets(out_dir, [name for name, _ in listed if not names or name in names], force)
             if listed:
                 work.warn(path, estimate.decoding(data, header, sum(width * height for _, (width, height) in listed)))
-            unpacked, lost = unpack_pictures(Reading(data, header, recover, settings), names or None)
+            unpacked, lost = unpack_pictures(Reading(data, header, recover, settings, fill), names or None)
+            facts: Facts = cut_note(work, path, data)
         targets = [_unpacked(out_dir, name) for name, _ in unpacked]
         seconds = round(time.monotonic() - started, 3)
         there = {target for target in targets if target.exists()}  # on some file systems one image may make another's name
@@ -129,7 +143,9 @@ def unpack(
             files.write(target, images.to_file(image, ".png"), force and target in there)
         for name in lost:
             work.say(f"presage: {path}: lost {name}")
-        facts: Facts = {"images": len(unpacked), "lost": lost, "seconds": seconds}
+        if lost and fill:
+            work.say(DRAWN)
+        facts |= {"images": len(unpacked), "lost": lost, "seconds": seconds}
         facts["text"] = f"{path} -> {len(unpacked)} images in {out_dir}  {seconds:.1f} s"
         if stats and statistics:
             add_calls(facts, statistics)

@@ -18,6 +18,7 @@ from .kinds import CUT as CUT
 from .kinds import LOSSY as LOSSY
 from .kinds import PIL_MODES as PIL_MODES
 from .kinds import SETS as SETS
+from .kinds import STAGED as STAGED
 from .kinds import Coding as Coding
 from .kinds import Mode as Mode
 from .kinds import Tag as Tag
@@ -162,7 +163,7 @@ def read_header(data: bytes | mmap, *, partial: bool = False) -> Header:
             raise DamagedFile(f"the file has a section {tag.decode('ascii', 'backslashreplace')} that it should not have")
     if len({section.tag for section in sections}) < count:
         raise DamagedFile("the file has two sections of one name")
-    if len(data) > offset or (len(data) < offset and not partial and how not in CUT):
+    if len(data) > offset or (len(data) < offset and not partial and how not in (*CUT, *STAGED)):
         raise DamagedFile("the file is cut short" if len(data) < offset else "the file has bytes after its end")
     return Header(width, height, kind, how, pixel_crc, tile, model, weights, tuple(sections), offset)
 

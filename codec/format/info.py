@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DamagedFile
 from ..limits import Limits
-from . import container, jpeg
+from . import container, jpeg, stages
 from .container import Coding, Header, Tag
 from .listing import read_list
 
@@ -27,6 +27,8 @@ NAMES = {
     Coding.DIGITS: "digits",
     Coding.FLOW: "flow",
     Coding.FLOW_SET: "flow set",
+    Coding.STAGED: "stages",
+    Coding.STAGED_SET: "set in stages",
 }
 ORIGINS = {1: "Photo CD", 2: "JPEG", 3: "BT.601", 4: "BT.709", 5: "BT.709, full range"}
 SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}  # at a pixel; 1 in all other modes
@@ -65,6 +67,8 @@ def info(data: bytes | bytearray | memoryview | mmap, limits: Limits | None = No
         facts["tile"] = header.tile  # in blocks
     elif header.coding != Coding.STORED:
         facts["tile"] = header.tile  # with loss in latents
+        if header.coding in container.STAGED:
+            facts |= stages.facts_of(data, header)
         if origin := container.read_section(data, header, Tag.ORIGIN):
             facts["origin"] = origin_of(origin)
         if kept := container.read_section(data, header, Tag.LEVELS):

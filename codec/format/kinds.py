@@ -45,6 +45,8 @@ class Coding(IntEnum):
     DIGITS = 11  # latents of an autoencoder, with loss, digit by digit in a stream that may be cut anywhere
     FLOW = 14  # what an integer flow makes of the pixels, in tiles, one ANS stream for some of them
     FLOW_SET = 15  # many images in such tiles
+    STAGED = 12  # a model's values some bits at a time, in as many calls as the encoder liked; may be cut behind the first bits
+    STAGED_SET = 13  # many images in such groups of tiles
 
 
 CODED_MODES = {
@@ -62,12 +64,16 @@ CODED_MODES = {
     Coding.DIGITS: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.FLOW: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
     Coding.FLOW_SET: (Mode.GRAY, Mode.RGB),
+    Coding.STAGED: (Mode.GRAY, Mode.GRAY_ALPHA, Mode.RGB, Mode.RGBA),
+    Coding.STAGED_SET: (Mode.GRAY, Mode.RGB),
 }
-SETS = (Coding.SET, Coding.LATENT_SET, Coding.FLOW_SET)
+SETS = (Coding.SET, Coding.LATENT_SET, Coding.FLOW_SET, Coding.STAGED_SET)
 ALPHA_MODES = (Mode.GRAY_ALPHA, Mode.RGBA)
 LOSSY = (Coding.LATENT, Coding.LATENT_SET, Coding.ORDERED, Coding.DIGITS)
 CUT = (Coding.ORDERED, Coding.DIGITS)
 """Files that may be cut anywhere after their header."""
+STAGED = (Coding.STAGED, Coding.STAGED_SET)
+"""Files that may be cut anywhere behind their first stage, if there are several."""
 
 
 class Tag:
@@ -82,6 +88,8 @@ class Tag:
     TILES = b"TILE"  # the streams; each has its own CRC in the index, the section has none
     GROUP_INDEX = b"GIDX"  # GROUP_HEAD, then GROUP_ENTRY for every group
     GROUPS = b"GRPS"  # the chain streams; each has its own CRC in the index, the section has none
+    STAGE_INDEX = b"SIDX"  # calls, stages and tiles of a group; then bytes and CRC of the stream of every stage and group
+    STAGES = b"STGS"  # the streams; the last section. Each has its own CRC in the index, the section has none
     ORIGIN = b"ORIG"  # planes: how pixels come from them, and the pixels that do not
     LATENTS = b"LATN"  # the quality, and what every channel of the latents holds
     LAYERS = b"LAYR"  # ordered codes: LAYERS_ENTRY for every run of layers whose patches are of one size
@@ -97,7 +105,7 @@ class Tag:
     XMP = b"XMPP"
     META = b"META"  # JSON: transparency, dpi
     PREVIEW = b"PREV"  # a small picture with loss, and how to turn it; in front of all others
-    CHECKED_BY_PARTS = (TILES, GROUPS, CODES)
+    CHECKED_BY_PARTS = (TILES, GROUPS, CODES, STAGES)
     BESIDE = (ALPHA, ICC, EXIF, XMP, META)
 
 
@@ -116,6 +124,8 @@ _CODED = {
     Coding.DIGITS: (Tag.CODES,),
     Coding.FLOW: (Tag.TILE_INDEX, Tag.TILES),
     Coding.FLOW_SET: (Tag.LIST, Tag.TILE_INDEX, Tag.TILES),
+    Coding.STAGED: (Tag.STAGE_INDEX, Tag.STAGES),
+    Coding.STAGED_SET: (Tag.LIST, Tag.STAGE_INDEX, Tag.STAGES),
 }
 _ALL = {tag for tags in _CODED.values() for tag in tags} | {*Tag.BESIDE, Tag.PREVIEW}
 

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from ...models.model import Features, Flowing, Pixels, Predictable, Symbols, Tiled
+from ...models.model import Features, Flowing, Pixels, Predictable, Staged, Symbols, Tiled
 from .. import estimate
 from ..errors import DamagedFile, ImageRefused, PresageError
 from ..format import container
@@ -23,7 +23,7 @@ from ..image.pixels import image_of, pixels_for
 from ..isolation import isolated
 from ..settings import Settings
 from ..weights import Loaded, load, load_for
-from . import tiles, transforms
+from . import stages, tiles, transforms
 from .encoding import checked
 from .reading import Reading
 
@@ -32,10 +32,8 @@ TOGETHER = 32  # small pictures of one size that go through a model's transforms
 
 
 @isolated()
-def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: Settings) -> bytes:
-    """A set of named pictures of one mode. Raises ImageRefused and WeightsError."""
-    from . import flows, groups  # with torch, which photographs do without
-
+def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int, settings: Settings, calls: int = 0) -> bytes:
+    """A set of named pictures of one mode. calls: see `stages.encode_tiles`. Raises ImageRefused and WeightsError."""
     settings, limits = settings.started(), settings.limits
     if not 0 < len(pictures) <= MAX_IMAGES:
         raise ImageRefused(f"a set has 1 to {MAX_IMAGES:,} pictures, not {len(pictures)}")
@@ -47,29 +45,36 @@ def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int
     limits.check("pixels", total, "the set")
     tiles.check_tile(tile)
     loaded = cast(Loaded[Tiled], load(model, settings))
-    flow = loaded.model.coding == "flow"
-    coding = Coding.LATENT_SET if loaded.model.lossy else Coding.FLOW_SET if flow else Coding.SET
-    if coding not in loaded.codings or loaded.model.qualities > 1:
+    coding = loaded.codings[-1]
+    if coding not in container.SETS or loaded.model.qualities > 1:
         raise ImageRefused(f"the model {loaded.name} does not pack sets; `presage models` lists those that do")
     estimate.encoding(total, pictures[0][1].mode, coding).check(limits, "encoding the set")
     pixels = _checked(pictures, loaded, coding)
     maps = maps_of(loaded.model, pixels, settings)
     images = [picture.image for _, picture in pictures]
-    crc, cut, side = 0, [], tile or TILE
+    crc, cut, side = 0, [], tiles.side(tile, loaded.model, (TILE, TILE)) if loaded.model.coding == "stages" else tile or TILE
     for image, symbols in zip(images, maps, strict=True):
         crc = zlib.crc32(symbols.tobytes() if loaded.model.lossy else image.tobytes(), crc)
         cut += tiles.cut(symbols, side)
-    if flow:
-        coded = container.pack_tiles(flows.encode_tiles(cast(Flowing, loaded.model), cut, settings.workers, settings.progress))
-    else:
-        predictor = cast(Predictable, loaded.model.predictor(0))
-        coded = container.pack_groups(*groups.encode_tiles(predictor, cut, settings.workers, settings.progress))
+    coded = _coded(loaded.model, cut, calls, settings)
     header = Header(0, 0, pictures[0][1].mode, coding, crc, side, loaded.name, loaded.hash)
     listed = pack_list([name for name, _ in pictures], [image.size for image in images])
     data = container.write(header, listed | coded)
     if settings.verify:
         _verify(data, pictures, loaded.model.lossy, settings)
     return data
+
+
+def _coded(model: Tiled, cut: Sequence[Symbols], calls: int, settings: Settings) -> dict[bytes, bytes]:
+    """The sections of tiles. Raises ImageRefused."""
+    if model.coding == "stages":
+        return stages.encode_tiles(cast(Staged, model), cut, calls, settings.workers, settings.progress)
+    tiles.check_no_calls(calls)
+    from . import flows, groups  # with torch, which photographs do without
+
+    if model.coding == "flow":
+        return container.pack_tiles(flows.encode_tiles(cast(Flowing, model), cut, settings.workers, settings.progress))
+    return container.pack_groups(*groups.encode_tiles(cast(Predictable, model.predictor(0)), cut, settings.workers, settings.progress))
 
 
 def _verify(data: bytes, pictures: Sequence[tuple[str, Picture]], lossy: bool, settings: Settings) -> None:
@@ -136,6 +141,8 @@ def _same_size(sizes: Sequence[tuple[int, int]]) -> list[slice]:
 def unpack_pictures(reading: Reading, wanted: Sequence[str] | None) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """The wanted images of a set (None: all), and the names of those that are lost. Raises DamagedFile and ImageRefused.
 
+    Images that are there in part, because a file in stages is cut, are among the images; because it is damaged, also among the lost.
+
     Only the groups of wanted images are decoded.
     """
     header = reading.header
@@ -164,23 +171,26 @@ def unpack_pictures(reading: Reading, wanted: Sequence[str] | None) -> tuple[lis
         owners += [image] * len(own)
         boxes += own
     maps: dict[int, Symbols] = {}
-    lost: set[int] = set()
-    for number, tile in tiles.read(reading, model, boxes, asked):
+    lost, coarse = set[int](), set[int]()
+    for number, tile, whole in tiles.read(reading, model, boxes, asked):
         image = owners[number]
+        if not whole and tile is not None:
+            coarse.add(image)
         if tile is None:
             lost.add(image)
             continue
         canvas = maps.setdefault(image, np.empty((*sizes[image], tile.shape[2]), np.uint8))
         left, top, right, bottom = boxes[number]
         canvas[top:bottom, left:right] = tile
-    whole = sorted(maps.keys() - lost)
-    symbols = [maps[image] for image in whole]
-    shapes = [(height, width) for width, height in (listed[image][1] for image in whole)]
+    there = sorted(maps.keys() - lost)
+    symbols = [maps[image] for image in there]
+    shapes = [(height, width) for width, height in (listed[image][1] for image in there)]
     images = [image_of(pixels, header.mode) for pixels in _pixels(model, symbols, shapes, reading.settings)]
-    if wanted is None and not reading.recovering:
+    if wanted is None and not reading.recovering and not coarse:
         crc = 0
         for content in symbols if model.lossy else images:
             crc = zlib.crc32(content.tobytes(), crc)
         if crc != header.pixel_crc:
             raise DamagedFile("what was decoded is not what was encoded")
-    return [(listed[i][0], image) for i, image in zip(whole, images, strict=True)], [listed[i][0] for i in sorted(lost)]
+    missed = lost | coarse if reading.recovering else lost
+    return [(listed[i][0], image) for i, image in zip(there, images, strict=True)], [listed[i][0] for i in sorted(missed)]

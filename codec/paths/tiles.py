@@ -8,17 +8,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...models.model import Flowing, Pixels, Planar, Predictable, Size, Span, Symbols, Tiled, Walkable
+from ...models.model import Flowing, Pixels, Planar, Predictable, Size, Span, Staged, Symbols, Tiled, Walkable
 from ..errors import DamagedFile, ImageRefused
 from ..estimate import EVALUATED, TOGETHER
 from ..format import container
 from ..format.container import Box, Coding, Tag
+from ..format.stages import StageStreams
 from ..image import levels
 from ..image.files import Picture
 from ..parallel import part_of
 from ..settings import Settings, quiet
 from ..weights import Loaded
-from . import transforms, wavefront
+from . import stages, transforms, wavefront
 from .encoding import Encoding
 from .reading import Reading
 
@@ -26,8 +27,8 @@ CHUNK_TILES = 192  # tiles that are held at once
 CHUNK_STREAMS = 16  # streams of tiles of a flow that are decoded before any of them is put away
 TRIED = 192  # side of the part that shows whether missing levels matter
 MARGIN = 8  # places around a tile that is evaluated predictively, at most
-Found = Iterator[tuple[int, Symbols | None]]
-"""Tiles by their numbers; None for those that are damaged."""
+Found = Iterator[tuple[int, Symbols | None, bool]]
+"""Tiles by their numbers, None for those that are damaged; and whether they are as they were, and not coarser."""
 
 
 def check_tile(tile: int) -> None:
@@ -36,11 +37,19 @@ def check_tile(tile: int) -> None:
         raise ImageRefused(f"the side of a tile is {container.TILE_SIDES.start} to {container.TILE_SIDES.stop - 1}, not {tile!r}")
 
 
+def check_no_calls(calls: int) -> None:
+    """Raises ImageRefused for a number of calls that is asked of a model that has none to choose from."""
+    if calls:
+        raise ImageRefused("the number of calls is for models of stages; leave out --calls")
+
+
 def side(tile: int, model: Tiled | Planar, size: Size) -> int:
     """The side of the tiles of a picture (height, width): `tile`, or if it is 0 what suits the model. A small picture is one tile.
 
-    What begins at the edge of a tile knows nothing of what is beyond; and so small a picture needs no more threads.
+    What begins at the edge of a tile knows nothing of what is beyond; and so small a picture needs no more threads. Raises ImageRefused.
     """
+    if model.coding == "stages" and tile > model.tile:
+        raise ImageRefused(f"tiles of this model have a side of at most {model.tile}, not {tile}")
     if tile or model.coding not in ("tiles", "planes") or model.lossy or max(size) > 2 * model.tile:
         return tile or model.tile
     return max(*size, container.TILE_SIDES.start)
@@ -57,9 +66,11 @@ class TiledEncoding(Encoding):
 
     approximate = True
 
-    def __init__(self, picture: Picture, loaded: Loaded[Tiled], tile: int, settings: Settings) -> None:
+    def __init__(self, picture: Picture, loaded: Loaded[Tiled], tile: int, settings: Settings, calls: int = 0) -> None:
         super().__init__(picture, loaded, settings)
-        self.model = loaded.model
+        self.model, self._calls = loaded.model, calls
+        if loaded.model.coding != "stages":
+            check_no_calls(calls)
         self.tile = side(tile, loaded.model, self.size)
         self.qualities = loaded.model.qualities
         self.default = round((self.qualities - 1) / 2)
@@ -78,8 +89,8 @@ class TiledEncoding(Encoding):
         crc, kept = zlib.crc32(symbols.tobytes() if self.model.lossy else self.picture.image.tobytes()), dict[bytes, bytes]()
         if self.model.coding == "tiles" and not self.model.lossy:
             symbols, kept = self._without_missing_levels(symbols)
-        way = {"tiles": self._streams, "groups": self._groups, "flow": self._flow}[self.model.coding]
-        coding, sections = way(cut(symbols, self.tile), quality)
+        ways = {"tiles": self._streams, "groups": self._groups, "flow": self._flow, "stages": self._stages}
+        coding, sections = ways[self.model.coding](cut(symbols, self.tile), quality)
         return self.write(coding, crc, self.tile, kept | sections)
 
     def _without_missing_levels(self, symbols: Symbols) -> tuple[Symbols, dict[bytes, bytes]]:
@@ -120,6 +131,10 @@ class TiledEncoding(Encoding):
         settings = self.settings
         return Coding.FLOW, container.pack_tiles(flows.encode_tiles(cast(Flowing, self.model), tiles, settings.workers, settings.progress))
 
+    def _stages(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
+        model, settings = cast(Staged, self.model), self.settings
+        return Coding.STAGED, stages.encode_tiles(model, tiles, self._calls, settings.workers, settings.progress)
+
 
 def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]]:
     """The pixels (height, width, 1 or 3) of an area of the picture, and the (x, y, width, height) of tiles that are lost and blank.
@@ -134,15 +149,18 @@ def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]
     wanted = [i for i, (x0, y0, x1, y1) in enumerate(boxes) if x0 < right and x1 > left and y0 < bottom and y1 > top]
     symbols = np.full((bottom - top, right - left, model.channels), model.blank, np.uint8)
     lost: list[Box] = []
-    for i, tile in read(reading, model, boxes, wanted):
+    for i, tile, whole in read(reading, model, boxes, wanted):
         x0, y0, x1, y1 = boxes[i]
-        if tile is None:
+        if tile is None or (reading.recovering and not whole):
             x, y = x0 * stride, y0 * stride
             lost.append((x, y, min(x1 * stride, header.width) - x, min(y1 * stride, header.height) - y))
+        if tile is None:
             continue
         rows, columns = slice(max(y0, top), min(y1, bottom)), slice(max(x0, left), min(x1, right))
         inside = tile[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
         symbols[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
+    if reading.filling and model.coding == "stages" and lost:
+        symbols = _filled(reading, cast(Staged, model), symbols, lost, (left, top))
     if not model.lossy:
         return with_levels(reading, symbols, model.blank, (left, top), lost), lost
     if not lost and zlib.crc32(symbols.tobytes()) != header.pixel_crc:
@@ -152,6 +170,17 @@ def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]
     quality = quality_of(reading, model)
     pixels = transforms.synthesise(model, model.dequantise(symbols[None], quality), (height, width), reading.size, reading.settings)[0]
     return pixels[area[1] : area[3], area[0] : area[2]], lost
+
+
+def _filled(reading: Reading, model: Staged, symbols: Symbols, lost: Sequence[Box], corner: tuple[int, int]) -> Symbols:
+    """Pixels with the tiles drawn of which nothing is there, given all others. corner: x and y of the first pixel."""
+    from . import fill
+
+    empty, (x0, y0) = np.zeros(symbols.shape[:2], bool), corner
+    for x, y, width, height in lost:
+        part = slice(max(0, y - y0), max(0, y - y0 + height)), slice(max(0, x - x0), max(0, x - x0 + width))
+        empty[part] = (symbols[part] == model.blank).all()
+    return fill.filled(symbols, empty, model, stages.calls_of(model, 0), 0, reading.settings)
 
 
 def with_levels(reading: Reading, symbols: Symbols, blank: int, corner: tuple[int, int] = (0, 0), lost: Sequence[Box] = ()) -> Pixels:
@@ -171,7 +200,9 @@ def with_levels(reading: Reading, symbols: Symbols, blank: int, corner: tuple[in
 def check_index(reading: Reading, model: Tiled, count: int) -> None:
     """That a file has an index of so many tiles, before anything is made for each of them. Raises DamagedFile."""
     data, header = reading.data, reading.header
-    if model.coding == "flow":
+    if header.coding in container.STAGED:
+        StageStreams(data, header).check_tiles(count)
+    elif model.coding == "flow":
         container.TileStreams(data, header, container.stream_count(count))
     elif header.section(Tag.GROUP_INDEX) is None:
         container.TileStreams(data, header, count)
@@ -199,6 +230,8 @@ def quality_of(reading: Reading, model: Tiled) -> int:
 
 def read(reading: Reading, model: Tiled, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:
     """The wanted tiles of the map, uint8 (h, w, channels), some at a time; with `recovering` None for damaged ones. Raises DamagedFile."""
+    if model.coding == "stages":
+        return stages.decode_tiles(reading, cast(Staged, model), [_size(box) for box in boxes], wanted)
     if model.coding == "tiles":
         return _from_streams(reading, cast(Walkable, model), boxes, wanted)
     if model.coding == "flow":
@@ -229,11 +262,11 @@ def _from_streams(reading: Reading, model: Walkable, boxes: Sequence[Box], wante
             except DamagedFile:
                 if not reading.recovering:
                     raise
-                yield i, None
+                yield i, None, False
         sizes = [_size(boxes[i]) for i in chunk]
         progress = part_of(settings.progress, start, len(chunk), len(wanted))
         tiles = wavefront.decode_tiles(model, list(chunk.values()), sizes, spans, quality, settings.workers, progress)
-        yield from zip(chunk, tiles, strict=True)
+        yield from ((i, tile, True) for i, tile in zip(chunk, tiles, strict=True))
 
 
 def _from_flow(reading: Reading, model: Flowing, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:
@@ -278,7 +311,7 @@ def _from_groups(reading: Reading, predictor: Predictable, boxes: Sequence[Box],
         except DamagedFile:
             if not reading.recovering:
                 raise
-            yield from ((i, None) for i in tiles if i in asked)
+            yield from ((i, None, False) for i in tiles if i in asked)
     if not whole:
         return
     numbers = [i for number in whole for i in streams.tiles[number]]
@@ -295,10 +328,10 @@ def _from_groups(reading: Reading, predictor: Predictable, boxes: Sequence[Box],
         for number in whole:  # find out which one it is
             inside = [i for i in streams.tiles[number] if i in asked]
             if len(whole) == 1:
-                yield from ((i, None) for i in inside)
+                yield from ((i, None, False) for i in inside)
             else:
                 yield from _from_groups(reading, predictor, boxes, inside)
         return
     if settings.statistics is not None:
         settings.statistics.extend(statistics)
-    yield from ((i, tile) for i, tile in zip(numbers, decoded, strict=True) if i in asked)
+    yield from ((i, tile, True) for i, tile in zip(numbers, decoded, strict=True) if i in asked)

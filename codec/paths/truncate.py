@@ -1,4 +1,4 @@
-"""Cutting files of ordered codes, which any cut leaves whole pictures. Standard library only."""
+"""Cutting files of ordered codes, digits or stages, which any cut leaves whole pictures. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from mmap import mmap
 
 from ..errors import ImageRefused
 from ..format import container
-from ..format.container import CUT, ChunkStream
+from ..format.container import CUT, STAGED, ChunkStream
+from ..format.stages import StageStreams
 
 ROUNDING = 1e-6  # bytes: what a quotient of whole numbers may have lost
 
@@ -26,17 +27,26 @@ def truncate(
         raise ImageRefused(f"{wanted!r} does not say where to cut")
     data = container.octets(data)
     header = container.read_header(data)
-    if header.coding not in CUT:
-        raise ImageRefused("only files of digits or ordered codes may be cut (encode --lossy --progressive)")
+    if header.coding not in (*CUT, *STAGED):
+        raise ImageRefused("only files of digits, ordered codes or stages may be cut (encode --lossy --progressive)")
     limit = len(data) if size is None else size
     if bpp is not None:
         limit = bytes_of(bpp, header.width, header.height)
     elif fraction is not None:
         limit = int(fraction * len(data) + ROUNDING)
+    if header.coding in STAGED:
+        staged = StageStreams(data, header)
+        _check(limit, staged.least)
+        return data[: staged.end(limit)]
     stream = ChunkStream(data, header)
-    if limit < stream.start:
-        raise ImageRefused(f"the smallest cut of this file has {stream.start:,} bytes, more than {limit:,}")
+    _check(limit, stream.start)
     return data[: stream.end(stream.within(limit))]
+
+
+def _check(limit: int, least: int) -> None:
+    """Raises ImageRefused for a cut that nothing can be decoded of."""
+    if limit < least:
+        raise ImageRefused(f"the smallest cut of this file has {least:,} bytes, more than {limit:,}")
 
 
 def bytes_of(bpp: float, width: int, height: int) -> int:

@@ -8,12 +8,13 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.model import Layered, Model, Pixels, Predictable, Span, Symbols, Tiled, Walkable
+from ...models.model import Layered, Model, Pixels, Predictable, Span, Staged, Symbols, Tiled, Walkable
 from ..coders.turns import Draw, watched
 from ..errors import ImageRefused
 from ..isolation import isolated
-from ..parallel import spread, working
-from ..paths import transforms
+from ..parallel import part_of, spread, working
+from ..paths import stages, transforms
+from ..paths.tiles import check_no_calls
 from ..settings import Progress, Settings
 from .decoder import Members, PredictiveDecoder, Statistics
 from .noise import Gumbel, RandomQuantiles
@@ -114,12 +115,13 @@ def draw_pictures(
     batch: int = BATCH,
     layers: int | None = None,
     seconds: float | None = None,
+    calls: int = 0,
 ) -> Drawn:
     """Draw pictures of (height, width) from any model; the same seed gives the same symbols.
 
     quality: 0..100, for models that have several. gumbel, batch: see `draw`, for models that can be decoded predictively.
-    layers, seconds: of models of ordered codes, how many codes a patch has at most, and when to stop drawing them. Raises
-    ImageRefused for what the model has not.
+    layers, seconds: of models of ordered codes, how many codes a patch has at most, and when to stop drawing them. calls: of models of
+    stages, in which other pictures come of other numbers. Raises ImageRefused for what the model has not.
     """
     if model.coding == "digits":
         raise ImageRefused("digits are not drawn; of models with loss `latent` and `ordered` are there for that")
@@ -129,6 +131,11 @@ def draw_pictures(
         return _draw_layers(cast(Layered, model), count, size, seed, settings, layers, seconds)
     if layers is not None or seconds is not None:
         raise ImageRefused("--codes and --seconds are for models of ordered codes")
+    if model.coding == "stages":
+        if gumbel:
+            raise ImageRefused("values are drawn by their quantiles; leave out the Gumbel noise")
+        return Drawn(_draw_stages(cast(Staged, model), count, size, seed, calls, settings))
+    check_no_calls(calls)
     tiled = cast(Tiled, model)
     step = round(quality * (tiled.qualities - 1) / SCALE)
     predictor, map_size = tiled.predictor(step), tiled.size(*size)
@@ -152,6 +159,22 @@ def _draw_walk(model: Walkable, count: int, size: tuple[int, int], quality: int,
     def work(part: slice, report: Progress) -> list[Symbols]:
         code = watched(Draw(seed, range(part.start, part.stop)), report)
         return model.walk([size] * (part.stop - part.start), [Span.FULL] * model.channels, quality, code)
+
+    return spread(work, count, model.batch, settings.workers, settings.progress)
+
+
+def _draw_stages(model: Staged, count: int, size: tuple[int, int], seed: int, calls: int, settings: Settings) -> list[Symbols]:
+    """Pictures drawn some bits at a time, of one tile each."""
+    if max(size) > model.tile or min(size) < 1:
+        raise ImageRefused(f"samples of this model have sides of 1 to {model.tile} pixels")
+    calls = stages.calls_of(model, calls)
+
+    def work(part: slice, report: Progress) -> list[Symbols]:
+        code = Draw(seed, range(part.start, part.stop))
+        drawn = [np.zeros((*size, model.channels), np.uint8) for _ in range(part.start, part.stop)]
+        for stage in range(len(model.stages)):
+            drawn, _ = model.walk(drawn, stage, calls, watched(code, part_of(report, stage, 1, len(model.stages))))
+        return drawn
 
     return spread(work, count, model.batch, settings.workers, settings.progress)
 

@@ -17,6 +17,9 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..ardm import network as ardm
+from ..ardm.export import ardm_tensors
+from ..ardm.stages import ArdmConfig
 from ..flow import network as flow
 from ..flow.export import flow_tensors
 from ..flow.plan import FlowConfig
@@ -51,6 +54,7 @@ class Model(NamedTuple):
 
 
 MODELS = {
+    "ardm": Model(ArdmConfig, ardm.Ardm, ardm_tensors),
     "photo": Model(photo.PhotoConfig, photo.Photo, photo_tensors),
     "planes": Model(photo.PhotoConfig, planes.Planes, planes_tensors),
     "pixelcnn": Model(pixelcnn.PixelCNNConfig, pixelcnn.PixelCNN, pixelcnn_tensors),

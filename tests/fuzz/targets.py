@@ -175,6 +175,12 @@ def digits_seeds(real: bool) -> list[bytes]:
     return [*written, written[0][:-1]]
 
 
+def stages_seeds(real: bool) -> list[bytes]:
+    """The released models' pictures are larger than what is tried quickly."""
+    named = {f"{i}": piece(5, 4) for i in range(3)}
+    return [*golden("stages stages-cut"), *(presage.pack(named, model=m, calls=20, **MAKING) for m in ("tiny-ardm", "tiny-upscale"))]
+
+
 def stored_seeds(real: bool) -> list[bytes]:
     deep = (np.arange(70, dtype=np.uint16) * 900).reshape(10, 7)
     source = io.BytesIO(_deep_colour())
@@ -390,6 +396,7 @@ TARGETS: Mapping[str, Target] = {
     "ordered": _files(ordered_seeds),
     "digits": _files(digits_seeds),
     "flow": _files(flow_seeds),
+    "stages": _files(stages_seeds),
     "stored": _files(stored_seeds),
     "jpeg": _files(jpeg_seeds),
     "recognised": _files(recognised_seeds),
