@@ -281,7 +281,7 @@ def decode_picture(reading: Reading, crop: Box | None, codes: int | None) -> tup
         raise ImageRefused("the file is not one that may be cut; leave out --codes")
     if coding in container.SETS:
         raise ImageRefused("the file is a set of many images; use `presage unpack`")
-    area = _area(crop, reading)
+    area = reading.area(crop)
     reading = replace(reading, settings=reading.settings.started())
     limits, size = reading.settings.limits, header.width * header.height
     limits.check("pixels", size, "the picture")
@@ -322,18 +322,6 @@ def _coded_image(reading: Reading, model: Model, area: Box, codes: int | None) -
             raise DamagedFile("the decoded pixels are not those that were encoded")
         lost = [reading.whole]
     return image, lost
-
-
-def _area(crop: Box | None, reading: Reading) -> Box:
-    """(left, top, right, bottom) of a crop (x, y, width, height). Raises ImageRefused."""
-    if crop is None:
-        return reading.whole
-    if not isinstance(crop, tuple | list) or len(crop) != 4 or not all(type(number) is int for number in crop):
-        raise ImageRefused(f"a crop is x, y, width and height, not {crop!r}")
-    (x, y, width, height), (rows, columns) = crop, reading.size
-    if x < 0 or y < 0 or width < 1 or height < 1 or x + width > columns or y + height > rows:
-        raise ImageRefused(f"the crop {x},{y},{width},{height} is not inside the image of {columns} x {rows} pixels")
-    return x, y, x + width, y + height
 
 
 @isolated()

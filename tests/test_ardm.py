@@ -81,7 +81,9 @@ def test_the_exact_model_is_the_network(stages: list[int]) -> None:
         seen, nearest = inputs(view, stage, c, signed)
         with torch.no_grad():
             numbers = torch.full((6,), stage)
-            floats, centres, low, size = network.seen(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(known).permute(0, 3, 1, 2), numbers)
+            floats, centres, low, size = network.seen(
+                torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(known).permute(0, 3, 1, 2), numbers
+            )
             outputs = network.outputs(floats)
             fine = 2.0**after
             start = torch.from_numpy(pixels).permute(0, 3, 1, 2).div(fine, rounding_mode="floor") * fine
@@ -155,7 +157,8 @@ def test_components_never_rise() -> None:
     assert (np.diff(falling) <= 1e-12).all()
     assert (falling * weights).sum() == pytest.approx((values * weights).sum())
     costs = schedule.interpolated(falling, 200)
-    assert (np.diff(costs) <= 1e-9).all() and len(costs) == 200
+    assert (np.diff(costs) <= 1e-9).all()
+    assert len(costs) == 200
 
 
 @pytest.mark.parametrize("change", ["order", "calls", "stages", "side"])
@@ -170,5 +173,5 @@ def test_weights_that_are_none_are_refused(change: str) -> None:
         new = text.replace('"stages": [8]', '"stages": [9]') if change == "stages" else text.replace('"side": 16', '"side": 15')
         assert new != text
         tensors["config"] = np.frombuffer(new.encode(), np.uint8)
-    with pytest.raises(ValueError, match="order|schedule|stages|calls"):
+    with pytest.raises(ValueError, match=r"order|schedule|stages"):
         schema.check("ardm", tensors)

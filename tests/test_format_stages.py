@@ -2,6 +2,7 @@
 
 # mypy: allow-any-generics, no-warn-return-any
 
+import itertools
 import json
 import struct
 import zlib
@@ -41,7 +42,10 @@ class Tile:
     def estimates(self, known: np.ndarray, stage: int, m: int, m_after: int) -> tuple[np.ndarray, np.ndarray]:
         s = np.where(known, 2**m_after, 2**m)
         low, high = 8 * self.v, 8 * (self.v + s - 1)
-        near = lambda x: np.minimum(np.maximum(x, low), high)  # noqa: E731
+
+        def near(x: np.ndarray) -> np.ndarray:
+            return np.minimum(np.maximum(x, low), high)
+
         w = np.where(known, 16, 1 if stage else 0)
         beside = np.stack([known[..., [1, 2]].any(-1), known[..., [0, 2]].any(-1), known[..., [0, 1]].any(-1)], -1)
         g = (low + high) >> 1
@@ -110,7 +114,7 @@ class Tile:
             e = v + j * 2**below
             at = np.clip(((32 * e - 16) * inverse + 2**20 - (centre + o) * inverse) >> 8, 0, 8191)
             c.append(0 if e == 0 else 2**16 * int(share.sum()) if e == 256 else int((share * t["tables.sigmoid"][at]).sum()))
-        return np.array([(b >> 8) - (a >> 8) + 1 for a, b in zip(c, c[1:], strict=False)], np.float32)
+        return np.array([(b >> 8) - (a >> 8) + 1 for a, b in itertools.pairwise(c)], np.float32)
 
 
 def decode(data: bytes, t: dict[str, np.ndarray]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from presage.codec.image import files as images
 from presage.codec.paths import fill, sets, stages
 from presage.codec.predictive import sampling
 from presage.codec.settings import Settings
+from presage.models.model import Staged, Turn
 
 NAMES = ["tiny-ardm", "tiny-upscale"]
 SETTINGS = Settings(threads=1)
@@ -40,7 +42,8 @@ def test_sizes(name: str, size: tuple[int, int]) -> None:
     picture = images.from_pillow(Image.fromarray(rough(*size)))
     data = sets.pack_pictures([("a.png", picture)], name, 0, SETTINGS, 20)
     ((_, image),), lost = unpack(data, None, False, SETTINGS)
-    assert image.tobytes() == picture.image.tobytes() and not lost
+    assert image.tobytes() == picture.image.tobytes()
+    assert not lost
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
@@ -64,21 +67,21 @@ def test_same_bytes_whatever_the_threads_and_arithmetic(monkeypatch: pytest.Monk
 
 def test_files_are_near_what_the_model_says() -> None:
     """One picture within 3 %, a set within 1 %, of the bits of the weights that the model gives."""
-    model = weights.load("tiny-ardm", SETTINGS).model
+    model = cast(Staged, weights.load("tiny-ardm", SETTINGS).model)
     tiles = [rough(16, 16, i) for i in range(8)]
     total = 0.0
-    answers = model.answers(tiles)  # type: ignore[attr-defined]
+    answers = model.answers(tiles)
 
-    def code(turn: object, wanted: np.ndarray) -> np.ndarray:
+    def code(turn: Turn, wanted: np.ndarray) -> np.ndarray:
         nonlocal total
         digits: np.ndarray = answers(turn, wanted)
         total -= np.log2(wanted[np.arange(len(digits)), digits] / wanted.sum(1, dtype=np.float64)).sum()
         return digits
 
-    model.walk([np.zeros_like(tile) for tile in tiles], 0, 20, code)  # type: ignore[attr-defined]
-    sections = stages.encode_tiles(model, tiles, 20, 1, lambda _: None)  # type: ignore[arg-type]
+    model.walk([np.zeros_like(tile) for tile in tiles], 0, 20, code)
+    sections = stages.encode_tiles(model, tiles, 20, 1, lambda _: None)
     assert total / 8 <= len(sections[Tag.STAGES]) <= 1.01 * total / 8
-    alone = sum(len(stages.encode_tiles(model, [tile], 20, 1, lambda _: None)[Tag.STAGES]) for tile in tiles)  # type: ignore[arg-type]
+    alone = sum(len(stages.encode_tiles(model, [tile], 20, 1, lambda _: None)[Tag.STAGES]) for tile in tiles)
     assert alone <= 1.03 * total / 8
 
 
@@ -117,9 +120,11 @@ def test_damage_loses_later_stages_alone(cuttable: bytes) -> None:
     broken[streams._ends[2] + 1] ^= 4
     image, lost = presage.recover(bytes(broken))
     pixels = rough(20, 37).astype(int)
-    assert len(lost) == 6 and np.abs(np.asarray(image).astype(int) - pixels).max() <= 8
+    assert len(lost) == 6
+    assert np.abs(np.asarray(image).astype(int) - pixels).max() <= 8
     drawn, lost = presage.recover(bytes(broken), fill=True)
-    assert len(lost) == 6 and (np.asarray(drawn) >> 4 == pixels >> 4).all()
+    assert len(lost) == 6
+    assert (np.asarray(drawn) >> 4 == pixels >> 4).all()
     assert presage.recover(bytes(broken), fill=True)[0].tobytes() == drawn.tobytes()
     broken[streams._ends[0] + 1] ^= 4
     with pytest.raises(presage.DamagedFile):
@@ -138,7 +143,8 @@ def test_sets_lose_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     broken[streams._ends[1]] ^= 1  # group 1 of the first stage
     broken[streams._ends[5]] ^= 1  # group 2 of the second
     found, lost = unpack(bytes(broken), None, True, SETTINGS)
-    assert [name for name, _ in found] == ["0.png", "1.png", "4.png"] and lost == ["2.png", "3.png", "4.png"]
+    assert [name for name, _ in found] == ["0.png", "1.png", "4.png"]
+    assert lost == ["2.png", "3.png", "4.png"]
     assert found[0][1].tobytes() == named[0][1].image.tobytes()
     cut = presage.truncate(data, fraction=0.6)
     assert len(presage.unpack(cut)) == 5
@@ -150,7 +156,8 @@ def test_fill_leaves_what_is_known(name: str) -> None:
     lost[5:9, 6:11] = True
     picture = images.from_pillow(Image.fromarray(pixels))
     made = np.asarray(fill.fill_picture(picture, lost, name, 20, 3, SETTINGS).image)
-    assert np.array_equal(made[~lost], pixels[~lost]) and not np.array_equal(made[lost], pixels[lost])
+    assert np.array_equal(made[~lost], pixels[~lost])
+    assert not np.array_equal(made[lost], pixels[lost])
     again = fill.fill_picture(picture, lost, name, 20, 3, Settings(threads=1, arithmetic="float32")).image
     assert np.array_equal(np.asarray(again), made)
     assert not np.array_equal(np.asarray(fill.fill_picture(picture, lost, name, 20, 4, SETTINGS).image), made)

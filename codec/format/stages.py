@@ -33,6 +33,10 @@ class StageStreams:
     calls: of each stage. stages: how many. group: tiles of a group, but for the last one. groups: how many. whole: nothing is cut off.
     """
 
+    calls: int
+    group: int
+    stages: int
+
     def __init__(self, data: bytes | mmap, header: Header) -> None:
         """Raises DamagedFile for an index that this format does not allow."""
         index, section = container.read_section(data, header, Tag.STAGE_INDEX), header.section(Tag.STAGES)
@@ -45,7 +49,8 @@ class StageStreams:
         if not right or ends[-1] != section.offset + section.size:
             raise DamagedFile("the index of stages is damaged")
         self.groups = len(entries) // self.stages
-        self._data, self._ends, self._crcs = data, ends, [crc for _, crc in entries]
+        self._data, self._crcs = data, [crc for _, crc in entries]
+        self._ends: list[int] = ends
         self.whole = len(data) >= header.size
 
     def check_tiles(self, count: int) -> None:
@@ -59,7 +64,8 @@ class StageStreams:
 
     def there(self, stage: int, group: int) -> bool:
         """Whether a stream is not cut off."""
-        return self._ends[stage * self.groups + group + 1] <= len(self._data)
+        end: int = self._ends[stage * self.groups + group + 1]
+        return end <= len(self._data)
 
     def stream(self, stage: int, group: int) -> bytes:
         """A stream that is not cut off. Raises DamagedFile."""

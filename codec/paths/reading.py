@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from mmap import mmap
 
+from ..errors import ImageRefused
 from ..format.container import STAGED, Box, Header
 from ..settings import Settings
 
@@ -33,3 +34,14 @@ class Reading:
     def whole(self) -> Box:
         """(left, top, right, bottom) of the picture."""
         return 0, 0, self.header.width, self.header.height
+
+    def area(self, crop: Box | None) -> Box:
+        """(left, top, right, bottom) of a crop (x, y, width, height). Raises ImageRefused."""
+        if crop is None:
+            return self.whole
+        if not isinstance(crop, tuple | list) or len(crop) != 4 or not all(type(number) is int for number in crop):
+            raise ImageRefused(f"a crop is x, y, width and height, not {crop!r}")
+        (x, y, width, height), (rows, columns) = crop, self.size
+        if x < 0 or y < 0 or width < 1 or height < 1 or x + width > columns or y + height > rows:
+            raise ImageRefused(f"the crop {x},{y},{width},{height} is not inside the image of {columns} x {rows} pixels")
+        return x, y, x + width, y + height

@@ -283,7 +283,7 @@ def _from_flow(reading: Reading, model: Flowing, boxes: Sequence[Box], wanted: S
         except DamagedFile:
             if not reading.recovering:
                 raise
-            yield from ((i, None) for i in range(count * number, count * (number + 1)) if i in asked)
+            yield from ((i, None, False) for i in range(count * number, count * (number + 1)) if i in asked)
     numbers = list(whole)
     for start in range(0, len(numbers), CHUNK_STREAMS):
         chunk = numbers[start : start + CHUNK_STREAMS]
@@ -293,7 +293,7 @@ def _from_flow(reading: Reading, model: Flowing, boxes: Sequence[Box], wanted: S
         tiles, statistics = flows.decode_tiles(model, [whole[number] for number in chunk], sizes, settings.workers, progress)
         if settings.statistics is not None:
             settings.statistics.extend(statistics)
-        yield from ((i, tile) for i, tile in zip([i for some in inside for i in some], tiles, strict=True) if i in asked)
+        yield from ((i, tile, True) for i, tile in zip([i for some in inside for i in some], tiles, strict=True) if i in asked)
 
 
 def _from_groups(reading: Reading, predictor: Predictable, boxes: Sequence[Box], wanted: Sequence[int]) -> Found:

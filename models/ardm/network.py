@@ -65,7 +65,7 @@ class Ardm(Trainable):
         taken, own = dict(state), self.state_dict()
         first = state["first.weight"].unflatten(1, (9, -1))
         taken["first.weight"] = F.pad(first, (0, self.config.inputs - first.shape[2])).flatten(1)
-        super().adopt({name: part for name, part in taken.items() if name in own and part.shape == own[name].shape} | {"quantised": own["quantised"]})
+        super().adopt(own | {name: part for name, part in taken.items() if name in own and part.shape == own[name].shape})
 
     def compile_loss(self) -> None:
         self._nats = torch.compile(interval_nats)
