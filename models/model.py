@@ -13,7 +13,7 @@ How a model's symbols are coded (`coding`):
 - `jpeg`: quantised coefficients of a JPEG file, component after component, in tiles of blocks as `tiles`, by a `Transformed` model;
 - `layers`: the ordered codes of a `Layered` model, all patches' first codes, then the second ones, in chunks that may be cut anywhere;
 - `digits`: latents digit by digit, in rounds, which are the layers of a `Layered` model; the codes of its walk say which latent's they are;
-- `stages`: the values of tiles some bits at a time, in as many calls of a `Staged` model as the encoder likes, a stream a group and stage.
+- `stages`: the values of tiles some bits at a time, in as many calls of a `staged.Staged` model as the encoder likes, a stream a group and stage.
 """
 
 from __future__ import annotations
@@ -256,30 +256,6 @@ class Layered(Model, Protocol):
 
     def dequantise(self, known: Sequence[Places], height: int, width: int, pictures: int = 1) -> Any:
         """What `synthesise` wants of maps of which the first codes of the first layers are known."""
-
-
-class Staged(Tiled, Protocol):
-    """A model of coding `stages`: pixels, the highest bits of all values first, in each stage call by call.
-
-    stages: bits of a value that each codes. budgets: numbers of calls of a stage to choose from. batch: tiles that are walked through
-    together.
-    """
-
-    stages: Sequence[int]
-    budgets: Sequence[int]
-    batch: int
-
-    def answers(self, tiles: Sequence[Symbols]) -> Code:
-        """The code that says the bits of tiles (height, width, channels) of pixels that are known."""
-
-    def walk(
-        self, tiles: Sequence[Symbols], stage: int, calls: int, code: Code, known: Sequence[NDArray[np.bool_]] | None = None
-    ) -> tuple[list[Symbols], list[int]]:
-        """Tiles with the bits of a stage, as `code` says, given tiles with those of earlier stages; and the calls that each took.
-
-        Bits that are not there yet are 0. calls: one of `budgets`. known: values of which the bits of the stage are there already; the code
-        is not asked for them. Turns have a stream for every tile.
-        """
 
 
 class Predictable(Protocol):

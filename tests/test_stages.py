@@ -19,7 +19,8 @@ from presage.codec.image import files as images
 from presage.codec.paths import fill, sets, stages
 from presage.codec.predictive import sampling
 from presage.codec.settings import Settings
-from presage.models.model import Staged, Turn
+from presage.models.model import Turn
+from presage.models.staged import Staged
 
 NAMES = ["tiny-ardm", "tiny-upscale"]
 SETTINGS = Settings(threads=1)

@@ -9,7 +9,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.model import Pixels, Staged
+from ...models.model import Pixels
+from ...models.staged import Staged
 from ..coders.turns import Draw, watched
 from ..errors import ImageRefused
 from ..format.container import Box

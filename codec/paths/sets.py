@@ -12,7 +12,8 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from ...models.model import Features, Flowing, Pixels, Predictable, Staged, Symbols, Tiled
+from ...models.model import Features, Flowing, Pixels, Predictable, Symbols, Tiled
+from ...models.staged import Staged
 from .. import estimate
 from ..errors import DamagedFile, ImageRefused, PresageError
 from ..format import container

@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.model import Code, Nibbles, Size, Staged, Symbols, Turn
+from ...models.model import Code, Nibbles, Size, Symbols, Turn
+from ...models.staged import Staged
 from ..coders.turns import Draw, Pull, Record, watched
 from ..errors import DamagedFile, ImageRefused
 from ..format.stages import StageStreams, pack_stages

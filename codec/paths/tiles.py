@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...models.model import Flowing, Pixels, Planar, Predictable, Size, Span, Staged, Symbols, Tiled, Walkable
+from ...models.model import Flowing, Pixels, Planar, Predictable, Size, Span, Symbols, Tiled, Walkable
+from ...models.staged import Staged
 from ..errors import DamagedFile, ImageRefused
 from ..estimate import EVALUATED, TOGETHER
 from ..format import container

@@ -8,7 +8,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.model import Layered, Model, Pixels, Predictable, Span, Staged, Symbols, Tiled, Walkable
+from ...models.model import Layered, Model, Pixels, Predictable, Span, Symbols, Tiled, Walkable
+from ...models.staged import Staged
 from ..coders.turns import Draw, watched
 from ..errors import ImageRefused
 from ..isolation import isolated
