@@ -12,7 +12,7 @@ How a model's symbols are coded (`coding`):
 - `planes`: luma and chroma of a picture whose RGB values come from such planes, in tiles as `tiles`, by a `Planar` model;
 - `jpeg`: quantised coefficients of a JPEG file, component after component, in tiles of blocks as `tiles`, by a `Transformed` model;
 - `layers`: the ordered codes of a `Layered` model, all patches' first codes, then the second ones, in chunks that may be cut anywhere;
-- `digits`: latents digit by digit, in rounds, the layers of a `Layered` model; `stages`: some bits of all values at a time, see `staged.py`.
+- `digits`: latents digit by digit, in rounds, layers of a `Layered` model; `stages`: some bits of all values at a time, see `staged.py`.
 """
 
 from __future__ import annotations
