@@ -114,6 +114,23 @@ def test_layers_in_a_weights_file(name: str) -> None:
     assert sum(len(step.changed) for step in plan if step.codes and step.scale == 0) == 9
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_training_makes_files_smaller(name: str) -> None:
+    torch.manual_seed(0)
+    network, batch = Flow(CONFIGS[name]), torch.from_numpy(pictures(2))
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    losses = []
+    for _ in range(12):
+        loss = network(batch).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.3 * math.log(2)
+    couplings = [layer for step, layer in zip(network.steps, network.layers, strict=True) if not step.codes]
+    assert all(bool(layer.out.weight.abs().sum() > 0) for layer in couplings)  # gradients pass the rounding
+
+
 def test_hostile_layers() -> None:
     good = ARRAYS["plan"]
     for row, column, value in ((0, 0, 2), (0, 1, 0), (0, 1, 12), (0, 2, 12), (0, 2, int(good[0, 3])), (0, 13, -2), (len(good) - 1, 0, 0)):
