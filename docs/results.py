@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from presage.bench.compare.anytime_codecs import RATES
-from presage.bench.reports import anytime, calls, codes, families, jpeg, lossless, lossy, origins
+from presage.bench.reports import absorbing, anytime, calls, codes, families, jpeg, lossless, lossy, origins
 from presage.bench.reports.layout import bullets, nearest, number, relative, rows_of, threads
 from presage.models import catalogue
 
@@ -182,6 +182,7 @@ REPORTS: dict[str, tuple[Any, str]] = {
     "recognised": (origins, "recognised"),
     "codes": (codes, "codes-cifar10"),
     "families": (families, "families"),
+    "absorbing": (absorbing, "absorbing"),
     **{f"calls-{name}": (calls, f"calls-{name}") for name in OF_IMAGES},
 }
 """Module of the report, and what is recorded for it."""

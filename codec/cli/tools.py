@@ -208,6 +208,18 @@ def bench_families(**options: Any) -> None:
     _print("papers", "families", **options)
 
 
+@bench.command("absorbing")
+@click.argument("data", type=EXISTING, metavar="PICTURES")
+@click.option("-m", "--model", default="cifar10-ardm", show_default=True, help="An order-agnostic model.")
+@click.option("--steps", type=POSITIVE, multiple=True, default=(20, 256, 1000), show_default=True, help="Repeatable.")
+@click.option("--count", type=NATURAL, default=0, help="Only the first so many pictures; 0: all.")
+@click.option("--threads", type=POSITIVE, default=2, show_default=True)
+@JSON
+def bench_absorbing(**options: Any) -> None:
+    """Absorbing diffusion with the network of an order-agnostic model: the bound on its bits, by steps."""
+    _print("papers", "absorbing", **options)
+
+
 @bench.command("codes")
 @click.argument("folder", type=FOLDER, metavar="CHECKPOINTS")
 @click.option("--data", type=EXISTING, multiple=True, required=True, help="Mosaic of test pictures; may be repeated.")

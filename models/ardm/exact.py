@@ -78,13 +78,14 @@ class ExactArdm(Lossless):
         return say
 
     def walk(
-        self, tiles: Sequence[Symbols], stage: int, calls: int, code: Code, known: Sequence[Mask] | None = None
+        self, tiles: Sequence[Symbols], stage: int, calls: int | Int64, code: Code, known: Sequence[Mask] | None = None
     ) -> tuple[list[Symbols], list[int]]:
         """Tiles (height, width, 3) with the bits of a stage, as `code` says, given those with the bits of earlier ones; bits that are not
         there yet are 0. Also how many calls each took.
 
-        calls: one of `budgets`. known: values whose bits of this stage are there already; `code` is not asked for them. In a call come the
-        first bits of its values, then the next ones; tile after tile, in a tile in raster order. Turns have a stream for every tile.
+        calls: one of `budgets`, or how many values are known after each call, ascending. known: values whose bits of this stage are there
+        already; `code` is not asked for them. In a call come the first bits of its values, then the next ones; tile after tile, in a tile
+        in raster order. Turns have a stream for every tile.
         """
         after = self.config.missing[stage + 1]
         parts = _parts(self.stages[stage])
@@ -126,7 +127,7 @@ class _Group:
     """Tiles of one size that are evaluated together. numbers: which these are. call_of: (tiles, values in raster order)."""
 
     def __init__(
-        self, model: ExactArdm, numbers: Int64, tiles: Sequence[Symbols], known: Sequence[Mask] | None, stage: int, calls: int
+        self, model: ExactArdm, numbers: Int64, tiles: Sequence[Symbols], known: Sequence[Mask] | None, stage: int, calls: int | Int64
     ) -> None:
         self._model, self.numbers, self._stage = model, numbers, stage
         self.values = np.stack([tiles[i] for i in numbers])
@@ -134,7 +135,7 @@ class _Group:
         height, width = self.values.shape[1:3]
         self._places, self._slots = stages.slots(height, width, model.config.patch)
         order, count = model.order(height, width), height * width * COLOURS
-        whole = model._calls[calls][stage]
+        whole = model._calls[calls][stage] if isinstance(calls, int) else calls
         ends = -(-whole * count // whole[-1])
         flat = self.known.reshape(len(numbers), count)[:, order]
         place = np.where(flat, 0, np.cumsum(~flat, 1) - 1 + flat.sum(1, keepdims=True))  # as if what is known had come first

@@ -1,0 +1,66 @@
+"""Absorbing diffusion (D3PM, Austin et al. 2021) with the network of an order-agnostic model: the bound on its bits for a number of steps.
+
+In a step of T each value that is still absorbed comes back with an equal chance, given those that came before it and not those that come
+with it: in expectation that is a file of T calls of equally many values in a random order, so the bound L_vb is what the exact model's
+own bits of such calls are (Hoogeboom et al. 2022, section 4 and appendix; the slides' Table 2). An order-agnostic model chooses its
+calls by what they cost, and needs no bits back. As a latent variable model, diffusion would spend log2 T more on every value of one image
+alone, for the step at which it comes back, and would get these only from images after it: that row is an estimate, not a file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...codec.settings import Settings
+from ...codec.weights import load
+from ...models.ardm.exact import ExactArdm
+from ...models.model import Pixels
+from ..compare.common import Log, processor
+from .families import Counting, load_pictures
+
+SET = 2025  # images of a set that bits back are estimated for
+
+
+def run(data: Path, model: str, steps: Sequence[int], count: int, threads: int, log: Log) -> dict[str, Any]:
+    """Bits a dimension by equal steps and by the model's own calls. count: of the first pictures; 0: all.
+
+    Raises ValueError for a model with several stages, or of another kind.
+    """
+    loaded = load(model, Settings(threads=threads))
+    network = cast(ExactArdm, loaded.model)
+    if loaded.model.coding != "stages" or len(network.stages) != 1:
+        raise ValueError(f"{loaded.name} is no order-agnostic model")
+    pictures = load_pictures(data, count)
+    result: dict[str, Any] = {"model": loaded.name, "pictures": len(pictures), "processor": processor(), "steps": [], "calls": []}
+    for one in steps:
+        bits = exact_bits(network, pictures, equal_calls(one, pictures[0].size))
+        rows = {"steps": one, "bound": bits, "alone_estimate": bits + math.log2(one), "set_estimate": bits + math.log2(one) / SET}
+        result["steps"].append(rows)
+        log(f"diffusion in {one:5} steps  {bits:.4f} bits/dim")
+    for budget in network.budgets:
+        bits = exact_bits(network, pictures, budget)
+        result["calls"].append({"calls": budget, "bits": bits})
+        log(f"{loaded.name} in {budget:5} calls  {bits:.4f} bits/dim")
+    return result
+
+
+def equal_calls(steps: int, values: int) -> NDArray[np.int64]:
+    """How many of so many values are known after each step."""
+    return np.arange(1, steps + 1) * values // steps
+
+
+def exact_bits(model: ExactArdm, pictures: Sequence[Pixels], calls: int | NDArray[np.int64]) -> float:
+    """The exact model's own bits a dimension, by one of its budgets or by given calls."""
+    total = 0.0
+    for first in range(0, len(pictures), model.batch):
+        part = pictures[first : first + model.batch]
+        code = Counting(model.answers(part))
+        model.walk([np.zeros_like(picture) for picture in part], 0, calls, code)
+        total += code.bits
+    return total / sum(picture.size for picture in pictures)
