@@ -79,7 +79,7 @@ def test_what_training_asks_of_a_network(name: str) -> None:
     network = model.network(model.config(**(narrow | more)))
     assert isinstance(network, Trainable)
     assert not network.is_quantised
-    if name not in ("ordered", "progressive"):
+    if name not in ("latent", "ordered", "progressive"):
         with pytest.raises(ValueError, match="start from checkpoints"):
             network.start_from({})
     buffers = [b for k, b in network.named_buffers() if k.endswith("quantised")]
