@@ -175,3 +175,10 @@ def test_weights_that_are_none_are_refused(change: str) -> None:
         tensors["config"] = np.frombuffer(new.encode(), np.uint8)
     with pytest.raises(ValueError, match=r"order|schedule|stages"):
         schema.check("ardm", tensors)
+
+
+def test_tiles_larger_than_the_model_s_are_refused() -> None:
+    model = model_of("tiny-ardm")
+    large = np.zeros((model.tile + 1, 4, 3), np.uint8)
+    with pytest.raises(ValueError, match="at most 16"):
+        model.walk([large], 0, model.budgets[0], model.answers([large]))

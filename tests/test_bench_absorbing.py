@@ -13,8 +13,8 @@ from presage.bench.reports.absorbing import markdown
 
 def test_bound(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    Image.fromarray(random.integers(90, 160, (32, 64, 3)).astype(np.uint8)).save(tmp_path / "two.png")
-    result = absorbing.run(tmp_path / "two.png", "tiny-ardm", [1, 7], 0, 1, lambda _: None)
+    Image.fromarray(random.integers(90, 160, (16, 32, 3)).astype(np.uint8)).save(tmp_path / "two.png")
+    result = absorbing.run(tmp_path / "two.png", "tiny-ardm", [1, 7], 0, lambda _: None)
     one, seven = result["steps"]
     assert result["pictures"] == 2
     assert one["alone_estimate"] == one["bound"]
@@ -28,4 +28,4 @@ def test_steps_are_calls_of_equally_many_values() -> None:
 
 def test_other_models_are_refused() -> None:
     with pytest.raises(ValueError, match="order-agnostic"):
-        absorbing.run(HERE / "golden" / "rgb.png", "tiny-upscale", [3], 0, 1, lambda _: None)
+        absorbing.run(HERE / "golden" / "rgb.png", "tiny-upscale", [3], 0, lambda _: None)

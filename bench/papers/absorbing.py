@@ -27,16 +27,16 @@ from .families import Counting, load_pictures
 SET = 2025  # images of a set that bits back are estimated for
 
 
-def run(data: Path, model: str, steps: Sequence[int], count: int, threads: int, log: Log) -> dict[str, Any]:
+def run(data: Path, model: str, steps: Sequence[int], count: int, log: Log) -> dict[str, Any]:
     """Bits a dimension by equal steps and by the model's own calls. count: of the first pictures; 0: all.
 
     Raises ValueError for a model with several stages, or of another kind.
     """
-    loaded = load(model, Settings(threads=threads))
+    loaded = load(model, Settings())
     network = cast(ExactArdm, loaded.model)
     if loaded.model.coding != "stages" or len(network.stages) != 1:
         raise ValueError(f"{loaded.name} is no order-agnostic model")
-    pictures = load_pictures(data, count)
+    pictures = load_pictures(data, count, network.tile)
     result: dict[str, Any] = {"model": loaded.name, "pictures": len(pictures), "processor": processor(), "steps": [], "calls": []}
     for one in steps:
         bits = exact_bits(network, pictures, equal_calls(one, pictures[0].size))

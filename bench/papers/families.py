@@ -103,13 +103,13 @@ MEASURED: dict[str, Callable[[Tiled, Sequence[Pixels]], float]] = {"groups": _of
 """Bits of the exact model's own for pictures, by how its symbols are coded."""
 
 
-def load_pictures(path: Path, count: int) -> list[Pixels]:
-    """The tiles of a mosaic, or pictures of a folder. Raises ValueError if there is none."""
+def load_pictures(path: Path, count: int, side: int = SIDE) -> list[Pixels]:
+    """The tiles of a mosaic, or pictures of a folder, of at most so many pixels a side. Raises ValueError if there is none."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     pictures: list[Pixels] = []
     for file in files:
         pixels = np.asarray(images.read(file.read_bytes(), str(file)).image.convert("RGB"))
-        boxes = container.tile_boxes(pixels.shape[1], pixels.shape[0], SIDE)
+        boxes = container.tile_boxes(pixels.shape[1], pixels.shape[0], side)
         pictures += [np.ascontiguousarray(pixels[top:bottom, left:right]) for left, top, right, bottom in boxes]
     if not pictures:
         raise ValueError(f"no pictures in {path}")

@@ -119,6 +119,10 @@ ON_FOLDER = _together(
     click.option("--limit", type=POSITIVE, help="Only the first images."),
     JSON,
 )
+SMALL_PICTURES = _together(
+    click.argument("data", type=EXISTING, metavar="PICTURES"),
+    click.option("--count", type=NATURAL, default=0, help="Only the first so many pictures; 0: all."),
+)
 CURVES = _together(
     ON_FOLDER,
     click.option("-j", "--jobs", type=POSITIVE, default=1, show_default=True, help="Images worked on at a time, in processes."),
@@ -196,9 +200,8 @@ def bench_calls(**options: Any) -> None:
 
 
 @bench.command("families")
-@click.argument("data", type=EXISTING, metavar="PICTURES")
+@SMALL_PICTURES
 @click.option("-m", "--model", "models", multiple=True, help="Of the models of the table only this one; repeatable.")
-@click.option("--count", type=NATURAL, default=0, help="Only the first so many pictures; 0: all.")
 @click.option("--threads", type=NATURAL, default=0, help="For the file of all pictures.")
 @click.option("--beside", type=EXISTING, help="Result of an earlier run: take over its other models.")
 @click.option("--plot", type=PATH, help="Draw bits against calls and seconds.")
@@ -209,11 +212,9 @@ def bench_families(**options: Any) -> None:
 
 
 @bench.command("absorbing")
-@click.argument("data", type=EXISTING, metavar="PICTURES")
+@SMALL_PICTURES
 @click.option("-m", "--model", default="cifar10-ardm", show_default=True, help="An order-agnostic model.")
 @click.option("--steps", type=POSITIVE, multiple=True, default=(20, 256, 1000), show_default=True, help="Repeatable.")
-@click.option("--count", type=NATURAL, default=0, help="Only the first so many pictures; 0: all.")
-@click.option("--threads", type=POSITIVE, default=2, show_default=True)
 @JSON
 def bench_absorbing(**options: Any) -> None:
     """Absorbing diffusion with the network of an order-agnostic model: the bound on its bits, by steps."""

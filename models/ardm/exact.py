@@ -59,7 +59,9 @@ class ExactArdm(Lossless):
         """Nothing: calls are not guessed, their number is chosen in encoding."""
 
     def order(self, height: int, width: int) -> Int64:
-        """Raster indices (y, x, colour) of a tile's values in the order in which they are coded."""
+        """Raster indices (y, x, colour) of a tile's values in the order in which they are coded. Raises ValueError for too large a tile."""
+        if max(height, width) > self.tile:
+            raise ValueError(f"tiles of this model have a side of at most {self.tile}, not {max(height, width)}")
         y, rest = np.divmod(self._order, COLOURS * self.config.side)
         x, colour = np.divmod(rest, COLOURS)
         inside = (y < height) & (x < width)
