@@ -5,7 +5,7 @@ Encoding is walk(Record(answers)), decoding walk(Pull(streams)), sampling walk(D
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,15 @@ class Draw:
         below = weights.astype(np.int64).cumsum(1)
         symbols: Nibbles = (below <= (bits * below[:, -1] >> 32)[:, None]).sum(1)
         return symbols
+
+
+def as_one(code: Code) -> Code:
+    """The same code with one stream for all tiles of a walk."""
+
+    def joined(turn: Turn, weights: Weights) -> Nibbles:
+        return code(replace(turn, bounds=np.array([[0, len(weights)]])), weights)
+
+    return joined
 
 
 def watched(code: Code, progress: Progress) -> Code:

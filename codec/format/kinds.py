@@ -43,10 +43,10 @@ class Coding(IntEnum):
     JPEG = 9  # a JPEG file, by its coefficients in tiles of blocks, or whole
     RECOGNISED = 10  # pixels that a JPEG decoder gave, by the coefficients that they came from, and corrections
     DIGITS = 11  # latents of an autoencoder, with loss, digit by digit in a stream that may be cut anywhere
-    FLOW = 14  # what an integer flow makes of the pixels, in tiles, one ANS stream for some of them
-    FLOW_SET = 15  # many images in such tiles
     STAGED = 12  # a model's values some bits at a time, in as many calls as the encoder liked; may be cut behind the first bits
     STAGED_SET = 13  # many images in such groups of tiles
+    FLOW = 14  # what an integer flow makes of the pixels, in tiles, one ANS stream for some of them
+    FLOW_SET = 15  # many images in such tiles
 
 
 CODED_MODES = {

@@ -2,26 +2,13 @@
 stream: one for every tile would cost some bytes each."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...models.model import Code, Flowing, Nibbles, Size, Symbols, Turn
-from ..coders.turns import Pull, Record, watched
+from ...models.model import Flowing, Size, Symbols
+from ..coders.turns import Pull, Record, as_one, watched
 from ..format.container import STREAM_TILES
 from ..parallel import spread
 from ..predictive.decoder import Statistics
 from ..settings import Progress
-
-
-def _joined(code: Code) -> Code:
-    """A code with one stream for the tiles of a walk."""
-
-    def whole(turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
-        return code(replace(turn, bounds=np.array([[0, len(weights)]])), weights)
-
-    return whole
 
 
 def encode_tiles(model: Flowing, tiles: Sequence[Symbols], workers: int, progress: Progress) -> list[bytes]:
@@ -30,7 +17,7 @@ def encode_tiles(model: Flowing, tiles: Sequence[Symbols], workers: int, progres
     def work(part: slice, report: Progress) -> list[bytes]:
         own = tiles[STREAM_TILES * part.start : STREAM_TILES * part.stop]
         record = Record(model.answers(own), 1)
-        model.walk([tile.shape[:2] for tile in own], [], 0, watched(_joined(record), report))
+        model.walk([tile.shape[:2] for tile in own], [], 0, watched(as_one(record), report))
         return record.streams()
 
     return spread(work, -(-len(tiles) // STREAM_TILES), 1, workers, progress)
@@ -43,7 +30,7 @@ def decode_tiles(
 
     def work(part: slice, report: Progress) -> list[list[Symbols]]:
         pull = Pull(streams[part])
-        tiles = model.walk(sizes[part.start], [], 0, watched(_joined(pull), report))
+        tiles = model.walk(sizes[part.start], [], 0, watched(as_one(pull), report))
         pull.check()
         return [tiles]
 

@@ -6,14 +6,12 @@ Of a file that is cut, tiles have the bits of the stages that are there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...models.model import Code, Nibbles, Size, Symbols, Turn
+from ...models.model import Size, Symbols
 from ...models.staged import Staged
-from ..coders.turns import Draw, Pull, Record, watched
+from ..coders.turns import Draw, Pull, Record, as_one, watched
 from ..errors import DamagedFile, ImageRefused
 from ..format.stages import StageStreams, pack_stages
 from ..parallel import part_of, spread
@@ -55,18 +53,9 @@ def _encode(model: Staged, tiles: Sequence[Symbols], calls: int, progress: Progr
     for stage in range(len(model.stages)):
         record = Record(answers, 1)
         report = part_of(progress, stage, 1, len(model.stages))
-        known, _ = model.walk(known, stage, calls, watched(_as_one(record), report))
+        known, _ = model.walk(known, stage, calls, watched(as_one(record), report))
         streams += record.streams()
     return streams
-
-
-def _as_one(code: Code) -> Code:
-    """The same with one stream for all tiles."""
-
-    def joined(turn: Turn, weights: NDArray[np.float32]) -> Nibbles:
-        return code(replace(turn, bounds=np.array([[0, len(weights)]])), weights)
-
-    return joined
 
 
 def decode_tiles(
@@ -113,7 +102,7 @@ def _decode(reading: Reading, model: Staged, streams: StageStreams, group: int, 
                     raise DamagedFile("the file is cut short")
                 break
             pull = Pull([streams.stream(stage, group)])
-            tiles, calls = model.walk(tiles, stage, streams.calls, watched(_as_one(pull), report))
+            tiles, calls = model.walk(tiles, stage, streams.calls, watched(as_one(pull), report))
             pull.check()
         except DamagedFile:
             if not reading.recovering:

@@ -1,4 +1,4 @@
-"""The `ardm` network in floating point, as it is trained; `evaluator.py` is its integer form.
+"""The `ardm` network in floating point, as it is trained; `exact.py` is its integer form.
 
 One network without causal masks, whose input is what is known of all values, and whose output is a distribution of every value that is
 not (Hoogeboom et al. 2022, section 3; Uria et al. 2014). It works on places of 2 x 2 pixels: residual layers over 3 x 3 places, some of

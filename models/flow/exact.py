@@ -17,14 +17,13 @@ from ..back_ends import Prepared
 from ..integer import LARGEST, IntLinear, Tensors, linear_layers
 from ..kernels import jit, mixtures
 from ..model import Code, Lossless, Nibbles, Pixels, Places, Size, Span, Symbols, Turn, Way
-from ..units import GREY, SIGNED_LIMIT
+from ..units import GREY, OFFSET_LIMIT, SIGNED_LIMIT
 from .plan import AROUND, CHANNELS, COLOURS, EXTRA, MIDDLE, Step, unpacked
 
 Int8 = NDArray[np.int8]
 Int32 = NDArray[np.int32]
 Values = NDArray[np.uint8]
 """Residues modulo 256."""
-LIMIT = 4095  # of a shift in 1/GREY grey levels, as `units.OFFSET_LIMIT` of an offset
 ROWS = 1 << 14  # places that go through the layers of a network together, more or less
 
 
@@ -243,7 +242,7 @@ class Network:
 
     def shifts(self, given: Values, centres: Values) -> Values:
         """Of what a coupling changes, modulo 256; (n, h, w, changed)."""
-        outputs = self.outputs(given, centres).clip(-LIMIT, LIMIT) + GREY // 2 >> GREY.bit_length() - 1
+        outputs = self.outputs(given, centres).clip(-OFFSET_LIMIT, OFFSET_LIMIT) + GREY // 2 >> GREY.bit_length() - 1
         return outputs.astype(np.uint8).reshape(*given.shape[:3], -1)
 
     def mixtures(self, given: Values, centres: Values) -> Int32:

@@ -93,6 +93,10 @@ class Transforms(nn.Module):
         self.gain = nn.Parameter(first)  # natural logarithms
         self.inverse_gain = nn.Parameter(-first)
 
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """The transforms of a weights file."""
+        self.load_state_dict({name: value.float() for name, value in part_of(tensors, "transforms.").items()})
+
     def encode(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """What is quantised, of uint8 pixels (B, H, W, 3): (B, h, w, channels), or logits (B, h, w, channels, levels)."""
         features: Tensor = self.encoder(autoencoder.network_input(pixels, dtype)).permute(0, 2, 3, 1).float()
@@ -132,7 +136,7 @@ class Latent(Trainable):
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the transforms of a weights file; the prior, of which it has integers, begins anew."""
-        self.transforms.load_state_dict({name: value.float() for name, value in part_of(tensors, "transforms.").items()})
+        self.transforms.take(tensors)
 
     def compile_loss(self) -> None:
         self.prior.compile_loss()

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from ..autoencoder import mean_psnr, squared_errors
 from ..latent.network import QUALITIES, LatentConfig, Transforms
 from ..quantisation import INPUT_BITS, FakeQuantiser, Linear, calibrate, module_list
-from ..tensors import part_of
 from ..training.trainable import Trainable
 from .reconstruction import best_precisions, decode, mean_points, values
 from .rounds import KINDS, LINEAR_BITS, LOCAL, PARTS, PLANES, STEPS, ProgressiveConfig, cells, compand_table, in_pattern
@@ -85,7 +84,7 @@ class Progressive(Trainable):
             super().adopt(state)
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> None:
-        self.transforms.load_state_dict({name: value.float() for name, value in part_of(tensors, "transforms.").items()})
+        self.transforms.take(tensors)
 
     def begin(self, crops: Callable[[int], Tensor], fresh: bool) -> None:
         if self.config.stage == "decoder":

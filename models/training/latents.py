@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..latent.network import QUALITIES, LatentConfig, Transforms
-from ..tensors import part_of, read_settings
+from ..tensors import read_settings
 from .data import DataConfig, Pictures
 
 TOGETHER = 16  # pictures that are analysed together
@@ -61,7 +61,7 @@ def _latents(config: LatentData, pictures: Sequence[NDArray[np.uint8]], side: in
     tensors = load_file(config.weights)
     settings = LatentConfig(**read_settings({"config": tensors["config"].numpy()}))
     transforms = Transforms(settings).eval()
-    transforms.load_state_dict({name: value.float() for name, value in part_of(tensors, "transforms.").items()})
+    transforms.take(tensors)
     quality, found = torch.tensor([config.quality / (QUALITIES - 1)]), []
     for first in range(0, len(pictures), TOGETHER):
         crops = torch.from_numpy(np.stack([picture[:side, :side] for picture in pictures[first : first + TOGETHER]]))

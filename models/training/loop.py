@@ -53,6 +53,11 @@ class Model(NamedTuple):
     data: Callable[[Mapping[str, Any]], Any] = lambda settings: Pictures(DataConfig(**settings))
 
 
+def latents_or_pictures(settings: Mapping[str, Any]) -> Any:
+    """The latents that weights make of pictures, if there are any in the settings, or pictures."""
+    return LatentCrops(LatentData(**settings)) if "weights" in settings else Pictures(DataConfig(**settings))
+
+
 MODELS = {
     "ardm": Model(ArdmConfig, ardm.Ardm, ardm_tensors),
     "photo": Model(photo.PhotoConfig, photo.Photo, photo_tensors),
@@ -62,13 +67,8 @@ MODELS = {
     "latent": Model(latent.LatentConfig, latent.Latent, latent_tensors),
     "ordered": Model(ordered.OrderedConfig, ordered.Ordered, ordered_tensors),
     "jpeg": Model(jpeg.JpegConfig, jpeg.Jpeg, jpeg_tensors, lambda settings: JpegBlocks(JpegData(**settings))),
-    "progressive": Model(ProgressiveConfig, progressive.Progressive, progressive_tensors, lambda settings: latents_or_pictures(settings)),
+    "progressive": Model(ProgressiveConfig, progressive.Progressive, progressive_tensors, latents_or_pictures),
 }
-
-
-def latents_or_pictures(settings: Mapping[str, Any]) -> Any:
-    """The latents that weights make of pictures, if there are any in the settings, or pictures."""
-    return LatentCrops(LatentData(**settings)) if "weights" in settings else Pictures(DataConfig(**settings))
 
 
 @dataclass(frozen=True)
