@@ -54,6 +54,8 @@ class Work:
 
     def announce(self) -> None:
         """Say so if this process has to compile kernels before its work, which takes seconds, and have it helped."""
+        if self.quiet:
+            return
         from ...models.kernels import jit
 
         jit.on_compiling(self._compile)
