@@ -121,6 +121,16 @@ class Prepared:
         skip = None if layer.skip is None else torch.from_numpy(layer.skip).to(device)
         return Prepared(back_end.prepare(weight), bias, shift, skip)
 
+    def sums(self, back_end: BackEnd, x: Tensor, own: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """(W x + b + (own << skip)) >> shift of int8 (n, inputs), int32 (n, outputs); the skip where the layer has one.
+
+        bias: another one than the layer's.
+        """
+        found = back_end.product(x.contiguous(), self.weight).add_(self.bias if bias is None else bias)
+        if own is not None and self.skip is not None:
+            found.add_(own.int().bitwise_left_shift_(self.skip))
+        return found.bitwise_right_shift_(self.shift)
+
 
 def passes_known_answers(back_end: BackEnd, shapes: Iterable[tuple[int, ...]], rows: Sequence[int], device: torch.device) -> bool:
     """Does the back end multiply extreme and random int8 matrices of these `Shape`s exactly?"""

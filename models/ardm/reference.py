@@ -38,7 +38,7 @@ class ReferenceNetwork:
         for i, step in enumerate(self.config.steps):
             x = self._activations(f"blocks.{i}", around(x, step), x.flatten(0, 2)).view(*x.shape[:3], -1)
         places = torch.from_numpy(at).to(self._device)
-        found: Int32 = self._sums("out", self._activations("head", x.flatten(0, 2)[places])).cpu().numpy()
+        found: Int32 = self._layers["out"].sums(self._back_end, self._activations("head", x.flatten(0, 2)[places])).cpu().numpy()
         return found
 
     def weights(self, outputs: Int32, centres: Int32, low: Int32, step: int, entries: int) -> NDArray[np.float32]:
@@ -53,15 +53,7 @@ class ReferenceNetwork:
         return found
 
     def _activations(self, name: str, x: Tensor, own: Tensor | None = None) -> Tensor:
-        return self._sums(name, x, own).clamp_(0, LARGEST).to(torch.int8)
-
-    def _sums(self, name: str, x: Tensor, own: Tensor | None = None) -> Tensor:
-        """(W x + b + (own << skip)) >> shift of (n, inputs)."""
-        layer = self._layers[name]
-        sums = self._back_end.product(x.contiguous(), layer.weight) + layer.bias
-        if own is not None and layer.skip is not None:
-            sums += own.int() << layer.skip
-        return sums >> layer.shift
+        return self._layers[name].sums(self._back_end, x, own).clamp_(0, LARGEST).to(torch.int8)
 
 
 def around(x: Tensor, step: int) -> Tensor:

@@ -186,12 +186,7 @@ class Products:
     def sums(self, name: str, x: Int8) -> Int32:
         """(W x + b + (x << skip)) >> shift of (n, inputs); the skip is of the first inputs."""
         layer, rows = self._layers[name], torch.from_numpy(x).to(self._device)
-        product = self._back_end.product(rows, layer.weight)
-        product += layer.bias
-        if layer.skip is not None:
-            product += rows[:, : product.shape[1]].int() << layer.skip
-        product >>= layer.shift
-        found: Int32 = product.cpu().numpy()
+        found: Int32 = layer.sums(self._back_end, rows, rows[:, : len(layer.bias)]).cpu().numpy()
         return found
 
     def activations(self, name: str, x: Int8) -> Int8:

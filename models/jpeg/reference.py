@@ -51,10 +51,7 @@ class ReferenceForm:
     def _sums(self, name: str, x: Int8) -> Int32:
         """(W x + b + (x << skip)) >> shift."""
         layer, inputs = self.layers[name], torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
-        sums = self.back_end.product(inputs, layer.weight).add_(layer.bias)
-        if layer.skip is not None:
-            sums.add_(inputs.int().bitwise_left_shift_(layer.skip))
-        result: Int32 = sums.bitwise_right_shift_(layer.shift).cpu().numpy()
+        result: Int32 = layer.sums(self.back_end, inputs, inputs).cpu().numpy()
         return result
 
     def _activations(self, name: str, x: Int8) -> Int8:

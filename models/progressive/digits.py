@@ -109,10 +109,8 @@ class DigitNetwork:
     def _sums(self, name: str, x: Int8, bias: torch.Tensor | None = None) -> Int32:
         """(W x + b) >> shift of (n, inputs)."""
         layer = self._layers[name]
-        product = self._back_end.product(torch.from_numpy(np.ascontiguousarray(x)).to(self.device), layer.weight)
-        product += layer.bias if bias is None else bias
-        product >>= layer.shift
-        found: Int32 = product.cpu().numpy()
+        rows = torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
+        found: Int32 = layer.sums(self._back_end, rows, bias=bias).cpu().numpy()
         return found
 
     def _activations(self, name: str, x: Int8, bias: torch.Tensor | None = None) -> Int8:
