@@ -6,6 +6,7 @@ rounding as if it were not there: the straight-through estimator (Bengio et al. 
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import torch
@@ -97,6 +98,15 @@ def integer_layer(layer: Linear, output_bits: Tensor) -> IntLinear:
     if int(shift.min()) < 0:
         raise ValueError("a layer's weights are too large for the precision of its outputs")
     return IntLinear(layer.integers().detach().cpu().to(torch.int8).numpy(), bias.to(torch.int32).numpy(), shift.numpy())
+
+
+def residual_layers(blocks: Sequence[Linear], grids: Sequence["FakeQuantiser"]) -> dict[str, IntLinear]:
+    """Layers beside a skip connection, of which each is followed by a grid, by their names in weights files. Raises ValueError."""
+    found = {}
+    for i, (block, grid) in enumerate(zip(blocks, grids, strict=True)):
+        skip = (block.exponent - block.input_bits[0]).cpu().numpy()  # in units of the sums
+        found[f"blocks.{i}"] = replace(integer_layer(block, grid.bits), skip=skip)
+    return found
 
 
 class FakeQuantiser(nn.Module):

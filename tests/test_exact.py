@@ -87,7 +87,7 @@ def test_golden_files(path: Path) -> None:
 
 
 def test_golden_files_cover_all_codings() -> None:
-    assert {presage.info(p.read_bytes())["coding"] for p in GOLDEN} == {"model", "stored", "chain", "planes", "recognised"}
+    assert {presage.info(p.read_bytes())["coding"] for p in GOLDEN} == {"model", "stored", "chain", "planes", "recognised", "stages"}
 
 
 @pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="no CUDA device")

@@ -12,8 +12,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from ...models.model import Features, Flowing, Pixels, Predictable, Symbols, Tiled
-from ...models.staged import Staged
+from ...models.model import Features, Pixels, Symbols, Tiled
 from .. import estimate
 from ..errors import DamagedFile, ImageRefused, PresageError
 from ..format import container
@@ -24,7 +23,7 @@ from ..image.pixels import image_of, pixels_for
 from ..isolation import isolated
 from ..settings import Settings
 from ..weights import Loaded, load, load_for
-from . import stages, tiles, transforms
+from . import tiles, transforms
 from .encoding import checked
 from .reading import Reading
 
@@ -57,25 +56,12 @@ def pack_pictures(pictures: Sequence[tuple[str, Picture]], model: str, tile: int
     for image, symbols in zip(images, maps, strict=True):
         crc = zlib.crc32(symbols.tobytes() if loaded.model.lossy else image.tobytes(), crc)
         cut += tiles.cut(symbols, side)
-    coded = _coded(loaded.model, cut, calls, settings)
     header = Header(0, 0, pictures[0][1].mode, coding, crc, side, loaded.name, loaded.hash)
     listed = pack_list([name for name, _ in pictures], [image.size for image in images])
-    data = container.write(header, listed | coded)
+    data = container.write(header, listed | tiles.coded(loaded.model, cut, 0, calls, settings))
     if settings.verify:
         _verify(data, pictures, loaded.model.lossy, settings)
     return data
-
-
-def _coded(model: Tiled, cut: Sequence[Symbols], calls: int, settings: Settings) -> dict[bytes, bytes]:
-    """The sections of tiles. Raises ImageRefused."""
-    if model.coding == "stages":
-        return stages.encode_tiles(cast(Staged, model), cut, calls, settings.workers, settings.progress)
-    tiles.check_no_calls(calls)
-    from . import flows, groups  # with torch, which photographs do without
-
-    if model.coding == "flow":
-        return container.pack_tiles(flows.encode_tiles(cast(Flowing, model), cut, settings.workers, settings.progress))
-    return container.pack_groups(*groups.encode_tiles(cast(Predictable, model.predictor(0)), cut, settings.workers, settings.progress))
 
 
 def _verify(data: bytes, pictures: Sequence[tuple[str, Picture]], lossy: bool, settings: Settings) -> None:

@@ -90,8 +90,11 @@ class TiledEncoding(Encoding):
         crc, kept = zlib.crc32(symbols.tobytes() if self.model.lossy else self.picture.image.tobytes()), dict[bytes, bytes]()
         if self.model.coding == "tiles" and not self.model.lossy:
             symbols, kept = self._without_missing_levels(symbols)
-        ways = {"tiles": self._streams, "groups": self._groups, "flow": self._flow, "stages": self._stages}
-        coding, sections = ways[self.model.coding](cut(symbols, self.tile), quality)
+        tiles = cut(symbols, self.tile)
+        if self.model.coding == "tiles":
+            coding, sections = self._streams(tiles, quality)
+        else:
+            coding, sections = self.loaded.codings[0], coded(self.model, tiles, quality, self._calls, self.settings)
         return self.write(coding, crc, self.tile, kept | sections)
 
     def _without_missing_levels(self, symbols: Symbols) -> tuple[Symbols, dict[bytes, bytes]]:
@@ -119,22 +122,18 @@ class TiledEncoding(Encoding):
             return Coding.LATENT, container.pack_latents(quality, spans) | container.pack_tiles(streams)
         return Coding.GRAY if Span.SAME in spans else Coding.COLOUR, container.pack_tiles(streams)
 
-    def _groups(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
-        from . import groups  # with torch, which photographs do without
 
-        predictor = cast(Predictable, self.model.predictor(quality))
-        packed = container.pack_groups(*groups.encode_tiles(predictor, tiles, self.settings.workers, self.settings.progress))
-        return Coding.LATENT if self.model.lossy else Coding.CHAIN, packed
+def coded(model: Tiled, tiles: Sequence[Symbols], quality: int, calls: int, settings: Settings) -> dict[bytes, bytes]:
+    """The sections of tiles of the map of one picture or many, for all codings but `tiles`. Raises ImageRefused."""
+    workers, progress = settings.workers, settings.progress
+    if model.coding == "stages":
+        return stages.encode_tiles(cast(Staged, model), tiles, calls, workers, progress)
+    check_no_calls(calls)
+    from . import flows, groups  # with torch, which photographs do without
 
-    def _flow(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
-        from . import flows  # with torch
-
-        settings = self.settings
-        return Coding.FLOW, container.pack_tiles(flows.encode_tiles(cast(Flowing, self.model), tiles, settings.workers, settings.progress))
-
-    def _stages(self, tiles: Sequence[Symbols], quality: int) -> tuple[Coding, dict[bytes, bytes]]:
-        model, settings = cast(Staged, self.model), self.settings
-        return Coding.STAGED, stages.encode_tiles(model, tiles, self._calls, settings.workers, settings.progress)
+    if model.coding == "flow":
+        return container.pack_tiles(flows.encode_tiles(cast(Flowing, model), tiles, workers, progress))
+    return container.pack_groups(*groups.encode_tiles(cast(Predictable, model.predictor(quality)), tiles, workers, progress))
 
 
 def decode(reading: Reading, model: Tiled, area: Box) -> tuple[Pixels, list[Box]]:

@@ -1,14 +1,13 @@
 """From a trained `ardm` network to the tensors of its weights file."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .. import frequencies
-from ..quantisation import integer_layer
+from ..quantisation import integer_layer, residual_layers
 from ..tensors import context_tables, layer_tensors, mixture_tables, settings_tensor
 from . import schedule
 from .network import Ardm
@@ -24,9 +23,7 @@ def ardm_tensors(network: Ardm) -> dict[str, Tensor]:
     """
     c = network.config
     layers = {"first": integer_layer(network.first, network.grids[0].bits)}
-    for i, (block, grid) in enumerate(zip(network.blocks, network.grids[1:], strict=False)):
-        skip = (block.exponent - block.input_bits[0]).cpu().numpy()  # in units of the sums
-        layers[f"blocks.{i}"] = replace(integer_layer(block, grid.bits), skip=skip)
+    layers |= residual_layers(network.blocks, network.grids[1:-1])
     layers["head"] = integer_layer(network.head, network.grids[-1].bits)
     layers["out"] = integer_layer(network.out, frequencies.output_bits(c.mixtures).repeat(c.values))
     tensors = layer_tensors(layers) | mixture_tables() | {"tables.signed": context_tables()["tables.signed"]}

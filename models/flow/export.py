@@ -1,13 +1,11 @@
 """From a trained `flow` network to the integer tensors of its weights file."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from .. import context, frequencies
 from ..integer import IntLinear
-from ..quantisation import integer_layer
+from ..quantisation import integer_layer, residual_layers
 from ..tensors import layer_tensors, mixture_tables, settings_tensor
 from ..units import SIGNED_LIMIT
 from .network import KNEE, Conditional, Flow
@@ -27,9 +25,7 @@ def flow_tensors(network: Flow) -> dict[str, Tensor]:
 
 def _layers(layer: Conditional, mixtures: int) -> dict[str, IntLinear]:
     found = {"first": integer_layer(layer.first, layer.first_grid.bits), "head": integer_layer(layer.head, layer.head_grid.bits)}
-    for i, (block, grid) in enumerate(zip(layer.blocks, layer.grids, strict=True)):
-        skip = (block.exponent - block.input_bits[0]).cpu().numpy()  # in units of the sums
-        found[f"blocks.{i}"] = replace(integer_layer(block, grid.bits), skip=skip)
+    found |= residual_layers(layer.blocks, layer.grids)
     bits = frequencies.output_bits(mixtures)
     units = bits.repeat(len(layer.step.changed)) if layer.step.codes else bits[:1].repeat(len(layer.step.changed))
     return found | {"out": integer_layer(layer.out, units)}

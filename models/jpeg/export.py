@@ -1,13 +1,11 @@
 """From a trained `jpeg` network to the integer tensors of its weights file."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from ..frequencies import category_table
 from ..integer import IntLinear
-from ..quantisation import LOGIT_BITS, integer_layer
+from ..quantisation import LOGIT_BITS, integer_layer, residual_layers
 from ..tensors import layer_tensors
 from .features import Tables
 from .network import Jpeg, Part
@@ -17,9 +15,7 @@ from .units import GROUPS
 def part_layers(part: Part) -> dict[str, IntLinear]:
     """The integer layers of a network on its grids. Raises ValueError if one cannot be exact."""
     layers = {"condition": integer_layer(part.condition, part.condition_grid.bits), "trunk": integer_layer(part.trunk, part.grids[0].bits)}
-    for i, (block, grid) in enumerate(zip(part.blocks, part.grids[1:], strict=True)):
-        skip = (block.exponent - block.input_bits[0]).cpu().numpy()  # in units of the sums
-        layers[f"blocks.{i}"] = replace(integer_layer(block, grid.bits), skip=skip)
+    layers |= residual_layers(part.blocks, part.grids[1:])
     logits = torch.tensor(LOGIT_BITS)
     layers["last_head"] = integer_layer(part.last_head, part.last_grid.bits)
     layers |= {"last_out": integer_layer(part.last_out, logits), "low_out": integer_layer(part.low_out, logits)}

@@ -1,12 +1,10 @@
 """From a trained `photo` network to the integer tensors of its weights file."""
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from .. import frequencies
 from ..integer import IntLinear
-from ..quantisation import integer_layer
+from ..quantisation import integer_layer, residual_layers
 from ..tensors import context_tables, layer_tensors, mixture_tables
 from .network import Local, Photo
 
@@ -15,10 +13,7 @@ def local_layers(network: Local) -> dict[str, IntLinear]:
     """The integer layers of a network on its grids, but for its heads. Raises ValueError if one cannot be exact."""
     layers = {"trunk": integer_layer(network.trunk, network.grids[0].bits)}
     layers |= {f"cell.{i}": integer_layer(x, grid.bits) for i, (x, grid) in enumerate(zip(network.cell, network.cell_grids, strict=True))}
-    for i, (block, grid) in enumerate(zip(network.blocks, network.grids[1:], strict=True)):
-        skip = (block.exponent - block.input_bits[0]).cpu().numpy()  # in units of the sums
-        layers[f"blocks.{i}"] = replace(integer_layer(block, grid.bits), skip=skip)
-    return layers
+    return layers | residual_layers(network.blocks, network.grids[1:])
 
 
 def photo_tensors(network: Photo) -> dict[str, Tensor]:
