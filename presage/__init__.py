@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from presage.codec.api import decode, decode_file, encode, encode_lossy, pack, recover, recover_file, unpack
     from presage.codec.archive.archiving import archive
     from presage.codec.archive.restoring import restore
+    from presage.codec.filling import fill
     from presage.codec.previews import preview
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "decode_file",
     "encode",
     "encode_lossy",
+    "fill",
     "info",
     "pack",
     "preview",
@@ -47,7 +49,7 @@ __all__ = [
 ]
 
 
-_ROOMS = {"archive": "archive.archiving", "restore": "archive.restoring", "preview": "previews"}
+_ROOMS = {"archive": "archive.archiving", "restore": "archive.restoring", "fill": "filling", "preview": "previews"}
 
 
 def __getattr__(name: str) -> Any:

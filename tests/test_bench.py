@@ -90,26 +90,33 @@ def test_calls(tmp_path: Path) -> None:
 
 def test_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ways = [families.Way("tiny-chain", "fixed point", "fixed-point", slow=True), families.Way("tiny-chain", "wavefront", "wavefront")]
-    monkeypatch.setattr(families, "WAYS", (*ways, families.Way("tiny-flow", "one pass"), families.Way("none", "missing")))
-    Image.fromarray(noise(32, 96)).save(tmp_path / "mosaic.png")
-    result = families.run(tmp_path / "mosaic.png", [], 3, 1, None, lambda _: None)
-    chain, wavefront, flow = result["rows"]
+    stages = [families.Way("tiny-upscale", f"{calls} calls", calls=calls, few=calls > 20) for calls in (20, 50)]
+    monkeypatch.setattr(families, "WAYS", (*ways, families.Way("tiny-flow", "one pass"), *stages, families.Way("none", "missing")))
+    (tmp_path / "pictures").mkdir()
+    for number, picture in enumerate(np.split(noise(16, 48), 3, 1)):
+        Image.fromarray(picture).save(tmp_path / "pictures" / f"{number}.png")
+    result = families.run(tmp_path / "pictures", [], 3, 1, None, lambda _: None)
+    chain, wavefront, flow, twenty, fifty = result["rows"]
     assert (chain["set_bytes"], flow["model"]) == (wavefront["set_bytes"], "tiny-flow-1")
-    assert "calls" not in chain
-    assert flow["calls"] == flow["timed_calls"] == 12
-    for row in result["rows"]:
-        assert row["model_bits"] < row["set"] < row["alone"]
-        assert row["alone_model_bits"] == pytest.approx(row["model_bits"], rel=1e-6)  # the same pictures
-        assert row["alone_model_bits"] < row["alone_streams"] < row["alone_model_bits"] * 1.03
+    assert "set_calls" not in chain
+    assert flow["set_calls"] == flow["timed_calls"] == 12
+    assert twenty["timed_calls"] < fifty["timed_calls"]
+    assert "set_bits" not in fifty
+    for row in (chain, wavefront, flow, twenty):
+        assert row["set_model_bits"] < row["set_bits"] < row["alone_bits"]
+        assert row["timed_model_bits"] == pytest.approx(row["set_model_bits"], rel=1e-6)  # the same pictures
+        assert row["alone_model_bits"] == pytest.approx(row["set_model_bits"], rel=1e-6)
+        ends = 32 * (4 if row is twenty else 1) / (16 * 16 * 3)  # bits a dimension in which streams end
+        assert row["alone_model_bits"] < row["alone_streams"] < row["alone_model_bits"] * 1.01 + ends
     text = families_report.markdown(result)
     assert "tiny-flow-1, one pass" in text
     assert "published" in text
     families_report.draw(result, tmp_path / "plot.png")
     (tmp_path / "before.json").write_text(json.dumps(result))
-    again = families.run(tmp_path / "mosaic.png", ["tiny-flow"], 3, 1, tmp_path / "before.json", lambda _: None)
+    again = families.run(tmp_path / "pictures", ["tiny-flow"], 3, 1, tmp_path / "before.json", lambda _: None)
     assert [row["model"] for row in again["rows"]] == [row["model"] for row in result["rows"]]
     with pytest.raises(ValueError, match="other pictures"):
-        families.run(tmp_path / "mosaic.png", [], 2, 1, tmp_path / "before.json", lambda _: None)
+        families.run(tmp_path / "pictures", [], 2, 1, tmp_path / "before.json", lambda _: None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no pictures"):
         families.run(tmp_path / "empty", [], 3, 1, None, lambda _: None)

@@ -20,6 +20,8 @@ def test_bound(tmp_path: Path) -> None:
     assert one["alone_estimate"] == one["bound"]
     assert 0 < seven["bound"] < seven["set_estimate"] < seven["alone_estimate"]
     assert "absorbing diffusion, 7 steps" in markdown(result)
+    assert [row["calls"] for row in result["calls"]] == sorted({1, 7, *(row["calls"] for row in result["calls"])})
+    assert result["calls"][0]["bits"] == pytest.approx(one["bound"])  # all in one call, either way
 
 
 def test_steps_are_calls_of_equally_many_values() -> None:

@@ -162,6 +162,8 @@ def test_fill_leaves_what_is_known(name: str) -> None:
     again = fill.fill_picture(picture, lost, name, 20, 3, Settings(threads=1, arithmetic="float32")).image
     assert np.array_equal(np.asarray(again), made)
     assert not np.array_equal(np.asarray(fill.fill_picture(picture, lost, name, 20, 4, SETTINGS).image), made)
+    mask = Image.fromarray(lost)
+    assert np.array_equal(np.asarray(presage.fill(pixels, mask, model=name, calls=20, seed=3, threads=1)), made)
     with pytest.raises(presage.ImageRefused, match="mask"):
         fill.fill_picture(picture, lost[1:], name, 20, 3, SETTINGS)
     with pytest.raises(presage.ImageRefused, match="does not fill in"):

@@ -20,10 +20,14 @@ from numpy.typing import NDArray
 from ...codec.settings import Settings
 from ...codec.weights import load
 from ...models.ardm.exact import ExactArdm
+from ...models.ardm.export import MILLIBITS
+from ...models.ardm.schedule import best_calls, interpolated
 from ...models.model import Pixels
 from ..compare.common import Log, processor
 from .families import Counting, load_pictures
 
+Calls = int | NDArray[np.int64]
+"""One of a model's budgets, or how many values are known after each call."""
 SET = 2025  # images of a set that bits back are estimated for
 
 
@@ -38,15 +42,16 @@ def run(data: Path, model: str, steps: Sequence[int], count: int, log: Log) -> d
         raise ValueError(f"{loaded.name} is no order-agnostic model")
     pictures = load_pictures(data, count, network.tile)
     result: dict[str, Any] = {"model": loaded.name, "pictures": len(pictures), "processor": processor(), "steps": [], "calls": []}
+    values = pictures[0].size
     for one in steps:
-        bits = exact_bits(network, pictures, equal_calls(one, pictures[0].size))
+        bits = own_bits(network, pictures, equal_calls(one, values))
         rows = {"steps": one, "bound": bits, "alone_estimate": bits + math.log2(one), "set_estimate": bits + math.log2(one) / SET}
         result["steps"].append(rows)
         log(f"diffusion in {one:5} steps  {bits:.4f} bits/dim")
-    for budget in network.budgets:
-        bits = exact_bits(network, pictures, budget)
-        result["calls"].append({"calls": budget, "bits": bits})
-        log(f"{loaded.name} in {budget:5} calls  {bits:.4f} bits/dim")
+    for number, calls in chosen_calls(network, sorted({*steps, *network.budgets}), values).items():
+        bits = own_bits(network, pictures, calls)
+        result["calls"].append({"calls": number, "bits": bits})
+        log(f"{loaded.name} in {number:5} calls  {bits:.4f} bits/dim")
     return result
 
 
@@ -55,7 +60,14 @@ def equal_calls(steps: int, values: int) -> NDArray[np.int64]:
     return np.arange(1, steps + 1) * values // steps
 
 
-def exact_bits(model: ExactArdm, pictures: Sequence[Pixels], calls: int | NDArray[np.int64]) -> float:
+def chosen_calls(model: ExactArdm, numbers: Sequence[int], values: int) -> dict[int, Calls]:
+    """The model's own calls, and for other numbers of them those that its losses in training choose in the same way."""
+    others = [number for number in numbers if number not in model.budgets]
+    found = best_calls(interpolated(model.components[0] / MILLIBITS, values), others) if others else {}
+    return {number: number if number in model.budgets else found[number].astype(np.int64) for number in numbers}
+
+
+def own_bits(model: ExactArdm, pictures: Sequence[Pixels], calls: Calls) -> float:
     """The exact model's own bits a dimension, by one of its budgets or by given calls."""
     total = 0.0
     for first in range(0, len(pictures), model.batch):

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,22 +21,27 @@ from PIL import Image
 from ...codec.api import picture_of
 from ...codec.format import container
 from ...codec.image import files as images
+from ...codec.parallel import each
 from ...codec.paths import groups as chains
 from ...codec.paths import sets
 from ...codec.paths.reading import Reading
+from ...codec.paths.stages import CALLS
 from ...codec.paths.tiles import TiledEncoding
 from ...codec.predictive.decoder import Statistics
 from ...codec.predictive.schedule import Schedule
 from ...codec.settings import Settings
 from ...codec.weights import Loaded, load
 from ...models import catalogue
+from ...models.ardm.schedule import BUDGETS
 from ...models.model import Flowing, Nibbles, Pixels, Predictable, Tiled, Turn
+from ...models.staged import Staged
 from ..compare.common import Log, processor, timed
 
 SIDE = 32
 TIMED = 64  # pictures that are decoded on one thread
 ALONE = 64  # that have files of their own
-SLOW = 64  # that are decoded by schedules with a call a symbol
+GROUP = 64  # that are measured together
+STREAMS = (container.Tag.TILES, container.Tag.GROUPS, container.Tag.STAGES)
 PUBLISHED = (
     ("VDM (Kingma et al. 2021)", 1000, 8.0, 2.72),
     ("VDM (Kingma et al. 2021)", 500, 8.0, 2.72),
@@ -62,13 +66,21 @@ class Way:
     model: str
     name: str
     schedule: str = "auto"
-    slow: bool = False
+    calls: int = 0  # of a stage, that files are written with
+    slow: bool = False  # the set of all pictures is not decoded
+    few: bool = False  # nor written: the first pictures only
+
+
+def _stages(model: str) -> list[Way]:
+    return [Way(model, f"{calls} calls a stage", calls=calls, few=calls != CALLS) for calls in BUDGETS]
 
 
 WAYS = (
     Way("cifar10", "ancestral", "ancestral", slow=True),
     Way("cifar10", "fixed point", "fixed-point", slow=True),
     Way("cifar10", "wavefront", "wavefront"),
+    *_stages("cifar10-ardm"),
+    *_stages("cifar10-upscale"),
     Way("cifar10-idf", "one pass"),
     Way("cifar10-idfpp", "one pass"),
 )
@@ -86,21 +98,39 @@ class Counting:
         return nibbles
 
 
-def _of_groups(model: Tiled, pictures: Sequence[Pixels]) -> float:
+def _of_groups(model: Tiled, pictures: Sequence[Pixels], _: int) -> float:
     predictor = cast(Predictable, model.predictor(0))
     coded = chains.intervals(predictor, pictures, chains.PRECISION)
     return sum(float((chains.PRECISION - np.log2(part[1])).sum()) for part in coded)
 
 
-def _of_flow(model: Tiled, pictures: Sequence[Pixels]) -> float:
+def _of_flow(model: Tiled, pictures: Sequence[Pixels], _: int) -> float:
     flow = cast(Flowing, model)
     code = Counting(flow.answers(pictures))
     flow.walk([picture.shape[:2] for picture in pictures], [], 0, code)
     return code.bits
 
 
-MEASURED: dict[str, Callable[[Tiled, Sequence[Pixels]], float]] = {"groups": _of_groups, "flow": _of_flow}
-"""Bits of the exact model's own for pictures, by how its symbols are coded."""
+def _of_stages(model: Tiled, pictures: Sequence[Pixels], calls: int) -> float:
+    staged = cast(Staged, model)
+    code, tiles = Counting(staged.answers(pictures)), [np.zeros_like(picture) for picture in pictures]
+    for stage in range(len(staged.stages)):
+        tiles, _ = staged.walk(tiles, stage, calls, code)
+    return code.bits
+
+
+MEASURED: dict[str, Callable[[Tiled, Sequence[Pixels], int], float]] = {"groups": _of_groups, "flow": _of_flow, "stages": _of_stages}
+"""Bits of the exact model's own for pictures, by how its symbols are coded. The number is of calls of a stage, where there are stages."""
+
+
+def own_bits(model: Tiled, pictures: Sequence[Pixels], calls: int, workers: int) -> float:
+    """Bits a dimension of the exact model's own, without coding."""
+
+    def work(first: int) -> float:
+        with torch.inference_mode():
+            return MEASURED[model.coding](model, pictures[first : first + GROUP], calls)
+
+    return sum(each(work, range(0, len(pictures), GROUP), workers)) / sum(picture.size for picture in pictures)
 
 
 def load_pictures(path: Path, count: int, side: int = SIDE) -> list[Pixels]:
@@ -143,62 +173,73 @@ def run(data: Path, models: Sequence[str], count: int, threads: int, beside: Pat
             log(f"{model}: there are no weights")
             continue
         loaded = cast(Loaded[Tiled], load(model, settings))
-        with torch.inference_mode():
-            sizes = _sizes(loaded, pictures, settings)
-        few = replace(settings, threads=1)
-        part = _named(pictures[:TIMED])
-        packed, small = sizes.pop("file"), sets.pack_pictures(part, model, 0, few)
-        for way in (way for way in WAYS if way.model == model):
-            row = {"model": loaded.name, "way": way.name} | sizes
-            schedule = Schedule(cast(Any, way.schedule))
-            row |= _unpacked(small, part, replace(few, schedule=schedule), "timed_")
-            if not way.slow:
-                row |= _unpacked(packed, _named(pictures), replace(settings, schedule=schedule), "")
-            result["rows"].append(row)
-            log(f"{loaded.name:18} {way.name:12} {row['timed_calls']:8.1f} calls  {row['set']:.4f} bits/dim  {row['timed_decode_s']:.2f} s")
+        for calls in dict.fromkeys(way.calls for way in WAYS if way.model == model):
+            ways = [way for way in WAYS if (way.model, way.calls) == (model, calls)]
+            result["rows"] += _rows(loaded, ways, pictures, settings, log)
     measured = {row["model"] for row in result["rows"]}
     result["rows"] = [row for row in before["rows"] if row["model"] not in measured] + result["rows"]
     return result
+
+
+def _rows(loaded: Loaded[Tiled], ways: Sequence[Way], pictures: Sequence[Pixels], settings: Settings, log: Log) -> list[dict[str, Any]]:
+    """Rows of the ways of a model that write the same files."""
+    calls, one = ways[0].calls, replace(settings, threads=1)
+    first, every = _named(pictures[:TIMED]), _named(pictures)
+    small, facts = _packed(loaded, first, calls, one, "timed_")
+    facts |= {"model": loaded.name, "calls_a_stage": calls, "parameters": _parameters(loaded.name)}
+    whole = b""
+    if not ways[0].few:
+        whole, more = _packed(loaded, every, calls, settings, "set_")
+        facts |= more | _separate(loaded, pictures[:ALONE], calls, settings)
+    rows = []
+    for way in ways:
+        schedule = Schedule(cast(Any, way.schedule))
+        row = facts | {"way": way.name} | _unpacked(small, first, replace(one, schedule=schedule), "timed_")
+        if whole and not way.slow:
+            row |= _unpacked(whole, every, replace(settings, schedule=schedule), "set_")
+        rows.append(row)
+        log(f"{loaded.name:18} {way.name:18} {row['timed_calls']:8.1f} calls  {row['timed_bits']:.4f} bits/dim")
+    return rows
 
 
 def _named(pictures: Sequence[Pixels]) -> list[tuple[str, images.Picture]]:
     return [(f"{i:05}.png", images.from_pillow(Image.fromarray(picture))) for i, picture in enumerate(pictures)]
 
 
-def _sizes(loaded: Loaded[Tiled], pictures: Sequence[Pixels], settings: Settings) -> dict[str, Any]:
-    """Bits a dimension of the exact model, of one file of all pictures, and of files of some alone, which must come back."""
-    model, values = loaded.model, sum(picture.size for picture in pictures)
-    parts = [pictures[first : first + 64] for first in range(0, len(pictures), 64)]
-    ideal = [MEASURED[model.coding](model, part) for part in parts]
-    data, seconds = timed(sets.pack_pictures, _named(pictures), loaded.name, 0, settings)
-    few, alone, streams = pictures[:ALONE], 0, 0
-    own = sum(MEASURED[model.coding](model, [picture]) for picture in few)
-    started = partial(timed, _alone, few, loaded, replace(settings, threads=1))
-    files, spent = started()
-    for picture, file in zip(few, files, strict=True):
-        _check(_decoded(file, settings), picture)
-        alone += len(file)
-        section = container.read_header(file).section
-        streams += sum(found.size for tag in (container.Tag.TILES, container.Tag.GROUPS) if (found := section(tag)))
-    dimensions = sum(picture.size for picture in few)
-    return {
-        "file": data,
-        "parameters": _parameters(loaded.name),
-        "model_bits": sum(ideal) / values,
-        "set_bytes": len(data),
-        "set": 8 * len(data) / values,
-        "encode_s": seconds,
-        "alone_model_bits": own / dimensions,
-        "alone_bytes": alone / len(few),
-        "alone": 8 * alone / dimensions,
-        "alone_streams": 8 * streams / dimensions,
-        "alone_encode_s": spent / len(few),
+def _packed(
+    loaded: Loaded[Tiled], named: Sequence[tuple[str, images.Picture]], calls: int, settings: Settings, prefix: str
+) -> tuple[bytes, dict[str, Any]]:
+    """One file of pictures; its bits a dimension, and the exact model's own."""
+    pixels = [np.asarray(picture.image) for _, picture in named]
+    data, seconds = timed(sets.pack_pictures, named, loaded.name, 0, settings, calls)
+    return data, {
+        f"{prefix}model_bits": own_bits(loaded.model, pixels, calls, settings.workers),
+        f"{prefix}bytes": len(data),
+        f"{prefix}bits": 8 * len(data) / sum(picture.size for picture in pixels),
+        f"{prefix}encode_s": seconds,
     }
 
 
-def _alone(pictures: Sequence[Pixels], loaded: Loaded[Tiled], settings: Settings) -> list[bytes]:
+def _separate(loaded: Loaded[Tiled], pictures: Sequence[Pixels], calls: int, settings: Settings) -> dict[str, Any]:
+    """Bits a dimension of files of one picture each, which must come back, and of the exact model."""
+    dimensions, streams = sum(picture.size for picture in pictures), 0
+    files, seconds = timed(_alone, pictures, loaded, calls, replace(settings, threads=1))
+    for picture, file in zip(pictures, files, strict=True):
+        _check(_decoded(file, settings), picture)
+        section = container.read_header(file).section
+        streams += sum(found.size for tag in STREAMS if (found := section(tag)))
+    return {
+        "alone_model_bits": own_bits(loaded.model, pictures, calls, settings.workers),
+        "alone_bytes": sum(map(len, files)) / len(files),
+        "alone_bits": 8 * sum(map(len, files)) / dimensions,
+        "alone_streams": 8 * streams / dimensions,
+        "alone_encode_s": seconds / len(files),
+    }
+
+
+def _alone(pictures: Sequence[Pixels], loaded: Loaded[Tiled], calls: int, settings: Settings) -> list[bytes]:
     """Files in which the model codes the pixels, though the stored form of some may be smaller."""
-    return [TiledEncoding(picture_of(picture), loaded, 0, settings).file(0) for picture in pictures]
+    return [TiledEncoding(picture_of(picture), loaded, 0, settings, calls).file(0) for picture in pictures]
 
 
 def _decoded(data: bytes, settings: Settings) -> Pixels:

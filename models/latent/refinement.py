@@ -108,7 +108,7 @@ class Refiner:
     def _look(self, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """The prior's parameters for latents that are seen so, and the gradient of all code lengths, in bits, by what is seen."""
         prior = self.prior
-        hints = seen.to(self.dtype).requires_grad_()
+        hints = seen.detach().to(self.dtype).requires_grad_()
         own = self.condition.to(self.dtype).expand(*values.shape[:3], -1)
         with torch.enable_grad():
             outputs = prior.outputs(prior.features(own, hints.flatten(-2)), hints)
