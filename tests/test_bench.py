@@ -91,12 +91,12 @@ def test_calls(tmp_path: Path) -> None:
 def test_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ways = [families.Way("tiny-chain", "fixed point", "fixed-point", slow=True), families.Way("tiny-chain", "wavefront", "wavefront")]
     stages = [families.Way("tiny-upscale", f"{calls} calls", calls=calls, few=calls > 20) for calls in (20, 50)]
-    monkeypatch.setattr(families, "WAYS", (*ways, families.Way("tiny-flow", "one pass"), *stages, families.Way("none", "missing")))
+    monkeypatch.setattr(families, "WAYS", (*ways, *stages, families.Way("tiny-flow", "one pass"), families.Way("none", "missing")))
     (tmp_path / "pictures").mkdir()
     for number, picture in enumerate(np.split(noise(16, 48), 3, 1)):
         Image.fromarray(picture).save(tmp_path / "pictures" / f"{number}.png")
     result = families.run(tmp_path / "pictures", [], 3, 1, None, lambda _: None)
-    chain, wavefront, flow, twenty, fifty = result["rows"]
+    chain, wavefront, twenty, fifty, flow = result["rows"]
     assert (chain["set_bytes"], flow["model"]) == (wavefront["set_bytes"], "tiny-flow-1")
     assert "set_calls" not in chain
     assert flow["set_calls"] == flow["timed_calls"] == 12

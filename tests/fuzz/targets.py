@@ -13,9 +13,9 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,14 +27,11 @@ from presage.codec.format.container import Coding, Tag
 from presage.codec.image import files
 from presage.codec.limits import Limits
 
-from . import mutate
+from . import mutate, seeds
+from .seeds import MAKING
 
-TESTS = Path(__file__).resolve().parent.parent
-TINY = [TESTS / "data"]
 LIMITS = Limits(pixels=1 << 14, memory=1_000_000_000, images=1 << 12, seconds=60)  # few pixels, so that many files are tried
-MAKING: Mapping[str, Any] = {"model_path": TINY, "threads": 1}
 OPTIONS: Mapping[str, Any] = {**MAKING, "limits": LIMITS}
-SAMPLE = TESTS.parent / "samples" / "kodim23.png"
 
 
 class Wrong(Exception):
@@ -53,68 +50,8 @@ class Target:
 # --------------------------------------------------------------------------------------------------------------- files
 
 
-@cache
-def golden(names: str) -> list[bytes]:
-    """Golden files by their names."""
-    return [(TESTS / "golden" / f"{name}.psg").read_bytes() for name in names.split()]
-
-
-def piece(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """A piece of a photograph."""
-    return Image.open(SAMPLE).convert("RGB").crop((300, 200, 300 + width, 200 + height)).convert(mode)
-
-
-def photo_seeds(real: bool) -> list[bytes]:
-    seeds = [*golden("one"), *(_by_model(piece(9, 7, mode), "tiny", 8) for mode in ("RGB", "RGBA", "L", "LA"))]
-    return seeds + [_by_model(piece(*size, mode), "photo", 8) for size, mode in (((8, 6), "RGB"), ((10, 9), "LA")) if real]
-
-
-def _by_model(image: Image.Image, model: str, tile: int) -> bytes:
-    """A file in which the model coded the pixels, though the stored form may be smaller."""
-    from presage.codec import weights
-    from presage.codec.paths.tiles import TiledEncoding
-    from presage.codec.settings import Settings
-    from presage.codec.weights import Loaded
-    from presage.models.model import Tiled
-
-    settings = Settings(**MAKING)
-    return TiledEncoding(api.picture_of(image), cast(Loaded[Tiled], weights.load(model, settings)), tile, settings).file(0)
-
-
-def planes_seeds(real: bool) -> list[bytes]:
-    return golden("planes") + [presage.encode(piece(40, 24), model="planes", tile=16, **MAKING) for _ in range(real)]
-
-
-def jpeg_files() -> list[bytes]:
-    """JPEG files of several kinds."""
-    kinds: tuple[dict[str, Any], ...] = (
-        {"quality": 90},
-        {"quality": 80, "progressive": True},
-        {"subsampling": 0, "restart_marker_blocks": 2},
-    )
-    made = []
-    for mode, options in [("RGB", kind) for kind in kinds] + [("L", kinds[0]), ("CMYK", kinds[1])]:
-        buffer = io.BytesIO()
-        piece(40, 24, mode).save(buffer, "JPEG", **options)
-        made.append(buffer.getvalue())
-    return made
-
-
-def jpeg_seeds(real: bool) -> list[bytes]:
-    return [*golden("jpeg"), *(presage.encode(data, model="tiny-jpeg", tile=8, **MAKING) for data in jpeg_files())]
-
-
 def changed_stream(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
     return mutate.changed_bytes(data, rng, rng.choice(others))
-
-
-def recognised_seeds(real: bool) -> list[bytes]:
-    made = []
-    for sampling in (0, 2):
-        buffer = io.BytesIO()
-        piece(96, 80).save(buffer, "JPEG", quality=80, subsampling=sampling)
-        made.append(presage.encode(np.array(Image.open(buffer)), model="tiny-jpeg", tile=8, **MAKING))
-    return golden("recognised") + made
 
 
 def attempt_jpeg(data: bytes) -> str:
@@ -129,87 +66,6 @@ def attempt_jpeg(data: bytes) -> str:
         raise Wrong("another JPEG file")
     _owned(lambda: presage.info(written, LIMITS))
     return "kept" if container.read_header(written).tile == 0 else "decoded"
-
-
-def flow_seeds(real: bool) -> list[bytes]:
-    by_model = [_by_model(piece(9, 7, mode), "tiny-flow", 8) for mode in ("RGB", "LA")]
-    packed = {f"{i}.png": piece(5 + i % 2, 4) for i in range(3)}
-    return [
-        *by_model,
-        presage.pack(packed, model="tiny-flow", **MAKING),
-        *(_by_model(piece(9, 9), "cifar10-idfpp", 8) for _ in range(real)),
-    ]
-
-
-def chain_seeds(real: bool) -> list[bytes]:
-    seeds = [_by_model(piece(9, 5), "tiny-chain", 8), _by_model(piece(9, 8, "1"), "tiny-bits", 8)]
-    return seeds + [_by_model(piece(8, 8, mode), model, 8) for model, mode in (("cifar10", "RGB"), ("mnist", "1")) if real]
-
-
-def set_seeds(real: bool) -> list[bytes]:
-    named = {f"d/{8 + i:02}.png": piece(6 + i // 2, 4) for i in range(3)}
-    bits = {f"{i}": piece(5, 5, "1") for i in range(3)}
-    by_tiny = [(named, "tiny-chain"), (bits, "tiny-bits"), (named, "tiny-categories")]
-    by_real = [(named, "cifar10"), (bits, "mnist"), (named, "cifar10-latent")]
-    return [presage.pack(images, model=model, **MAKING) for images, model in by_tiny + by_real * real]
-
-
-def latent_seeds(real: bool) -> list[bytes]:
-    by_tiny = [("RGB", "tiny-latent"), ("LA", "tiny-latent"), ("RGB", "tiny-categories")]
-    by_real = [("RGB", "latent"), ("RGBA", "cifar10-latent")]
-    return [presage.encode_lossy(piece(9, 8, mode), model=model, **MAKING) for mode, model in by_tiny + by_real * real]
-
-
-def ordered_seeds(real: bool) -> list[bytes]:
-    by_tiny = [("RGB", "tiny-ordered"), ("LA", "tiny-ordered"), ("RGB", "tiny-codes")]
-    by_real = [("RGB", "ordered"), ("RGB", "cifar10-ordered")]
-    written = [presage.encode_lossy(piece(16, 12, mode), model=model, **MAKING) for mode, model in by_tiny + by_real * real]
-    return [*written, written[0][:-1]]
-
-
-def digits_seeds(real: bool) -> list[bytes]:
-    by_tiny = [("RGB", "tiny-progressive"), ("LA", "tiny-progressive")]
-    written = [
-        presage.encode_lossy(piece(16, 12, mode), model=model, **MAKING) for mode, model in by_tiny + [("RGB", "progressive")] * real
-    ]
-    return [*written, written[0][:-1]]
-
-
-def stages_seeds(real: bool) -> list[bytes]:
-    return [*golden("stages stages-cut"), presage.pack({"a": piece(5, 4), "b": piece(3, 4)}, model="tiny-ardm", calls=20, **MAKING)]
-
-
-def stored_seeds(real: bool) -> list[bytes]:
-    deep = (np.arange(70, dtype=np.uint16) * 900).reshape(10, 7)
-    source = io.BytesIO(_deep_colour())
-    seeds = [
-        *golden("palette bilevel cmyk gray16 deep"),
-        presage.encode(deep),
-        presage.encode(piece(20, 20).quantize(4)),
-        presage.encode(source.getvalue()),
-    ]
-    return seeds + [presage.encode(Image.new(mode, (300, 40), 1), model="tiny", **MAKING) for mode in ("RGB", "RGBA", "L")]
-
-
-def _deep_colour() -> bytes:
-    """A PNG file with 16 bits a channel in colour."""
-    rows = b"".join(b"\0" + bytes(range(24)) for _ in range(3))
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 4, 3, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    packed = [struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
-
-
-def meta_seeds(real: bool) -> list[bytes]:
-    image = piece(8, 6)
-    image.info |= {"dpi": (300, 300), "transparency": (1, 2, 3), "icc_profile": b"profile"}
-    palette = piece(8, 6).quantize(4)
-    palette.info["transparency"] = b"\0\xff"
-    lossy = presage.encode_lossy(piece(9, 8), model="tiny-latent", **MAKING)
-    return [presage.encode(image, model="tiny", **MAKING), presage.encode(palette), lossy]
-
-
-def preview_seeds(real: bool) -> list[bytes]:
-    return golden("preview")
 
 
 def attempt_file(data: bytes) -> str:
@@ -278,11 +134,6 @@ def _unpacked(data: bytes) -> None:
 # ------------------------------------------------------------------------------------------------- weights and pictures
 
 
-def weights_seeds(real: bool) -> list[bytes]:
-    paths = sorted((TESTS / "data").glob("*.safetensors"))
-    return [path.read_bytes() for path in paths] + [(TESTS.parent / "models" / "weights" / "photo-1.safetensors").read_bytes()] * real
-
-
 def changed_weights(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
     """Other settings, shapes, metadata, or numbers."""
     (length,) = struct.unpack_from("<Q", data)
@@ -325,7 +176,7 @@ def attempt_weights(data: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "mutant-1.safetensors").write_bytes(data)
         options = {**OPTIONS, "model_path": [Path(folder)], "arithmetic": "int16"}
-        image = piece(9, 8)
+        image = seeds.piece(9, 8)
         for encode, picture in ((api.encode, image), (api.encode_lossy, image), (api.encode, image.convert("1"))):
             try:
                 written = encode(picture, model="mutant", **options)
@@ -338,7 +189,7 @@ def attempt_weights(data: bytes) -> str:
                 raise Wrong("other pixels")
             return "decoded"
         try:
-            source = jpeg_files()[0]
+            source = seeds.jpeg_files()[0]
             if presage.decode_file(api.encode(source, model="mutant", **options), **options) != source:
                 raise Wrong("another JPEG file")
         except presage.DamagedFile as error:
@@ -346,18 +197,6 @@ def attempt_weights(data: bytes) -> str:
         except presage.PresageError:
             pass
     return "WeightsError"
-
-
-def picture_seeds(real: bool) -> list[bytes]:
-    seeds = [_deep_colour()]
-    kinds = {"PNG": "1 L LA P RGB RGBA I;16", "BMP": "1 L P RGB", "GIF": "P L", "TIFF": "1 L RGB RGBA I;16", "PPM": "1 L RGB"}
-    for kind, modes in (kinds | {"WEBP": "RGB RGBA", "JPEG": "L RGB"}).items():
-        for mode in modes.split():
-            buffer = io.BytesIO()
-            image = piece(7, 5, "L").convert(mode) if mode == "I;16" else piece(7, 5, mode)
-            image.save(buffer, kind, **({"dpi": (72, 72)} if kind in ("PNG", "TIFF") else {}))
-            seeds.append(buffer.getvalue())
-    return seeds
 
 
 def changed_picture(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
@@ -382,29 +221,29 @@ def attempt_picture(data: bytes) -> str:
     return "decoded"
 
 
-def _files(seeds: Callable[[bool], list[bytes]], only: bytes | None = None) -> Target:
-    return Target(seeds, lambda data, rng, others: mutate.changed_file(data, rng, others, only), attempt_file)
+def _files(first: Callable[[bool], list[bytes]], only: bytes | None = None) -> Target:
+    return Target(first, lambda data, rng, others: mutate.changed_file(data, rng, others, only), attempt_file)
 
 
 TARGETS: Mapping[str, Target] = {
-    "photo": _files(photo_seeds),
-    "planes": _files(planes_seeds),
-    "chain": _files(chain_seeds),
-    "set": _files(set_seeds),
-    "latent": _files(latent_seeds),
-    "ordered": _files(ordered_seeds),
-    "digits": _files(digits_seeds),
-    "flow": _files(flow_seeds),
-    "stages": _files(stages_seeds),
-    "stored": _files(stored_seeds),
-    "jpeg": _files(jpeg_seeds),
-    "recognised": _files(recognised_seeds),
-    "stream": Target(lambda real: jpeg_files(), changed_stream, attempt_jpeg),
-    "list": _files(set_seeds, Tag.LIST),
-    "meta": _files(meta_seeds, Tag.META),
-    "preview": _files(preview_seeds, Tag.PREVIEW),
-    "weights": Target(weights_seeds, changed_weights, attempt_weights),
-    "picture": Target(picture_seeds, changed_picture, attempt_picture),
+    "photo": _files(seeds.photo),
+    "planes": _files(seeds.planes),
+    "chain": _files(seeds.chain),
+    "set": _files(seeds.set),
+    "latent": _files(seeds.latent),
+    "ordered": _files(seeds.ordered),
+    "digits": _files(seeds.digits),
+    "flow": _files(seeds.flow),
+    "stages": _files(seeds.stages),
+    "stored": _files(seeds.stored),
+    "jpeg": _files(seeds.jpeg),
+    "recognised": _files(seeds.recognised),
+    "stream": Target(lambda real: seeds.jpeg_files(), changed_stream, attempt_jpeg),
+    "list": _files(seeds.set, Tag.LIST),
+    "meta": _files(seeds.meta, Tag.META),
+    "preview": _files(seeds.preview, Tag.PREVIEW),
+    "weights": Target(seeds.weights, changed_weights, attempt_weights),
+    "picture": Target(seeds.picture, changed_picture, attempt_picture),
 }
 
 
