@@ -50,7 +50,7 @@ def around(
             some,
             w.shape[1],
             w.ctypes.data,
-            w.shape[0] // 2,
+            w.shape[0],
             bias.ctypes.data,
             sums.ctypes.data,
             sums.strides[0],

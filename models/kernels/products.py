@@ -1,7 +1,7 @@
 """Products of small integers, with int32 sums and what follows them: for every output (W x + b + (x << skip)) >> shift.
 
 Activations are int16 that int8 could hold. int8 weights are packed for the instructions that there are (`tiles.py`): as int16 pairs of
-inputs, eight outputs side by side, or as fours of int8, for which activations are moved to 0..255 and the bias makes up for that.
+inputs, sixteen outputs side by side, or as fours of int8, for which activations are moved to 0..255 and the bias makes up for that.
 Products are exact wherever sums stay below 2^31.
 """
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ..integer import IntLinear, known_answers
 from .jit import Do, at_once, callback, kernel
-from .tiles import COLUMNS, LANES, QUADS, ROWS, narrow, tile_of_row, tile_of_rows
+from .tiles import COLUMNS, FEW, QUADS, ROWS, STEP, narrow, tile_of_few, tile_of_row, tile_of_rows
 
 LINE = 64  # bytes
 INPUTS = 4  # rows of inputs are padded to a multiple
-BLOCK = 16 * ROWS  # rows whose sums are shifted while they are in the nearest cache
+BLOCK = 96  # rows, whole tiles, whose sums are shifted while they are in the nearest cache
 
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
@@ -30,19 +30,19 @@ def padded(count: int, multiple: int) -> int:
 
 
 def pack(weight: NDArray[Any]) -> Int16:
-    """int8 weights (outputs, inputs) for the kernels: (outputs / 8, steps, 32 bytes), padded with zeros to whole tiles and fours.
+    """int8 weights (outputs, inputs) for the kernels: (tiles, steps, bytes of a step), padded with zeros to whole tiles and fours.
 
-    The 32 bytes are, of eight outputs, two int16 or four int8, see `tiles.py`.
+    The bytes are, of each of the tile's outputs, two int16 or four int8, see `tiles.py`.
     """
     outputs, inputs = weight.shape
     full = np.zeros((padded(outputs, COLUMNS), padded(inputs, INPUTS)), np.int8 if QUADS else np.int16)
     full[:outputs, :inputs] = weight
     count = 4 // full.itemsize
-    steps = full.reshape(-1, LANES, full.shape[1] // count, count).transpose(0, 2, 1, 3)
-    return _aligned(steps.reshape(len(steps), steps.shape[1], -1)).view(np.int16)
+    steps = full.reshape(-1, COLUMNS, full.shape[1] // count, count).transpose(0, 2, 1, 3)
+    return aligned(steps.reshape(len(steps), steps.shape[1], -1)).view(np.int16)
 
 
-def _aligned(array: NDArray[Any]) -> NDArray[Any]:
+def aligned(array: NDArray[Any]) -> NDArray[Any]:
     """A copy that begins with a line of the cache."""
     room = np.empty(array.nbytes + LINE, np.uint8)
     start = -room.ctypes.data % LINE
@@ -55,16 +55,22 @@ def _aligned(array: NDArray[Any]) -> NDArray[Any]:
 def _multiply_four_bytes(x: int, x_row: int, rows: int, steps: int, w: int, tiles: int, bias: int, out: int, out_row: int) -> None:
     """W x + b of some rows, by addresses and bytes from row to row, four bytes of them at a time. tiles: of COLUMNS outputs each."""
     for tile in range(tiles):
-        weights = w + tile * steps * (8 * LANES)
-        biases = bias + tile * (8 * LANES)
-        sums = out + tile * (8 * LANES)
+        weights = w + tile * steps * STEP
+        biases = bias + tile * (4 * COLUMNS)
+        sums = out + tile * (4 * COLUMNS)
         row = 0
-        while row + ROWS <= rows:
-            tile_of_rows(x + row * x_row, x_row, weights, steps, biases, sums + row * out_row, out_row)
-            row += ROWS
-        while row < rows:
-            tile_of_row(x + row * x_row, x_row, weights, steps, biases, sums + row * out_row, out_row)
-            row += 1
+        while row < rows:  # the last tile may have rows of the one before
+            if rows >= ROWS:
+                row = min(row, rows - ROWS)
+                tile_of_rows(x + row * x_row, x_row, weights, steps, biases, sums + row * out_row, out_row)
+                row += ROWS
+            elif rows >= FEW:
+                row = min(row, rows - FEW)
+                tile_of_few(x + row * x_row, x_row, weights, steps, biases, sums + row * out_row, out_row)
+                row += FEW
+            else:
+                tile_of_row(x + row * x_row, x_row, weights, steps, biases, sums + row * out_row, out_row)
+                row += 1
 
 
 @kernel()
@@ -97,7 +103,7 @@ def sums(x: Int16, w: Int16, bias: Int32, shift: Int32, out: Int32) -> None:
         last = min(n, first + BLOCK)
         rows = x.ctypes.data + first * x.strides[0]
         place = out.ctypes.data + first * out.strides[0]
-        _multiply(rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0] // 2, bias.ctypes.data, place, out.strides[0])
+        _multiply(rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0], bias.ctypes.data, place, out.strides[0])
         for i in range(first, last):
             for j in range(outputs):
                 out[i, j] = out[i, j] >> shift[j]
@@ -114,7 +120,7 @@ def activations(x: Int16, w: Int16, bias: Int32, shift: Int32, skip: Int32, scra
         last = min(n, first + BLOCK)
         rows = x.ctypes.data + first * x.strides[0]
         place = scratch.ctypes.data
-        _multiply(rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0] // 2, bias.ctypes.data, place, scratch.strides[0])
+        _multiply(rows, x.strides[0], last - first, w.shape[1], w.ctypes.data, w.shape[0], bias.ctypes.data, place, scratch.strides[0])
         for i in range(first, last):
             if len(skip):
                 for j in range(outputs):

@@ -1,4 +1,4 @@
-"""Tiles of products in registers, spelled out for LLVM: the sums of rows x 2 x LANES outputs live there while the inputs go by.
+"""Tiles of products in registers, spelled out for LLVM: the sums of rows x COLUMNS outputs live there while the inputs go by.
 
 A step takes four bytes of a row and multiplies them with every output's weights. Either these are two int16 (x86: vpmaddwd, with VNNI
 vpdpwssd; ARM: smull, smlal), on any processor, or, with VNNI, four uint8 (vpdpbusd), twice as many.
@@ -9,11 +9,12 @@ from typing import Any
 
 from . import jit
 
-LANES = 8  # outputs of a vector
-COLUMNS = 2 * LANES  # outputs of a tile
-ROWS = 6  # of a tile
 QUADS = jit.available() and {"avx512vnni", "avx512vl"} <= jit.target()[1]
-"""Whether this processor multiplies four bytes at a time."""
+"""Whether this processor multiplies four bytes at a time; its vectors are then of 64 bytes, those of others of 32."""
+COLUMNS = 16  # outputs of a tile
+LANES = 16 if QUADS else 8  # outputs of a vector
+ROWS, FEW = (12, 4) if QUADS else (6, 3)  # of a tile
+STEP = 4 * COLUMNS  # bytes of a tile's weights that a step takes
 
 
 def _make_tile(rows: int) -> Any:
@@ -39,15 +40,15 @@ def _make_tile(rows: int) -> Any:
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
         x, x_row, w, count, bias, out, out_row = arguments
-        vector = b.mul(count, i64(4 * LANES))  # bytes of a vector of outputs
+        vectors = range(COLUMNS // LANES)
         before, loop, end = b.basic_block, b.append_basic_block("steps"), b.append_basic_block("end")
-        starts = [b.load(b.inttoptr(b.add(bias, i64(4 * LANES * c)), sums.as_pointer()), align=4) for c in range(2)]
+        starts = [b.load(b.inttoptr(b.add(bias, i64(4 * LANES * c)), sums.as_pointer()), align=4) for c in vectors]
         b.branch(loop)
         b.position_at_end(loop)
         at = b.phi(i64)
         at.add_incoming(i64(0), before)
-        totals = [[b.phi(sums) for _ in range(2)] for _ in range(rows)]
-        weights = [b.add(w, b.add(b.mul(vector, i64(c)), b.mul(at, i64(4 * LANES)))) for c in range(2)]
+        totals = [[b.phi(sums) for _ in vectors] for _ in range(rows)]
+        weights = [b.add(w, b.add(b.mul(at, i64(STEP)), i64(4 * LANES * c))) for c in vectors]
         columns = [b.load(b.inttoptr(p, sums.as_pointer()), align=4) for p in weights]
         for r, row in enumerate(totals):
             place = b.add(x, b.add(b.mul(x_row, i64(r)), b.mul(at, i64(4))))
@@ -112,9 +113,11 @@ def _make_narrow() -> Any:
 
 
 tile_of_rows: Any = None
+tile_of_few: Any = None
 tile_of_row: Any = None
 narrow: Any = None
 if jit.available():
     if QUADS:
         import_module("llvmlite.binding").initialize_native_asmparser()
-    tile_of_rows, tile_of_row, narrow = _make_tile(ROWS), _make_tile(1), _make_narrow()
+    tile_of_rows, tile_of_few, tile_of_row = _make_tile(ROWS), _make_tile(FEW), _make_tile(1)
+    narrow = _make_narrow()

@@ -26,7 +26,7 @@ class _Layers:
 
     def __init__(self, layers: Sequence[IntLinear]) -> None:
         packed = [Packed.of(layer) for layer in layers]
-        self.weights = np.concatenate([p.weight.ravel() for p in packed])
+        self.weights = products.aligned(np.concatenate([p.weight.ravel() for p in packed]))
         self.biases, self.shifts = (np.concatenate([getattr(p, part) for p in packed]) for part in ("bias", "shift"))
         weights_at, self.biases_at = (np.cumsum([0, *sizes])[:-1] for sizes in ([p.weight.size for p in packed], [p.width for p in packed]))
         steps, width = (np.array(sizes) for sizes in ([p.weight.shape[1] for p in packed], [p.width for p in packed]))
