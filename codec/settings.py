@@ -13,7 +13,7 @@ from .limits import Limits, Progress
 from .predictive.schedule import Schedule
 
 if TYPE_CHECKING:
-    from .predictive.decoder import Statistics
+    from .predictive.statistics import Statistics
 
 __all__ = ["Limits", "Options", "Progress", "Settings", "processors", "quiet"]
 ARITHMETICS = ("int16", "int8", "onednn", "float32", "float64")

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from conftest import HERE, noise
 from PIL import Image
 from safetensors.numpy import load_file
 
+from presage.codec.cli import compiling
 from presage.codec.cli.main import main
 from presage.codec.cli.work import COMPILING, Work
 from presage.models import back_ends, catalogue, choice
@@ -41,13 +43,16 @@ def test_compiling_is_announced_once(tmp_path: Path) -> None:
     assert any((tmp_path / "cache").rglob("*.nbi"))
 
 
-def test_quiet_work_announces_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[object] = []
-    monkeypatch.setattr(jit, "on_compiling", told.append)
-    Work(quiet=True, as_json=False).announce()
-    assert not told
-    Work(quiet=False, as_json=False).announce()
-    assert len(told) == 1
+def test_quiet_work_is_helped_without_a_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    notices: list[Callable[[], None]] = []
+    helped: list[bool] = []
+    monkeypatch.setattr(jit, "on_compiling", notices.append)
+    monkeypatch.setattr(compiling, "help_compiling", lambda: helped.append(True))
+    for quiet in (True, False):
+        Work(quiet=quiet, as_json=False).announce()
+        notices[-1]()
+        assert (COMPILING in capsys.readouterr().err) != quiet
+    assert helped == [True, True]
 
 
 def test_models_say_what_multiplies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 import presage
 from presage.codec.format import info
-from presage.codec.origins import detection, exceptions, planes, table
+from presage.codec.origins import detection, exceptions, finding, planes, table
 from presage.codec.origins.inversion import first_estimate
 from presage.codec.origins.sampling import Rule, Sampling, chroma
 from presage.codec.origins.table import ORIGINS, Origin
@@ -91,7 +91,7 @@ def test_jpeg_is_libjpeg(photo: np.ndarray) -> None:
 @pytest.mark.parametrize(("subsampling", "rules"), [("4:2:0", (3, 3)), ("4:2:2", (0, 3)), ("4:4:4", (0, 0))])
 def test_jpeg_files_are_found(photo: np.ndarray, subsampling: str, rules: tuple[int, int]) -> None:
     pixels = decoded(kept(clean(photo), 90, subsampling))
-    found = planes.find(pixels)
+    found = finding.find(pixels)
     assert found is not None
     assert (found.origin.name, found.sampling) == ("JPEG", Sampling(Rule(rules[0]), Rule(rules[1])))
     assert (found.show() != pixels).any(2).mean() < 0.01
@@ -102,7 +102,7 @@ def test_clean_and_gray_pictures_have_no_origin(photo: np.ndarray) -> None:
     assert detection.detect(pixels) is None
     assert detection.detect(np.repeat(pixels[..., :1], 3, 2)) is None
     for size in ((1, 1), (1, 9), (5, 5), (16, 3)):
-        assert planes.find(pixels[: size[0], : size[1]]) is None
+        assert finding.find(pixels[: size[0], : size[1]]) is None
 
 
 @pytest.mark.parametrize("origin", ORIGINS, ids=lambda origin: origin.name)
@@ -119,7 +119,7 @@ def test_planes_are_found_again(photo: np.ndarray, origin: Origin, sampling: Sam
     ]
     given = planes.Planes(origin, sampling, low.astype(np.uint8), *(plane.astype(np.uint8) for plane in small))
     pixels = given.show()
-    found = planes.find(pixels)
+    found = finding.find(pixels)
     assert found is not None
     assert (found.origin, found.sampling) == (origin, sampling)
     assert np.array_equal(found.show(), pixels)
@@ -139,7 +139,7 @@ def test_any_pixels_and_any_planes_come_back(
     cells = sampling.cells(height, width)
     given = planes.Planes(origin, sampling, *(random.integers(0, 256, size, np.uint8) for size in ((height, width), cells, cells)))
     for pixels in (given.show(), random.integers(0, 256, (height, width, 3), np.uint8)):
-        found = planes.invert(pixels, origin, sampling)
+        found = finding.invert(pixels, origin, sampling)
         assert found.first.shape == found.second.shape == cells
         left = exceptions.encode(pixels, found.show())
         assert np.array_equal(exceptions.decode(left, found.show()), pixels)

@@ -24,8 +24,8 @@ from ...codec.paths import groups as chains
 from ...codec.paths import sets
 from ...codec.paths.reading import Reading
 from ...codec.predictive import sampling
-from ...codec.predictive.decoder import Statistics
 from ...codec.predictive.schedule import Schedule
+from ...codec.predictive.statistics import Statistics
 from ...codec.settings import Settings, quiet
 from ...codec.weights import load as load_model
 from ...models.model import Pixels, Tiled

@@ -27,8 +27,8 @@ from ...codec.paths import sets
 from ...codec.paths.reading import Reading
 from ...codec.paths.stages import CALLS
 from ...codec.paths.tiles import TiledEncoding
-from ...codec.predictive.decoder import Statistics
 from ...codec.predictive.schedule import Schedule
+from ...codec.predictive.statistics import Statistics
 from ...codec.settings import Settings
 from ...codec.weights import Loaded, load
 from ...models import catalogue

@@ -53,9 +53,7 @@ class Work:
         return options
 
     def announce(self) -> None:
-        """Say so if this process has to compile kernels before its work, which takes seconds, and have it helped."""
-        if self.quiet:
-            return
+        """Say so if this process has to compile kernels before its work, which takes seconds, and have it helped, also in quiet."""
         from ...models.kernels import jit
 
         jit.on_compiling(self._compile)

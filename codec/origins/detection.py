@@ -4,9 +4,8 @@ import numpy as np
 
 from ..parallel import each
 from .inversion import find_cells, first_estimate
-from .kernels import Bytes
 from .sampling import Rule, Sampling
-from .table import ORIGINS, Origin
+from .table import ORIGINS, Bytes, Origin
 
 SPOTS, SPOT = 64, 4  # squares of pixels that are looked at first, and their side
 WINDOWS, WINDOW = 8, 24  # squares that show how chroma was brought to the size of luma

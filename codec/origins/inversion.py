@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ..parallel import each
 from . import kernels
-from .kernels import Bytes, Misses
+from .kernels import Misses
 from .sampling import REACH, Plane, Rule, Sampling
-from .table import Origin
+from .table import Bytes, Origin
 
 ROUNDS, FEW_ROUNDS = 40, 12  # of fitting cells to interpolated chroma: where all samples are mixed, and where some are not
 POLISH, BRIEF_POLISH = 8, 2  # times that cells of the former are gone through at most

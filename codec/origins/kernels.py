@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ...models.kernels.jit import Array, kernel
 
-Bytes = NDArray[np.uint8]
 Misses = NDArray[np.int16]
 SLACK = 0.2  # how near to the middle of an interval is near enough
 NEAR = 2  # how many cells away a changed one may matter

@@ -7,12 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from ..errors import DamagedFile
-from ..parallel import each
-from . import detection, kernels
-from .inversion import SWEEPS, find_cells, first_estimate
-from .kernels import Bytes
 from .sampling import Rule, Sampling, chroma
-from .table import BY_NUMBER, Origin
+from .table import BY_NUMBER, Bytes, Origin
 
 HEAD = 3  # bytes before the exceptions: origin, rules of rows and columns, phases
 
@@ -32,22 +28,6 @@ class Planes:
         size = self.luma.shape[0], self.luma.shape[1]
         cells = (chroma(plane, self.sampling, size) for plane in (self.first, self.second))
         return self.origin.to_rgb(self.luma, *cells)
-
-
-def find(pixels: Bytes, workers: int = 1) -> Planes | None:
-    """The planes that RGB pixels (H, W, 3) come from, or None."""
-    found = detection.detect(np.array(pixels), workers)
-    return invert(pixels, *found, workers) if found else None
-
-
-def invert(pixels: Bytes, origin: Origin, sampling: Sampling, workers: int = 1) -> Planes:
-    """The planes that come nearest to pixels (H, W, 3), given where these come from."""
-    pixels = np.array(pixels)
-    cells = find_cells(pixels, origin, sampling, first_estimate(pixels, origin, workers), SWEEPS, workers)
-    first, second = each(lambda plane: chroma(plane, sampling, pixels.shape[:2]), (cells.first, cells.second), workers)
-    luma = np.empty(pixels.shape[:2], np.uint8)
-    kernels.choose_luma(pixels, first, second, *origin.forward, luma)
-    return Planes(origin, sampling, luma, cells.first.astype(np.uint8), cells.second.astype(np.uint8))
 
 
 def pack(planes: Planes, exceptions: Sequence[bytes]) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Table = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
 """Offsets of red (by C2), green by C1, green by C2, and blue (by C1): int64 (4, 256)."""
 Levels = NDArray[np.integer[Any]]
 LEVELS = range(256)

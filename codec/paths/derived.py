@@ -31,10 +31,10 @@ def of_planes(picture: Picture, model: str, tile: int, settings: Settings) -> by
     """The file of a picture by the planes that its pixels come from, if they come from any; the model is loaded only then."""
     if not _taken(picture, Coding.PLANES, settings):
         return None
-    from ..origins import planes as origins
+    from ..origins import finding
     from . import planes
 
-    found = origins.find(np.asarray(picture.image)[..., :3], settings.workers)
+    found = finding.find(np.asarray(picture.image)[..., :3], settings.workers)
     return planes.encode(picture, found, cast(Loaded[Planar], load(model, settings)), tile, settings) if found else None
 
 

@@ -7,7 +7,7 @@ from ...models.model import Flowing, Size, Symbols
 from ..coders.turns import Pull, Record, as_one, watched
 from ..format.container import STREAM_TILES
 from ..parallel import spread
-from ..predictive.decoder import Statistics
+from ..predictive.statistics import Statistics
 from ..settings import Progress
 
 

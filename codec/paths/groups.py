@@ -16,8 +16,9 @@ from ..coders import chain
 from ..errors import DamagedFile
 from ..format.container import Group
 from ..parallel import spread
-from ..predictive.decoder import Members, PredictiveDecoder, Statistics
+from ..predictive.decoder import Members, PredictiveDecoder
 from ..predictive.schedule import Schedule
+from ..predictive.statistics import Statistics
 from ..settings import Progress
 
 PRECISION, PRECISION_OF_BITS = 16, 12  # bits of a quantile; of a symbol of two levels

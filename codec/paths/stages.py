@@ -15,7 +15,7 @@ from ..coders.turns import Draw, Pull, Record, as_one, watched
 from ..errors import DamagedFile, ImageRefused
 from ..format.stages import StageStreams, pack_stages
 from ..parallel import part_of, spread
-from ..predictive.decoder import Statistics
+from ..predictive.statistics import Statistics
 from ..settings import Progress
 from .reading import Reading
 

@@ -17,9 +17,10 @@ from ..parallel import part_of, spread, working
 from ..paths import stages, transforms
 from ..paths.tiles import check_no_calls
 from ..settings import Progress, Settings
-from .decoder import Members, PredictiveDecoder, Statistics
+from .decoder import Members, PredictiveDecoder
 from .noise import Gumbel, RandomQuantiles
 from .schedule import Schedule
+from .statistics import Statistics
 
 BATCH = 64  # images that are drawn together
 PRECISION = 16  # bits of a quantile
