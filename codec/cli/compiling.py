@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 
-LAST = ("planes", "photo", "mixtures", "products")
-"""Kernels of models that a command comes to last, the last one first."""
+LAST = ("codec.origins.exceptions", "models.kernels.mixtures", "models.kernels.products", "models.kernels.planes", "models.kernels.photo")
+"""Kernels that a command comes to last, the last ones first."""
 
 
 def help_compiling() -> None:
@@ -19,7 +19,7 @@ def help_compiling() -> None:
     if not sys.executable or (os.cpu_count() or 1) < 2:
         return
     package = __name__.removesuffix(".codec.cli.compiling")
-    command = "; ".join(f"import {package}.models.kernels.{name}" for name in LAST)
+    command = "; ".join(f"import {package}.{name}" for name in LAST)
     nothing = subprocess.DEVNULL
     try:
         helper = subprocess.Popen([sys.executable, "-c", command], stdin=nothing, stdout=nothing, stderr=nothing)
