@@ -40,8 +40,8 @@ def recognise(image: Bytes, workers: int = 1) -> Recognised | None:
         from .search import proved, settled
 
         return proved(image, (settled(bounds, table, (1, 1), offset, workers),), True, offset)[0]
-    detected = detection.detect(image, workers)
-    if not detected or detected[0].number != JPEG.number:
+    detected = detection.detect(image, workers) if JPEG in detection.likely(image) else None
+    if not detected or detected[0] != JPEG:
         return None
     estimate = first_estimate(image, JPEG, workers)
     luma = luma_within(image, estimate[0].astype(np.uint8), estimate[1].astype(np.uint8))[0]

@@ -25,14 +25,19 @@ SAMPLINGS = (
 
 def detect(pixels: Bytes, workers: int = 1) -> tuple[Origin, Sampling] | None:
     """Where the pixels of a picture (H, W, 3) probably come from, if they come from any of `ORIGINS`; gray ones need no origin."""
-    spots = np.concatenate(_squares(pixels, SPOTS, SPOT))
-    if (spots == spots[..., :1]).all():
-        return None
-    shares = [(_share(spots, origin), origin) for origin in ORIGINS]
-    for share, origin in sorted(shares, key=lambda pair: -pair[0]):
-        if share >= LIKELY and (sampling := _sampling(pixels, origin, workers)):
+    for origin in likely(pixels):
+        if sampling := _sampling(pixels, origin, workers):
             return origin, sampling
     return None
+
+
+def likely(pixels: Bytes) -> list[Origin]:
+    """The origins of which a sample of the pixels looks as if they came from them, the likeliest first; that takes a few milliseconds."""
+    spots = np.concatenate(_squares(pixels, SPOTS, SPOT))
+    if (spots == spots[..., :1]).all():
+        return []
+    shares = [(_share(spots, origin), origin) for origin in ORIGINS]
+    return [origin for share, origin in sorted(shares, key=lambda pair: -pair[0]) if share >= LIKELY]
 
 
 def _squares(pixels: Bytes, count: int, side: int) -> list[Bytes]:
