@@ -25,7 +25,6 @@ from ...codec.parallel import each
 from ...codec.paths import groups as chains
 from ...codec.paths import sets
 from ...codec.paths.reading import Reading
-from ...codec.paths.stages import CALLS
 from ...codec.paths.tiles import TiledEncoding
 from ...codec.predictive.schedule import Schedule
 from ...codec.predictive.statistics import Statistics
@@ -71,16 +70,17 @@ class Way:
     few: bool = False  # nor written: the first pictures only
 
 
-def _stages(model: str) -> list[Way]:
-    return [Way(model, f"{calls} calls a stage", calls=calls, few=calls != CALLS) for calls in BUDGETS]
+def _stages(model: str, every: int, most: int) -> list[Way]:
+    """Budgets of calls up to `most`; all pictures are written with so many as `every` says."""
+    return [Way(model, f"{calls} calls a stage", calls=calls, few=calls != every) for calls in BUDGETS if calls <= most]
 
 
 WAYS = (
     Way("cifar10", "ancestral", "ancestral", slow=True),
     Way("cifar10", "fixed point", "fixed-point", slow=True),
     Way("cifar10", "wavefront", "wavefront"),
-    *_stages("cifar10-ardm"),
-    *_stages("cifar10-upscale"),
+    *_stages("cifar10-ardm", 50, 500),
+    *_stages("cifar10-upscale", 20, 100),
     Way("cifar10-idf", "one pass"),
     Way("cifar10-idfpp", "one pass"),
 )
