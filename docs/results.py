@@ -106,12 +106,13 @@ def _sizes(result: dict[str, Any], name: str) -> list[float]:
 def _remarks(without: dict[str, Any], with_loss: dict[str, Any], cut: dict[str, Any]) -> list[str]:
     """What is recorded, in words: conditions, how slow decoding is, AVIF beside Presage, and files that are cut to RATE."""
     remarks = []
-    if results := [result for result in (without, with_loss) if result]:
-        cores = " and ".join(threads(result["machine"]) for result in results)
+    if results := {way: result for way, result in (("without", without), ("with", with_loss)) if result}:
+        count = len(next(iter(results.values()))["images"])
+        on = (f"{way} loss {threads(result['machine'])} of {result['machine']['processor']}" for way, result in results.items())
         remarks.append(
-            f"The {len(results[0]['images'])} Kodak images, real files; lossy sizes are BD-rates, lossy times near {RATE} bits a pixel. "
-            f"Seconds an image in a running process, {results[0]['machine']['processor']}, {cores} without and with loss. JPEG XL at "
-            "effort 9 and 7, WebP at its slowest setting, AVIF tuned for PSNR, FLIF recorded earlier. -: not measured."
+            f"The {count} Kodak images, real files; lossy sizes are BD-rates, lossy times near {RATE} bits a pixel. "
+            f"Seconds an image in a running process, {', '.join(on)}. JPEG XL at effort 9 and 7, WebP at its slowest setting, AVIF tuned "
+            "for PSNR, FLIF recorded earlier. -: not measured."
         )
     points = {name: nearest(curve, RATE) for name, curve in with_loss.get("curves", {}).items()}
     slower = []
