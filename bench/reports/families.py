@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from .charts import PALETTE
-from .layout import blank, number, rows_of, save, times
+from .layout import blank, number, plural, rows_of, save, times
 
 LEAST = 8.0  # published bits of one image alone that say "8 or more"
 
@@ -15,7 +15,7 @@ def markdown(result: dict[str, Any]) -> str:
     head = ["", "calls", "exact model, bits/dim", f"{pictures} in a file", "bytes", "one alone, without container", "bytes of its file"]
     head += ["encode all, s", "decode all, s", "parameters"]
     whole = [_of_all(row) for row in result["rows"] if "set_bits" in row]
-    about = f"{result['alone']} files of one picture; {result['threads']} threads of {result['processor']}."
+    about = f"{result['alone']} files of one picture; {plural(result['threads'], 'thread')} of {result['processor']}."
     few = ["", "calls", "exact model, bits/dim", f"{timed} in a file", "encode, s", "decode, s"]
     some = f"The first {timed} pictures, on one thread."
     theirs = ["CIFAR-10, other and larger models, all of the training set", "steps", "one image, bits/dim", "the data set"]
