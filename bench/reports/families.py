@@ -33,7 +33,7 @@ def _of_all(row: dict[str, Any]) -> list[str]:
 
 def _of_some(row: dict[str, Any]) -> list[str]:
     sizes = [f"{row['timed_model_bits']:.4f}", f"{row['timed_bits']:.4f}"]
-    seconds = [times(row["timed_encode_s"]), times(row["timed_decode_s"])]
+    seconds = [times(row.get("timed_encode_s")), times(row["timed_decode_s"])]
     return [f"{row['model']}, {row['way']}", number("{:,.0f}", row["timed_calls"]), *sizes, *seconds]
 
 
