@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .api import Source, picture_of
-from .paths.fill import fill_picture
+from .paths.fill import fill_picture, lost_in
 from .settings import Options, Settings
 
 
@@ -20,5 +20,5 @@ def fill(
     number. seed: the same one draws the same pixels. options: see `Settings`. Raises ImageRefused and WeightsError.
     """
     settings = Settings(**options)
-    lost = np.asarray(mask.convert("L") if isinstance(mask, Image.Image) else mask) != 0
+    lost = lost_in(mask) if isinstance(mask, Image.Image) else np.asarray(mask) != 0
     return fill_picture(picture_of(image, settings.limits), lost, model, calls, seed, settings).image

@@ -9,25 +9,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 import presage
 from presage.bench.compare.common import psnr
 from presage.bench.papers.families import load_pictures
+from presage.codec.cli.sheets import grid
 
-COUNT, SIDE, SCALE, GAP = 16, 32, 2, 4  # pictures, pixels, times as large, pixels between them
+COUNT, SIDE, SCALE = 16, 32, 2  # pictures, pixels, times as large
 GRAY = 128
 Pixels = NDArray[np.uint8]
-
-
-def sheet(rows: Sequence[Sequence[Pixels]]) -> Image.Image:
-    """Rows of pictures."""
-    step = SIDE * SCALE + GAP
-    made = Image.new("RGB", (len(rows[0]) * step - GAP, len(rows) * step - GAP), "white")
-    for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            made.paste(Image.fromarray(picture).resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.NEAREST), (x * step, y * step))
-    return made
 
 
 def lost_parts() -> list[NDArray[np.bool_]]:
@@ -48,23 +38,23 @@ def fill(pictures: Sequence[Pixels], target: Path) -> None:
         ]
         for seed in (0, 1)
     ]
-    sheet([pictures, damaged, *filled]).save(target)
+    grid([*pictures, *damaged, *filled[0], *filled[1]], COUNT, SCALE).save(target)
 
 
 def cuts(pictures: Sequence[Pixels], target: Path) -> None:
     """A set in one file of four stages, cut after the first, the second and the third, and whole."""
     data = presage.pack({f"{i:02}.png": picture for i, picture in enumerate(pictures)}, model="cifar10-upscale")
-    rows = []
+    rows: list[Pixels] = []  # from the coarsest on
     while True:
         shown = [np.asarray(image) for image in presage.unpack(data).values()]
         there = presage.info(data)["stages_there"]
         mean = np.mean([min(psnr(a, b), 99.0) for a, b in zip(pictures, shown, strict=True)])
         print(f"{there} stages: {len(data):,} bytes, {8 * len(data) / sum(p.size for p in pictures):.3f} bits/dim, {mean:.2f} dB")
-        rows.append(shown)
+        rows = shown + rows
         if there == 1:
             break
         data = presage.truncate(data, size=len(data) - 1)
-    sheet([*rows[::-1]]).save(target)
+    grid(rows, COUNT, SCALE).save(target)
 
 
 if __name__ == "__main__":

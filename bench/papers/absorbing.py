@@ -22,12 +22,10 @@ from ...codec.weights import load
 from ...models.ardm.exact import ExactArdm
 from ...models.ardm.export import MILLIBITS
 from ...models.ardm.schedule import best_calls, interpolated
-from ...models.model import Pixels
+from ...models.staged import Calls
 from ..compare.common import Log, processor
-from .families import Counting, load_pictures
+from .families import load_pictures, own_bits
 
-Calls = int | NDArray[np.int64]
-"""One of a model's budgets, or how many values are known after each call."""
 SET = 2025  # images of a set that bits back are estimated for
 
 
@@ -44,12 +42,12 @@ def run(data: Path, model: str, steps: Sequence[int], count: int, log: Log) -> d
     result: dict[str, Any] = {"model": loaded.name, "pictures": len(pictures), "processor": processor(), "steps": [], "calls": []}
     values = pictures[0].size
     for one in steps:
-        bits = own_bits(network, pictures, equal_calls(one, values))
+        bits = own_bits(network, pictures, equal_calls(one, values), 1)
         rows = {"steps": one, "bound": bits, "alone_estimate": bits + math.log2(one), "set_estimate": bits + math.log2(one) / SET}
         result["steps"].append(rows)
         log(f"diffusion in {one:5} steps  {bits:.4f} bits/dim")
     for number, calls in chosen_calls(network, sorted({*steps, *network.budgets}), values).items():
-        bits = own_bits(network, pictures, calls)
+        bits = own_bits(network, pictures, calls, 1)
         result["calls"].append({"calls": number, "bits": bits})
         log(f"{loaded.name} in {number:5} calls  {bits:.4f} bits/dim")
     return result
@@ -65,14 +63,3 @@ def chosen_calls(model: ExactArdm, numbers: Sequence[int], values: int) -> dict[
     others = [number for number in numbers if number not in model.budgets]
     found = best_calls(interpolated(model.components[0] / MILLIBITS, values), others) if others else {}
     return {number: number if number in model.budgets else found[number].astype(np.int64) for number in numbers}
-
-
-def own_bits(model: ExactArdm, pictures: Sequence[Pixels], calls: Calls) -> float:
-    """The exact model's own bits a dimension, by one of its budgets or by given calls."""
-    total = 0.0
-    for first in range(0, len(pictures), model.batch):
-        part = pictures[first : first + model.batch]
-        code = Counting(model.answers(part))
-        model.walk([np.zeros_like(picture) for picture in part], 0, calls, code)
-        total += code.bits
-    return total / sum(picture.size for picture in pictures)

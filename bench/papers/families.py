@@ -33,7 +33,7 @@ from ...codec.weights import Loaded, load
 from ...models import catalogue
 from ...models.ardm.schedule import BUDGETS
 from ...models.model import Flowing, Nibbles, Pixels, Predictable, Tiled, Turn
-from ...models.staged import Staged
+from ...models.staged import Calls, Staged
 from ..compare.common import Log, processor, timed
 
 SIDE = 32
@@ -98,20 +98,20 @@ class Counting:
         return nibbles
 
 
-def _of_groups(model: Tiled, pictures: Sequence[Pixels], _: int) -> float:
+def _of_groups(model: Tiled, pictures: Sequence[Pixels], _: Calls) -> float:
     predictor = cast(Predictable, model.predictor(0))
     coded = chains.intervals(predictor, pictures, chains.PRECISION)
     return sum(float((chains.PRECISION - np.log2(part[1])).sum()) for part in coded)
 
 
-def _of_flow(model: Tiled, pictures: Sequence[Pixels], _: int) -> float:
+def _of_flow(model: Tiled, pictures: Sequence[Pixels], _: Calls) -> float:
     flow = cast(Flowing, model)
     code = Counting(flow.answers(pictures))
     flow.walk([picture.shape[:2] for picture in pictures], [], 0, code)
     return code.bits
 
 
-def _of_stages(model: Tiled, pictures: Sequence[Pixels], calls: int) -> float:
+def _of_stages(model: Tiled, pictures: Sequence[Pixels], calls: Calls) -> float:
     staged = cast(Staged, model)
     code, tiles = Counting(staged.answers(pictures)), [np.zeros_like(picture) for picture in pictures]
     for stage in range(len(staged.stages)):
@@ -119,11 +119,11 @@ def _of_stages(model: Tiled, pictures: Sequence[Pixels], calls: int) -> float:
     return code.bits
 
 
-MEASURED: dict[str, Callable[[Tiled, Sequence[Pixels], int], float]] = {"groups": _of_groups, "flow": _of_flow, "stages": _of_stages}
-"""Bits of the exact model's own for pictures, by how its symbols are coded. The number is of calls of a stage, where there are stages."""
+MEASURED: dict[str, Callable[[Tiled, Sequence[Pixels], Calls], float]] = {"groups": _of_groups, "flow": _of_flow, "stages": _of_stages}
+"""Bits of the exact model's own for pictures, by how its symbols are coded. The calls are those of each stage, where there are stages."""
 
 
-def own_bits(model: Tiled, pictures: Sequence[Pixels], calls: int, workers: int) -> float:
+def own_bits(model: Tiled, pictures: Sequence[Pixels], calls: Calls, workers: int) -> float:
     """Bits a dimension of the exact model's own, without coding."""
 
     def work(first: int) -> float:

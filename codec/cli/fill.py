@@ -26,17 +26,15 @@ def fill(work: Work, path: Path, mask: Path, model: str, output: Path, seed: int
 
     def act() -> Facts:
         files.check_output(output, force)
-        import numpy as np
-
         from ..image import files as images
-        from ..paths.fill import fill_picture
+        from ..paths.fill import fill_picture, lost_in
         from ..settings import Settings
 
         suffix = ".png" if output == files.STDIO else output.suffix
         images.check_suffix(suffix)
         picture = images.read(files.read(path), str(path), work.limits)
         shown = images.read(files.read(mask), str(mask), work.limits)
-        lost = np.asarray(shown.image.convert("L")) > 0
+        lost = lost_in(shown.image)
         started = time.monotonic()
         made = fill_picture(picture, lost, model, calls or 0, seed, Settings(**work.options(path.name)))
         files.write(output, images.to_file(made.image, suffix), force)

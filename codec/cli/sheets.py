@@ -12,16 +12,16 @@ GAP = 2
 SCALE = 4  # screen pixels a pixel
 
 
-def grid(images: Sequence[Pixels]) -> Image.Image:
-    """Images of one size, uint8 (H, W, 1 or 3), side by side in rows."""
-    columns = int(np.ceil(np.sqrt(len(images))))
+def grid(images: Sequence[Pixels], columns: int = 0, scale: int = SCALE) -> Image.Image:
+    """Images of one size, uint8 (H, W, 1 or 3), side by side in rows. columns: 0 for about as many as rows."""
+    columns = columns or int(np.ceil(np.sqrt(len(images))))
     rows = -(-len(images) // columns)
     height, width = images[0].shape[:2]
     canvas = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
     for i, image in enumerate(images):
         y, x = i // columns * (height + GAP), i % columns * (width + GAP)
         canvas[y : y + height, x : x + width] = image
-    return Image.fromarray(canvas).resize((canvas.shape[1] * SCALE, canvas.shape[0] * SCALE), Image.Resampling.NEAREST)
+    return Image.fromarray(canvas).resize((canvas.shape[1] * scale, canvas.shape[0] * scale), Image.Resampling.NEAREST)
 
 
 def mistakes(image: Pixels, counts: NDArray[np.int32], most: int) -> Pixels:

@@ -40,7 +40,8 @@ def recognise(image: Bytes, workers: int = 1) -> Recognised | None:
         from .search import proved, settled
 
         return proved(image, (settled(bounds, table, (1, 1), offset, workers),), True, offset)[0]
-    detected = detection.detect(image, workers) if JPEG in detection.likely(image) else None
+    likely = detection.likely(image)
+    detected = detection.sampled(image, likely, workers) if JPEG in likely else None
     if not detected or detected[0] != JPEG:
         return None
     estimate = first_estimate(image, JPEG, workers)

@@ -1,5 +1,7 @@
 """Whether pixels come from planes of luma and chroma, and which: a look at samples of a picture."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..parallel import each
@@ -25,7 +27,12 @@ SAMPLINGS = (
 
 def detect(pixels: Bytes, workers: int = 1) -> tuple[Origin, Sampling] | None:
     """Where the pixels of a picture (H, W, 3) probably come from, if they come from any of `ORIGINS`; gray ones need no origin."""
-    for origin in likely(pixels):
+    return sampled(pixels, likely(pixels), workers)
+
+
+def sampled(pixels: Bytes, origins: Sequence[Origin], workers: int = 1) -> tuple[Origin, Sampling] | None:
+    """The first of these origins whose chroma was brought to the size of luma in a way that is known, and that way."""
+    for origin in origins:
         if sampling := _sampling(pixels, origin, workers):
             return origin, sampling
     return None

@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ...models.model import Pixels
 from ...models.staged import Staged
@@ -23,6 +24,11 @@ from ..weights import load
 from .stages import calls_of
 
 Mask = NDArray[np.bool_]
+
+
+def lost_in(mask: Image.Image) -> Mask:
+    """Where a picture is not black."""
+    return np.asarray(mask.convert("L")) > 0
 
 
 @isolated()

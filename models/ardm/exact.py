@@ -16,6 +16,7 @@ from .. import integer
 from ..integer import Tensors
 from ..kernels import jit
 from ..model import Code, Lossless, Nibbles, Size, Symbols, Turn, Way
+from ..staged import Calls
 from ..tensors import read_settings
 from ..units import GREY
 from . import stages
@@ -80,14 +81,13 @@ class ExactArdm(Lossless):
         return say
 
     def walk(
-        self, tiles: Sequence[Symbols], stage: int, calls: int | Int64, code: Code, known: Sequence[Mask] | None = None
+        self, tiles: Sequence[Symbols], stage: int, calls: Calls, code: Code, known: Sequence[Mask] | None = None
     ) -> tuple[list[Symbols], list[int]]:
         """Tiles (height, width, 3) with the bits of a stage, as `code` says, given those with the bits of earlier ones; bits that are not
         there yet are 0. Also how many calls each took.
 
-        calls: one of `budgets`, or how many values are known after each call, ascending. known: values whose bits of this stage are there
-        already; `code` is not asked for them. In a call come the first bits of its values, then the next ones; tile after tile, in a tile
-        in raster order. Turns have a stream for every tile.
+        calls: see `Calls`. known: values whose bits of this stage are there already; `code` is not asked for them. In a call come the
+        first bits of its values, then the next ones; tile after tile, in a tile in raster order. Turns have a stream for every tile.
         """
         after = self.config.missing[stage + 1]
         parts = _parts(self.stages[stage])
@@ -129,7 +129,7 @@ class _Group:
     """Tiles of one size that are evaluated together. numbers: which these are. call_of: (tiles, values in raster order)."""
 
     def __init__(
-        self, model: ExactArdm, numbers: Int64, tiles: Sequence[Symbols], known: Sequence[Mask] | None, stage: int, calls: int | Int64
+        self, model: ExactArdm, numbers: Int64, tiles: Sequence[Symbols], known: Sequence[Mask] | None, stage: int, calls: Calls
     ) -> None:
         self._model, self.numbers, self._stage = model, numbers, stage
         self.values = np.stack([tiles[i] for i in numbers])

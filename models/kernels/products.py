@@ -54,23 +54,19 @@ def aligned(array: NDArray[Any]) -> NDArray[Any]:
 @kernel()
 def _multiply_four_bytes(x: int, x_row: int, rows: int, steps: int, w: int, tiles: int, bias: int, out: int, out_row: int) -> None:
     """W x + b of some rows, by addresses and bytes from row to row, four bytes of them at a time. tiles: of COLUMNS outputs each."""
+    size = ROWS if rows >= ROWS else FEW if rows >= FEW else 1
     for tile in range(tiles):
         weights = w + tile * steps * STEP
         biases = bias + tile * (4 * COLUMNS)
         sums = out + tile * (4 * COLUMNS)
-        row = 0
-        while row < rows:  # the last tile may have rows of the one before
-            if rows >= ROWS:
-                row = min(row, rows - ROWS)
+        for first in range(0, rows, size):
+            row = min(first, rows - size)  # the last tile may have rows of the one before
+            if size == ROWS:
                 tile_of_rows(x + row * x_row, x_row, weights, steps, biases, sums + row * out_row, out_row)
-                row += ROWS
-            elif rows >= FEW:
-                row = min(row, rows - FEW)
+            elif size == FEW:
                 tile_of_few(x + row * x_row, x_row, weights, steps, biases, sums + row * out_row, out_row)
-                row += FEW
             else:
                 tile_of_row(x + row * x_row, x_row, weights, steps, biases, sums + row * out_row, out_row)
-                row += 1
 
 
 @kernel()

@@ -89,7 +89,7 @@ class Program:
             raise TypeError(f"{function.__name__} wants {wanted}, not {given}")
         self.kernels.append(function)
         self._calls.append(len(self._cells))
-        self._cells.append(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+        self._cells.append(compiled.library.get_pointer_to_function(compiled.fndesc.mangled_name))
         for argument in arguments:
             self._give(argument)
         if len(self._cells) - self._calls[-1] > 1 + MOST:

@@ -95,7 +95,7 @@ def chain(real: bool) -> list[bytes]:
     return seeds + [_by_model(piece(8, 8, mode), model, 8) for model, mode in (("cifar10", "RGB"), ("mnist", "1")) if real]
 
 
-def set(real: bool) -> list[bytes]:
+def sets(real: bool) -> list[bytes]:
     named = {f"d/{8 + i:02}.png": piece(6 + i // 2, 4) for i in range(3)}
     bits = {f"{i}": piece(5, 5, "1") for i in range(3)}
     by_tiny = [(named, "tiny-chain"), (bits, "tiny-bits"), (named, "tiny-categories")]
@@ -132,12 +132,11 @@ def stages(real: bool) -> list[bytes]:
 
 def stored(real: bool) -> list[bytes]:
     deep = (np.arange(70, dtype=np.uint16) * 900).reshape(10, 7)
-    source = io.BytesIO(deep_colour())
     seeds = [
         *golden("palette bilevel cmyk gray16 deep"),
         presage.encode(deep),
         presage.encode(piece(20, 20).quantize(4)),
-        presage.encode(source.getvalue()),
+        presage.encode(deep_colour()),
     ]
     return seeds + [presage.encode(Image.new(mode, (300, 40), 1), model="tiny", **MAKING) for mode in ("RGB", "RGBA", "L")]
 
